@@ -1,0 +1,90 @@
+//! The command line: one verb a file, each exporting its `Args` and `run`.
+//!
+//! Standard output is data, standard error is talk.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod datasheets;
+pub mod devices;
+
+/// Exit statuses, the same for every verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well; skipped cases are well too.
+    Ok = 0,
+    /// A case was rejected or failed.
+    Failed = 1,
+    /// Wrong usage, an I/O error, or an explicitly named case that cannot run
+    /// on this adapter.
+    Usage = 2,
+    /// Nothing could be measured.
+    NothingMeasured = 3,
+    /// Interrupted; what was measured is saved.
+    Interrupted = 130,
+}
+
+/// An error that ends a command, with the exit status it leads to.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit status.
+    pub exit: Exit,
+    /// What happened, where, and what to do next.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// A failure that ends the process with `exit`.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+}
+
+/// Errors that nobody classified are usage or I/O errors.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+/// What every verb returns.
+pub type Outcome = Result<Exit, Failure>;
+
+/// GPU compute benchmarks that verify every kernel, time it on the device and
+/// set the result against the datasheet.
+#[derive(Debug, Parser)]
+#[command(name = "flopwatt", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Devices(devices::Args),
+    Datasheets(datasheets::Args),
+}
+
+/// Parses the command line, runs the verb and returns its exit status.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Devices(args) => devices::run(args),
+        Command::Datasheets(args) => datasheets::run(args),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}

@@ -1,0 +1,1 @@
+//! Adapters, devices, pipelines and timers: everything that talks to wgpu.

@@ -1,0 +1,20 @@
+//! `flopwatt` measures what a GPU really computes per second and per watt.
+//!
+//! WGSL kernels run on whatever adapter is present, every result is compared
+//! with a float64 reference before a speed is reported, time comes from the
+//! device's own timestamps, and the outcome is set against the datasheet peaks
+//! that people quote.
+//!
+//! Modules are listed in the order in which data flows: a module uses those
+//! above it, never those below.
+
+#![warn(missing_docs)]
+
+pub mod units;
+
+pub mod datasheet;
+
+pub mod gpu;
+pub mod power;
+
+pub mod commands;

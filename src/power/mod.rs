@@ -1,0 +1,1 @@
+//! Power sources: which are there, and which belongs to an adapter.

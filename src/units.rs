@@ -1,0 +1,115 @@
+//! Quantities with their unit in the type, so that no bare `f64` has to be
+//! guessed at.
+//!
+//! Each is a transparent newtype over `f64` (or `u64` where fractions make no
+//! sense) and serialises as the plain number; field names carry the unit as a
+//! suffix (`_s`, `_w`, `_j`).
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! quantity {
+    ($(#[$doc:meta])* $name:ident, $unit:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub f64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)?;
+                f.write_str(concat!(" ", $unit))
+            }
+        }
+    };
+}
+
+quantity!(
+    /// Seconds.
+    Seconds, "s"
+);
+quantity!(
+    /// Watts.
+    Watts, "W"
+);
+quantity!(
+    /// 10⁹ floating-point (or integer) operations per second.
+    Gflops, "GFLOP/s"
+);
+quantity!(
+    /// 10⁹ bytes per second.
+    GbytesPerSecond, "GB/s"
+);
+quantity!(
+    /// 10¹² operations per second, the unit in which datasheets state peaks.
+    Tflops, "TFLOP/s"
+);
+
+impl From<Tflops> for Gflops {
+    fn from(t: Tflops) -> Self {
+        Gflops(t.0 * 1e3)
+    }
+}
+
+/// A number of bytes, printed in binary units.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// Whole mebibytes, rounded up, as error messages state them.
+    pub fn mebibytes_ceil(self) -> u64 {
+        self.0.div_ceil(1 << 20)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            if self.0 >= 1 << shift {
+                let value = self.0 as f64 / (1u64 << shift) as f64;
+                return if value.fract() == 0.0 {
+                    write!(f, "{value} {unit}")
+                } else {
+                    write!(f, "{value:.1} {unit}")
+                };
+            }
+        }
+        write!(f, "{} B", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_print_in_the_largest_binary_unit_that_fits() {
+        assert_eq!(Bytes(512).to_string(), "512 B");
+        assert_eq!(Bytes(128 << 20).to_string(), "128 MiB");
+        assert_eq!(Bytes(3 << 29).to_string(), "1.5 GiB");
+        assert_eq!(Bytes((128 << 20) + 1).mebibytes_ceil(), 129);
+    }
+
+    #[test]
+    fn datasheet_teraflops_convert_to_gigaflops() {
+        assert_eq!(Gflops::from(Tflops(19.5)), Gflops(19_500.0));
+    }
+}

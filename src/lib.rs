@@ -12,9 +12,15 @@
 
 pub mod units;
 
+pub mod stats;
+
 pub mod datasheet;
+
+pub mod kernel;
 
 pub mod gpu;
 pub mod power;
+
+pub mod measure;
 
 pub mod commands;

@@ -1,0 +1,357 @@
+//! An opened adapter: loads programs, runs batches of dispatches, reads results.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wgpu::util::DeviceExt;
+
+use super::timer::{DeviceSpan, Timer};
+use crate::kernel::problem::Tensor;
+use crate::kernel::program::{BufferSpec, Pass, Program, Role};
+use crate::units::{Bytes, Seconds};
+
+/// Why something could not be done on the device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// The adapter gives no device.
+    #[error("the adapter cannot be opened: {0}")]
+    Open(String),
+    /// The device is gone; a fresh one has to be opened.
+    #[error("the device was lost: {0}")]
+    Lost(String),
+    /// Memory ran out.
+    #[error("the device is out of memory: {0}")]
+    OutOfMemory(String),
+    /// A shader, pipeline or call was refused.
+    #[error("refused by validation: {0}")]
+    Validation(String),
+    /// The driver failed in a way that fits nowhere else.
+    #[error("the driver failed: {0}")]
+    Internal(String),
+}
+
+/// Features that kernels or timers use; each is requested where it is offered.
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+
+/// Every output byte is set to this before the output is computed: a NaN in
+/// every float format.
+const POISON: u8 = 0xff;
+
+/// An open device and its queue.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    timer: Option<Timer>,
+    trouble: Arc<Mutex<Option<GpuError>>>,
+}
+
+/// A program with its buffers on the device.
+pub struct Loaded {
+    passes: Vec<LoadedPass>,
+    poisoned: Vec<wgpu::Buffer>,
+    output: wgpu::Buffer,
+    output_size: Bytes,
+}
+
+struct LoadedPass {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// Times of one batch of dispatches that was submitted alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Batch {
+    /// From before the submission to the end of waiting for it.
+    pub wall: Seconds,
+    /// What the device's timestamps say; `None` where it has none.
+    pub device: Option<DeviceSpan>,
+}
+
+impl Gpu {
+    /// Opens `adapter` with all of its own limits.
+    ///
+    /// # Errors
+    /// [`GpuError::Open`] when the driver refuses.
+    pub fn open(adapter: &wgpu::Adapter) -> Result<Self, GpuError> {
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("flopwatt"),
+            required_features: adapter.features() & WANTED,
+            required_limits: adapter.limits(),
+            ..Default::default()
+        });
+        let (device, queue) =
+            pollster::block_on(request).map_err(|e| GpuError::Open(e.to_string()))?;
+        let trouble = Arc::default();
+        watch(&device, &trouble);
+        let timer = Timer::new(&device, &queue);
+        Ok(Self {
+            device,
+            queue,
+            timer,
+            trouble,
+        })
+    }
+
+    /// Compiles `program` and fills its buffers.
+    ///
+    /// # Errors
+    /// When the driver refuses a shader or runs out of memory.
+    pub fn load(&self, program: &Program, inputs: &[Tensor]) -> Result<Loaded, GpuError> {
+        let buffers: Vec<wgpu::Buffer> = program
+            .buffers
+            .iter()
+            .map(|spec| self.buffer(spec, inputs))
+            .collect();
+        let passes = program.passes.iter().map(|pass| self.pass(pass, &buffers));
+        let passes = passes.collect();
+        let with_role = |wanted: fn(&Role) -> bool| {
+            let of_role = program.buffers.iter().zip(&buffers);
+            of_role
+                .filter(move |(spec, _)| wanted(&spec.role))
+                .map(|(_, buffer)| buffer.clone())
+        };
+        let output = with_role(|role| *role == Role::Output).next();
+        let loaded = Loaded {
+            passes,
+            poisoned: with_role(|role| matches!(role, Role::Output | Role::Scratch)).collect(),
+            output: output
+                .ok_or_else(|| GpuError::Validation("the program has no output".into()))?,
+            output_size: program.output_size(),
+        };
+        self.check()?;
+        Ok(loaded)
+    }
+
+    fn buffer(&self, spec: &BufferSpec, inputs: &[Tensor]) -> wgpu::Buffer {
+        let storage = wgpu::BufferUsages::STORAGE;
+        let filled = |contents: &[u8], usage| {
+            self.device
+                .create_buffer_init(&wgpu::util::BufferInitDescriptor {
+                    label: None,
+                    contents,
+                    usage,
+                })
+        };
+        match &spec.role {
+            Role::Uniform(words) => {
+                filled(bytemuck::cast_slice(words), wgpu::BufferUsages::UNIFORM)
+            }
+            Role::Input(number) => {
+                let bytes = inputs.get(*number).map_or(&[][..], |tensor| &tensor.bytes);
+                filled(bytes, storage)
+            }
+            Role::Output | Role::Scratch => self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: spec.size.0,
+                usage: storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }),
+        }
+    }
+
+    fn pass(&self, pass: &Pass, buffers: &[wgpu::Buffer]) -> LoadedPass {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(pass.template),
+            source: wgpu::ShaderSource::Wgsl(pass.wgsl.as_str().into()),
+        };
+        // SAFETY: the shaders are this crate's own. Each guards every index by the
+        // sizes in its uniform block, which describe the bound buffers, and every
+        // loop ends; tests run them in sizes that divide by nothing, compare every
+        // output with a reference, and run them once more with checks.
+        let module = unsafe {
+            self.device
+                .create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        let pipeline = self
+            .device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(pass.template),
+                layout: None,
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            });
+        let entries: Vec<wgpu::BindGroupEntry> = pass
+            .bindings
+            .iter()
+            .zip(0..)
+            .map(|(&buffer, binding)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffers[buffer].as_entire_binding(),
+            })
+            .collect();
+        let bindings = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(pass.template),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        LoadedPass {
+            pipeline,
+            bindings,
+            workgroups: pass.workgroups,
+        }
+    }
+
+    /// Fills the output and everything in between with NaN.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    pub fn poison(&self, loaded: &Loaded) -> Result<(), GpuError> {
+        // Written in pieces, since a staging copy of a large buffer may not fit.
+        let piece = vec![POISON; (16 << 20).min(loaded.output_size.0.max(4) as usize)];
+        for buffer in &loaded.poisoned {
+            let mut offset = 0;
+            while offset < buffer.size() {
+                let length = (buffer.size() - offset).min(piece.len() as u64);
+                self.queue
+                    .write_buffer(buffer, offset, &piece[..length as usize]);
+                offset += length;
+            }
+            self.queue.submit([]);
+        }
+        self.wait()
+    }
+
+    /// Submits a timed pass without any dispatch: what a submission costs.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    pub fn run_nothing(&self) -> Result<Batch, GpuError> {
+        self.submit(|_| {})
+    }
+
+    /// Runs the program `dispatches` times in one submission and waits for it.
+    /// wgpu puts a barrier between dispatches that write the same buffer, so each
+    /// starts when the one before has ended.
+    ///
+    /// # Errors
+    /// When the driver refuses the work or the device is lost.
+    pub fn run(&self, loaded: &Loaded, dispatches: u32) -> Result<Batch, GpuError> {
+        self.submit(|pass| {
+            for _ in 0..dispatches {
+                for step in &loaded.passes {
+                    pass.set_pipeline(&step.pipeline);
+                    pass.set_bind_group(0, &step.bindings, &[]);
+                    let [x, y, z] = step.workgroups;
+                    pass.dispatch_workgroups(x, y, z);
+                }
+            }
+        })
+    }
+
+    /// Records one timed compute pass, submits it alone and waits for it.
+    fn submit(&self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Batch, GpuError> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        record(
+            &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: self.timer.as_ref().map(Timer::pass_writes),
+            }),
+        );
+        if let Some(timer) = &self.timer {
+            timer.resolve(&mut encoder);
+        }
+        let commands = encoder.finish();
+        let start = Instant::now();
+        self.queue.submit([commands]);
+        self.wait()?;
+        let wall = Seconds(start.elapsed().as_secs_f64());
+        let device = match &self.timer {
+            Some(timer) => Some(timer.span(self.read(&timer.readback)?)),
+            None => None,
+        };
+        Ok(Batch { wall, device })
+    }
+
+    /// The output as it stands.
+    ///
+    /// # Errors
+    /// When the device is lost or out of memory.
+    pub fn output(&self, loaded: &Loaded) -> Result<Vec<u8>, GpuError> {
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: loaded.output_size.0,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&loaded.output, 0, &staging, 0, loaded.output_size.0);
+        self.queue.submit([encoder.finish()]);
+        self.read(&staging)
+    }
+
+    /// Maps `buffer`, copies its contents and unmaps it.
+    fn read(&self, buffer: &wgpu::Buffer) -> Result<Vec<u8>, GpuError> {
+        let slice = buffer.slice(..);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        slice.map_async(wgpu::MapMode::Read, move |mapped| {
+            // The receiver may be gone when waiting failed; nothing is lost then.
+            let _ = sender.send(mapped);
+        });
+        self.wait()?;
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(GpuError::Internal(format!("cannot map: {error}"))),
+            Err(_) => return Err(GpuError::Internal("mapping was never answered".into())),
+        }
+        let view = slice
+            .get_mapped_range()
+            .map_err(|e| GpuError::Internal(e.to_string()))?;
+        let bytes = view.to_vec();
+        drop(view);
+        buffer.unmap();
+        Ok(bytes)
+    }
+
+    fn wait(&self) -> Result<(), GpuError> {
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        polled
+            .map(|_| ())
+            .map_err(|e| GpuError::Internal(e.to_string()))
+    }
+
+    /// The first error that the device has reported since the last look.
+    fn check(&self) -> Result<(), GpuError> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.take().map_or(Ok(()), Err)
+    }
+}
+
+/// Collects what wgpu would otherwise panic over.
+fn watch(device: &wgpu::Device, trouble: &Arc<Mutex<Option<GpuError>>>) {
+    let note = |trouble: &Mutex<Option<GpuError>>, error| {
+        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.get_or_insert(error);
+    };
+    let seen = Arc::clone(trouble);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        let text = one_line(&error);
+        note(
+            &seen,
+            match error {
+                wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory(text),
+                wgpu::Error::Validation { .. } => GpuError::Validation(text),
+                wgpu::Error::Internal { .. } => GpuError::Internal(text),
+            },
+        );
+    }));
+    let seen = Arc::clone(trouble);
+    device.set_device_lost_callback(move |reason, message| {
+        // Dropping the device ends it as well, which is no trouble.
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            note(&seen, GpuError::Lost(message));
+        }
+    });
+}
+
+/// An error and its causes on one line.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

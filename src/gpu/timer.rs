@@ -1,0 +1,125 @@
+//! Device timestamps around a compute pass.
+
+use crate::units::Seconds;
+
+/// Two timestamps and the buffers through which they are read.
+pub struct Timer {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    /// Holds the two raw ticks after a submission.
+    pub(super) readback: wgpu::Buffer,
+    period_s: f64,
+}
+
+/// What the device wrote at the beginning and the end of a pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceSpan {
+    begin: u64,
+    end: u64,
+    period_s: f64,
+}
+
+/// Why two timestamps give no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSpan {
+    /// A slot that nobody wrote reads 0.
+    #[error("a timestamp was not written")]
+    Unwritten,
+    /// The end is not after the beginning.
+    #[error("the timestamps do not advance")]
+    NotAdvancing,
+}
+
+impl DeviceSpan {
+    /// A span of raw ticks of `period_s` each.
+    pub fn new(begin: u64, end: u64, period_s: f64) -> Self {
+        Self {
+            begin,
+            end,
+            period_s,
+        }
+    }
+
+    /// The time between the two.
+    ///
+    /// # Errors
+    /// Where a timestamp is missing or time does not advance (stuck, backwards
+    /// or wrapped).
+    pub fn duration(&self) -> Result<Seconds, BadSpan> {
+        if self.begin == 0 || self.end == 0 {
+            return Err(BadSpan::Unwritten);
+        }
+        match self.end.checked_sub(self.begin) {
+            None | Some(0) => Err(BadSpan::NotAdvancing),
+            Some(ticks) => Ok(Seconds(ticks as f64 * self.period_s)),
+        }
+    }
+}
+
+impl Timer {
+    const SIZE: u64 = 2 * wgpu::QUERY_SIZE as u64;
+
+    /// A timer on `device`, or `None` where it has no timestamps.
+    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Option<Self> {
+        let period_s = f64::from(queue.get_timestamp_period()) * 1e-9;
+        let offered = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        if !offered || period_s <= 0.0 {
+            return None;
+        }
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: Self::SIZE,
+                usage: usage | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        Some(Self {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            }),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            readback: buffer(wgpu::BufferUsages::MAP_READ),
+            period_s,
+        })
+    }
+
+    /// Timestamps at the beginning and the end of a pass.
+    pub(super) fn pass_writes(&self) -> wgpu::ComputePassTimestampWrites<'_> {
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.queries,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        }
+    }
+
+    /// Records the way of the timestamps to the readback buffer.
+    pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readback, 0, Self::SIZE);
+    }
+
+    /// Reads the two ticks from the readback buffer's contents.
+    pub(super) fn span(&self, bytes: Vec<u8>) -> DeviceSpan {
+        let tick = |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
+        let tick = |at| tick(at).map_or(0, u64::from_le_bytes);
+        DeviceSpan::new(tick(0), tick(8), self.period_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_written_advancing_timestamps_give_a_duration() {
+        let span = |begin, end| DeviceSpan::new(begin, end, 1e-9).duration();
+        assert_eq!(span(5, 1_000_000_005), Ok(Seconds(1.0)));
+        assert_eq!(span(0, 7), Err(BadSpan::Unwritten));
+        assert_eq!(span(7, 0), Err(BadSpan::Unwritten));
+        assert_eq!(span(7, 7), Err(BadSpan::NotAdvancing));
+        assert_eq!(span(u64::MAX, 3), Err(BadSpan::NotAdvancing));
+    }
+}

@@ -1,0 +1,148 @@
+//! Scaled dot-product attention.
+
+pub mod problem;
+
+use minijinja::context;
+
+use super::capabilities::Unfit;
+use super::program::{BufferSpec, Pass, Program, Role};
+use super::shape::{AttentionShape, Shape};
+use super::template::TemplateError;
+use super::{Build, Candidates, Parameters};
+use crate::units::Bytes;
+
+/// Listed sizes: prefill, head_dim 64 and 128, full and causal. On GPUs they
+/// follow the sweep that attention kernels are usually shown on: 16k tokens,
+/// heads · head_dim = 2048.
+pub fn shapes(software: bool) -> Vec<Shape> {
+    let sizes: &[(u32, u32, u32, u32)] = if software {
+        &[(1, 8, 512, 64), (1, 4, 512, 128)]
+    } else {
+        &[
+            (16, 32, 1024, 64),
+            (4, 32, 4096, 64),
+            (16, 16, 1024, 128),
+            (4, 16, 4096, 128),
+        ]
+    };
+    let sizes = sizes.iter().flat_map(|&size| [(size, false), (size, true)]);
+    sizes
+        .map(|((batch, heads, s, head_dim), causal)| {
+            Shape::Attention(AttentionShape {
+                batch,
+                heads,
+                kv_heads: heads,
+                q_len: s,
+                kv_len: s,
+                head_dim,
+                causal,
+            })
+        })
+        .collect()
+}
+
+/// Scores, softmax and output one after the other, with the whole score matrix
+/// in memory.
+pub fn materialised(build: &Build) -> Candidates {
+    let (tile, lanes) = (16, 128);
+    let shape = attention_shape(build)?;
+    let heads = shape.batch * shape.heads;
+    let mut buffers = tensors(&shape);
+    buffers.push(BufferSpec {
+        role: Role::Scratch,
+        size: Bytes(4 * u64::from(heads) * shape.pairs()),
+    });
+    let pass = |template, bindings: &[usize], workgroups| -> Result<Pass, TemplateError> {
+        Ok(Pass {
+            template,
+            wgsl: build.render(template, context! { tile, lanes })?,
+            bindings: bindings.to_vec(),
+            workgroups,
+        })
+    };
+    let (q_tiles, kv_tiles) = (shape.q_len.div_ceil(tile), shape.kv_len.div_ceil(tile));
+    let d_tiles = shape.head_dim.div_ceil(tile);
+    Ok(vec![Program {
+        parameters: Parameters::from([("tile".into(), tile), ("lanes".into(), lanes)]),
+        buffers,
+        passes: vec![
+            pass(
+                "attention_scores.wgsl.jinja",
+                &[0, 1, 2, 5],
+                [kv_tiles, q_tiles, heads],
+            )?,
+            pass(
+                "attention_softmax.wgsl.jinja",
+                &[0, 5],
+                [shape.q_len, heads, 1],
+            )?,
+            pass(
+                "attention_values.wgsl.jinja",
+                &[0, 5, 3, 4],
+                [d_tiles, q_tiles, heads],
+            )?,
+        ],
+    }])
+}
+
+/// One pass with an online softmax; a query row stays in one invocation's
+/// registers.
+pub fn flash(build: &Build) -> Candidates {
+    let (lanes, tile_kv) = (64, 16);
+    let shape = attention_shape(build)?;
+    let head_dim = shape.head_dim;
+    if head_dim % 4 != 0 || head_dim > 256 {
+        return Err(Unfit::Shape(format!(
+            "a head_dim that divides by 4 and is at most 256, not {head_dim}"
+        ))
+        .into());
+    }
+    let template = "attention_flash.wgsl.jinja";
+    Ok(vec![Program {
+        parameters: Parameters::from([("lanes".into(), lanes), ("tile_kv".into(), tile_kv)]),
+        buffers: tensors(&shape),
+        passes: vec![Pass {
+            template,
+            wgsl: build.render(template, context! { head_dim, lanes, tile_kv })?,
+            bindings: vec![0, 1, 2, 3, 4],
+            workgroups: [shape.q_len.div_ceil(lanes), shape.batch * shape.heads, 1],
+        }],
+    }])
+}
+
+fn attention_shape(build: &Build) -> Result<AttentionShape, Unfit> {
+    match build.shape {
+        Shape::Attention(shape) => Ok(shape),
+        _ => Err(Unfit::Shape("an attention shape".into())),
+    }
+}
+
+/// Uniform block, Q, K, V and output.
+fn tensors(shape: &AttentionShape) -> Vec<BufferSpec> {
+    let elements = |heads: u32, length: u32| {
+        Bytes(
+            4 * u64::from(shape.batch)
+                * u64::from(heads)
+                * u64::from(length)
+                * u64::from(shape.head_dim),
+        )
+    };
+    let queries = elements(shape.heads, shape.q_len);
+    let keys = elements(shape.kv_heads, shape.kv_len);
+    let buffer = |role, size| BufferSpec { role, size };
+    vec![
+        BufferSpec::uniform(vec![
+            shape.heads,
+            shape.kv_heads,
+            shape.q_len,
+            shape.kv_len,
+            shape.head_dim,
+            u32::from(shape.causal),
+            problem::scale(shape.head_dim).to_bits(),
+        ]),
+        buffer(Role::Input(0), queries),
+        buffer(Role::Input(1), keys),
+        buffer(Role::Input(2), keys),
+        buffer(Role::Output, queries),
+    ]
+}

@@ -1,0 +1,175 @@
+use super::*;
+use crate::kernel::problem::Rejection;
+
+fn program() -> Program {
+    Program {
+        parameters: Default::default(),
+        buffers: Vec::new(),
+        passes: Vec::new(),
+    }
+}
+
+fn shape(m: u32, n: u32, k: u32) -> GemmShape {
+    GemmShape {
+        batch: 1,
+        m,
+        n,
+        k,
+        layout: Layout::Nn,
+    }
+}
+
+/// What a correct float32 kernel writes: fused multiply-adds in order of k.
+fn multiply_f32(problem: &Matmul) -> Vec<f32> {
+    let (m, n, k) = problem.dims();
+    let mut out = Vec::new();
+    for batch in 0..problem.shape.batch as usize {
+        let Operands { a, b } = problem.operands(batch);
+        let rows: Vec<f32> = (0..m)
+            .into_par_iter()
+            .flat_map_iter(|i| {
+                let mut row = vec![0f32; n];
+                for p in 0..k {
+                    let x = a[i * k + p] as f32;
+                    for (c, &y) in row.iter_mut().zip(&b[p * n..][..n]) {
+                        *c += x * y as f32;
+                    }
+                }
+                row
+            })
+            .collect();
+        out.extend(rows);
+    }
+    out
+}
+
+fn check(problem: &Matmul, output: &[f32]) -> Verdict {
+    problem.check(&program(), &Tensor::from_f32(output).bytes)
+}
+
+/// A 2×2 by 2×2 product by hand: [1 2; 3 4]·[5 6; 7 8] = [19 22; 43 50], and
+/// with a sign flipped Σ|a·b| stays the same.
+#[test]
+fn product_matches_a_hand_calculation() {
+    let c = product(&[1.0, -2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2, 2, 2);
+    assert_eq!(c, [[-9.0, 19.0], [-10.0, 22.0], [43.0, 43.0], [50.0, 50.0]]);
+}
+
+#[test]
+fn reference_does_not_depend_on_the_number_of_threads() {
+    let on = |threads| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+            .install(|| {
+                let problem = Matmul::new(shape(37, 300, 65), 3);
+                let o = problem.operands(0);
+                product(&o.a, &o.b, 37, 300, 65)
+            })
+    };
+    assert_eq!(on(1), on(3));
+}
+
+#[test]
+fn layouts_describe_the_same_kind_of_product() {
+    for layout in [Layout::Nn, Layout::Nt, Layout::Tn] {
+        let problem = Matmul::new(
+            GemmShape {
+                layout,
+                batch: 2,
+                ..shape(5, 7, 3)
+            },
+            1,
+        );
+        assert_eq!(check(&problem, &multiply_f32(&problem)).rejection, None);
+        let Operands { a, b } = problem.operands(1);
+        let stored: Vec<f64> = f32_elements(&problem.inputs[0].bytes).collect();
+        let expect = if layout == Layout::Tn {
+            stored[15 + 5]
+        } else {
+            stored[15 + 1]
+        };
+        assert_eq!(a[1], expect, "A(0, 1) of the second product");
+        let stored: Vec<f64> = f32_elements(&problem.inputs[1].bytes).collect();
+        let expect = if layout == Layout::Nt {
+            stored[21 + 1]
+        } else {
+            stored[21 + 7]
+        };
+        assert_eq!(b[7], expect, "B(1, 0) of the second product");
+    }
+}
+
+#[test]
+fn a_correct_product_passes_and_each_kind_of_wrong_one_is_rejected() {
+    let problem = Matmul::new(shape(96, 80, 512), 5);
+    let good = multiply_f32(&problem);
+    let verdict = check(&problem, &good);
+    assert_eq!((verdict.rejection, verdict.checked), (None, Checked::Full));
+
+    assert!(matches!(
+        check(&problem, &vec![f32::NAN; good.len()]).rejection,
+        Some(Rejection::NotComputed { .. })
+    ));
+    let mut last = good.clone();
+    *last.last_mut().unwrap() += 0.01;
+    let rejection = check(&problem, &last).rejection.unwrap().to_string();
+    assert!(rejection.contains("row 95, column 79"), "{rejection}");
+}
+
+/// Squares, so that the shapes agree and only the values can tell.
+#[test]
+fn swapped_operands_are_rejected() {
+    let problem = Matmul::new(shape(64, 64, 64), 5);
+    let o = problem.operands(0);
+    let swapped: Vec<f32> = product(&o.b, &o.a, 64, 64, 64)
+        .iter()
+        .map(|c| c[0] as f32)
+        .collect();
+    assert!(check(&problem, &swapped).rejection.is_some());
+}
+
+/// The accumulator is rounded to half precision after every multiply-add.
+#[test]
+fn half_precision_accumulation_cannot_pose_as_single() {
+    for k in [32, 1024, 8192] {
+        let problem = Matmul::new(shape(16, 16, k), 5);
+        let k = k as usize;
+        let o = problem.operands(0);
+        let posed: Vec<f32> = (0..256)
+            .map(|e| {
+                let (i, j) = (e / 16, e % 16);
+                (0..k).fold(half::f16::ZERO, |acc, p| {
+                    half::f16::from_f64(acc.to_f64() + o.a[i * k + p] * o.b[p * 16 + j])
+                })
+            })
+            .map(f32::from)
+            .collect();
+        assert!(check(&problem, &posed).rejection.is_some(), "K = {k}");
+    }
+}
+
+/// 2048³ is beyond the budget for a full reference. One wrong element anywhere
+/// must show: on the border, where rows and columns are checked in full, and
+/// inside, where only the products with random vectors look.
+#[test]
+fn sampled_checks_find_one_wrong_element_of_a_large_product() {
+    let problem = Matmul::new(shape(2048, 2048, 2048), 9);
+    let mut output = multiply_f32(&problem);
+    let verdict = check(&problem, &output);
+    assert_eq!(
+        (verdict.rejection, verdict.checked),
+        (None, Checked::Sampled)
+    );
+    for (row, col) in [(2047, 1033), (1033, 517)] {
+        let good = std::mem::replace(&mut output[row * 2048 + col], 0.0);
+        assert!(
+            good.abs() > 4.0,
+            "choose an element that is not small: {good}"
+        );
+        let rejection = check(&problem, &output).rejection.unwrap().to_string();
+        assert!(rejection.contains(&format!("row {row}")), "{rejection}");
+        output[row * 2048 + col] = good;
+    }
+}

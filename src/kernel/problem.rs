@@ -1,0 +1,333 @@
+//! What a case is to compute, whichever kernel computes it: inputs, expected
+//! result, and the verdict on an output.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::id::{Operation, Precision};
+use super::program::Program;
+use super::shape::Shape;
+use super::{attention, bandwidth, latency, matmul, peak};
+
+/// An input as the kernel reads it.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Little-endian elements.
+    pub bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// A tensor of float32 elements.
+    pub fn from_f32(values: &[f32]) -> Self {
+        Self {
+            bytes: bytemuck::cast_slice(values).to_vec(),
+        }
+    }
+}
+
+/// Float32 elements of a buffer, widened for the reference. A trailing partial
+/// element is ignored.
+pub fn f32_elements(bytes: &[u8]) -> impl Iterator<Item = f64> + '_ {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&b| f64::from(f32::from_le_bytes(b)))
+}
+
+/// How much of the output was compared with the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checked {
+    /// Every element.
+    Full,
+    /// Border and random parts in full, the rest through products with random
+    /// vectors (Freivalds) or by agreement with another kernel.
+    Sampled,
+    /// Nothing: the case did not get that far.
+    None,
+}
+
+/// Outcome of comparing one output with the reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How much was compared.
+    pub checked: Checked,
+    /// Largest error, scaled by what rounding can do at that element. `None`
+    /// when some element is not a number.
+    pub max_scaled_error: Option<f64>,
+    /// Largest scaled error that a correct kernel can show.
+    pub tolerance: f64,
+    /// Why the output is rejected; `None` when it is correct.
+    pub rejection: Option<Rejection>,
+}
+
+/// Why an output is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rejection {
+    /// Every element reads the same: nobody computed anything.
+    NotComputed {
+        /// Bits of the elements, little-endian.
+        pattern: u32,
+    },
+    /// An element is further from the reference than rounding can explain.
+    WrongElement {
+        /// Where, in the terms of the operation.
+        place: String,
+        /// What the kernel wrote.
+        found: f64,
+        /// What the reference says.
+        expected: f64,
+    },
+    /// A product with a random vector does not agree.
+    WrongProduct {
+        /// Where, in the terms of the operation.
+        place: String,
+        /// Difference over its bound.
+        excess: f64,
+    },
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotComputed { pattern } => write!(
+                f,
+                "output not computed (every word reads 0x{pattern:08x}): the driver accepted the work and did not do it"
+            ),
+            Self::WrongElement {
+                place,
+                found,
+                expected,
+            } => write!(f, "wrong result at {place}: {found} instead of {expected}"),
+            Self::WrongProduct { place, excess } => write!(
+                f,
+                "wrong result in {place}: the product with a random vector is off by {excess:.3} times what rounding can explain"
+            ),
+        }
+    }
+}
+
+impl Verdict {
+    /// Follows one comparison after the other and remembers the worst.
+    pub fn tracker(checked: Checked, tolerance: f64) -> Tracker {
+        Tracker {
+            checked,
+            tolerance,
+            worst: 0.0,
+            rejection: None,
+        }
+    }
+}
+
+/// Gathers element comparisons into a [`Verdict`].
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    checked: Checked,
+    tolerance: f64,
+    worst: f64,
+    rejection: Option<Rejection>,
+}
+
+impl Tracker {
+    /// Compares one element. `scale` is the magnitude to which the tolerance
+    /// refers; where it is zero only the exact value passes.
+    pub fn compare(
+        &mut self,
+        found: f64,
+        expected: f64,
+        scale: f64,
+        place: impl FnOnce() -> String,
+    ) {
+        let error = (found - expected).abs();
+        let scaled = if error == 0.0 { 0.0 } else { error / scale };
+        self.worst = worse(self.worst, scaled);
+        // NaN is above no tolerance and below none, hence the negated form.
+        if !(scaled <= self.tolerance) && self.rejection.is_none() {
+            self.rejection = Some(Rejection::WrongElement {
+                place: place(),
+                found,
+                expected,
+            });
+        }
+    }
+
+    /// Notes that a product with a random vector is off by `excess` > 1 bounds.
+    pub fn reject_product(&mut self, place: String, excess: f64) {
+        self.rejection
+            .get_or_insert(Rejection::WrongProduct { place, excess });
+    }
+
+    /// The more pessimistic of two trackers over the same output; the first
+    /// rejection is kept.
+    pub fn merge(mut self, other: Self) -> Self {
+        self.worst = worse(self.worst, other.worst);
+        self.rejection = self.rejection.or(other.rejection);
+        self
+    }
+
+    /// The verdict on `output`. A wrong output whose words are all the same is
+    /// called what it is: not computed.
+    pub fn verdict(self, output: &[u8]) -> Verdict {
+        let rejection = self.rejection.map(|rejection| match uniform_word(output) {
+            Some(pattern) => Rejection::NotComputed { pattern },
+            None => rejection,
+        });
+        Verdict {
+            checked: self.checked,
+            max_scaled_error: self.worst.is_finite().then_some(self.worst),
+            tolerance: self.tolerance,
+            rejection,
+        }
+    }
+}
+
+/// The larger of two errors; not a number if either is not.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
+}
+
+/// The 32-bit word that fills the whole of `output`, if one does.
+fn uniform_word(output: &[u8]) -> Option<u32> {
+    let words = output.as_chunks::<4>().0;
+    let first = words.first()?;
+    words
+        .iter()
+        .all(|word| word == first)
+        .then(|| u32::from_le_bytes(*first))
+}
+
+/// Work and compulsory traffic of one run of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Operations, by the conventions stated at each problem.
+    pub operations: u64,
+    /// What the operations are.
+    pub unit: WorkUnit,
+    /// Bytes that must cross memory at least once: inputs read, outputs written.
+    pub bytes: u64,
+}
+
+/// Unit of [`Work::operations`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WorkUnit {
+    /// Floating-point operations; a multiply-add is two.
+    #[serde(rename = "FLOP")]
+    Flop,
+    /// Integer operations; a multiply-add is two.
+    #[serde(rename = "OP")]
+    Op,
+}
+
+/// One problem: an operation in a precision on a shape, with seeded inputs.
+pub trait Problem: Send + Sync {
+    /// Inputs in the order of [`super::program::Role::Input`].
+    fn inputs(&self) -> &[Tensor];
+
+    /// Work of one run of `program`. The programs of arithmetic ceilings differ
+    /// in how much they do; all others ignore the argument.
+    fn work(&self, program: &Program) -> Work;
+
+    /// Multiply-adds that the reference takes, to tell how long to wait for it.
+    fn reference_macs(&self) -> u64;
+
+    /// Compares an output of `program` with the reference. The reference is
+    /// computed on the first call and kept.
+    fn check(&self, program: &Program, output: &[u8]) -> Verdict;
+
+    /// Whether an output that passed [`Problem::check`] on samples still has to
+    /// be compared in full with another kernel's.
+    fn wants_witness(&self) -> bool {
+        false
+    }
+
+    /// Compares an output in full with a witness: the output of another kernel
+    /// that passed [`Problem::check`]. Only for problems that want one.
+    fn agree(&self, _output: &[u8], _witness: &[u8]) -> Option<Rejection> {
+        None
+    }
+}
+
+/// The problem that `operation` in `precision` on `shape` poses under `seed`.
+/// `None` where the precision is not implemented or the shape is of another
+/// operation.
+pub fn problem(
+    operation: Operation,
+    precision: Precision,
+    shape: Shape,
+    seed: u64,
+) -> Option<Box<dyn Problem>> {
+    match (operation, precision, shape) {
+        (Operation::Matmul, Precision::F32, Shape::Gemm(shape)) => {
+            Some(Box::new(matmul::problem::Matmul::new(shape, seed)))
+        }
+        (Operation::Attention, Precision::F32, Shape::Attention(shape)) => {
+            Some(Box::new(attention::problem::Attention::new(shape, seed)))
+        }
+        (Operation::Peak, Precision::F32, Shape::Device) => Some(Box::new(peak::Peak::new(seed))),
+        (Operation::Bandwidth, Precision::F32, Shape::WorkingSet { bytes }) => {
+            Some(Box::new(bandwidth::Copy::new(bytes, seed)))
+        }
+        (Operation::Latency, Precision::None, Shape::Empty) => {
+            Some(Box::new(latency::Empty::new(seed)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(values: &[f32]) -> Vec<u8> {
+        Tensor::from_f32(values).bytes
+    }
+
+    #[test]
+    fn a_nan_among_good_elements_is_rejected_and_has_no_error_figure() {
+        let mut tracker = Verdict::tracker(Checked::Full, 1e-6);
+        tracker.compare(1.0, 1.0, 1.0, || "0".into());
+        tracker.compare(f64::NAN, 1.0, 1.0, || "1".into());
+        tracker.compare(1.0, 1.0, 1.0, || "2".into());
+        let verdict = tracker.verdict(&bytes(&[1.0, f32::NAN, 1.0]));
+        assert_eq!(verdict.max_scaled_error, None);
+        assert!(
+            matches!(verdict.rejection, Some(Rejection::WrongElement { place, .. }) if place == "1")
+        );
+    }
+
+    #[test]
+    fn a_uniform_wrong_output_is_called_not_computed() {
+        let mut tracker = Verdict::tracker(Checked::Full, 1e-6);
+        tracker.compare(0.0, 1.0, 1.0, || "0".into());
+        let verdict = tracker.verdict(&[0; 64]);
+        assert_eq!(
+            verdict.rejection,
+            Some(Rejection::NotComputed { pattern: 0 })
+        );
+        assert!(
+            verdict
+                .rejection
+                .unwrap()
+                .to_string()
+                .contains("output not computed")
+        );
+    }
+
+    #[test]
+    fn a_zero_scale_admits_only_the_exact_value() {
+        let verdict = |found| {
+            let mut tracker = Verdict::tracker(Checked::Full, 1e-3);
+            tracker.compare(found, 0.0, 0.0, String::new);
+            tracker.verdict(&bytes(&[0.5, 1.0])).rejection.is_none()
+        };
+        assert!(verdict(0.0));
+        assert!(!verdict(1e-30));
+    }
+}

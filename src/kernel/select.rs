@@ -1,0 +1,285 @@
+//! From filters on the command line to the cases of a run.
+
+use globset::{Glob, GlobMatcher};
+
+use super::id::{CaseId, IdError};
+use super::shape::Shape;
+use super::{CATALOGUE, Kernel, ceiling_of};
+
+/// What runs without a filter: at most sixteen cases that tell the story of an
+/// adapter. Sizes differ, since a software adapter would take minutes for what
+/// a GPU needs to be busy at all.
+fn headline(software: bool) -> &'static [&'static str] {
+    if software {
+        &[
+            "peak/f32/fma/device",
+            "bandwidth/f32/copy/256MiB",
+            "latency/none/dispatch/empty",
+            "matmul/f32/naive/512x512x512",
+            "matmul/f32/workgroup/512x512x512",
+            "matmul/f32/register/512x512x512",
+            "matmul/f32/register/1024x1024x1024",
+            "matmul/f32/register/1000x777x333",
+            "attention/f32/materialised/b1h8s512d64",
+            "attention/f32/materialised/b1h8s512d64-causal",
+            "attention/f32/flash/b1h8s512d64",
+            "attention/f32/flash/b1h8s512d64-causal",
+            "attention/f32/flash/b1h4s512d128",
+            "attention/f32/flash/b1h4s512d128-causal",
+        ]
+    } else {
+        &[
+            "peak/f32/fma/device",
+            "bandwidth/f32/copy/256MiB",
+            "latency/none/dispatch/empty",
+            "matmul/f32/naive/1024x1024x1024",
+            "matmul/f32/workgroup/4096x4096x4096",
+            "matmul/f32/register/1024x1024x1024",
+            "matmul/f32/register/4096x4096x4096",
+            "matmul/f32/register/8192x8192x8192",
+            "matmul/f32/register/1000x777x333",
+            "attention/f32/materialised/b4h32s4096d64",
+            "attention/f32/flash/b4h32s4096d64",
+            "attention/f32/flash/b4h32s4096d64-causal",
+            "attention/f32/flash/b4h16s4096d128",
+            "attention/f32/flash/b4h16s4096d128-causal",
+        ]
+    }
+}
+
+/// One case of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selected {
+    /// Which case.
+    pub id: CaseId,
+    /// Named by its full id, so that not being able to run it is an error.
+    pub explicit: bool,
+}
+
+/// A filter or shape that selects nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// Neither a glob that matches a listed case nor an id.
+    #[error(
+        "no case matches \"{filter}\"; cases are operation/precision/variant/shape, kernels are {kernels}"
+    )]
+    NoMatch {
+        /// The filter.
+        filter: String,
+        /// The catalogue's kernels.
+        kernels: String,
+    },
+    /// Looks like a full id, but is none.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// Not a glob.
+    #[error("\"{filter}\" is not a valid filter: {source}")]
+    Glob {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        source: globset::Error,
+    },
+    /// `--shape` that no selected operation takes.
+    #[error(
+        "\"{0}\" is not a shape of any selected operation: expected one such as 1000x777x333 for matmul, b1h8s512d64-causal for attention or 64MiB for bandwidth"
+    )]
+    Shape(String),
+}
+
+/// The cases that `filters` select, in catalogue order, each once, with the
+/// ceilings that they are held against in front. Without filters, the headline
+/// list. Each of `shapes` is added for every selected kernel that takes it.
+///
+/// # Errors
+/// When a filter selects nothing or a shape fits no selected operation.
+pub fn select(
+    filters: &[String],
+    shapes: &[String],
+    software: bool,
+) -> Result<Vec<Selected>, SelectError> {
+    let mut cases = Vec::new();
+    if filters.is_empty() {
+        cases.extend(headline(software).iter().filter_map(|id| listed(id)));
+    }
+    for filter in filters {
+        cases.extend(matching(filter, software)?);
+    }
+    for shape in shapes {
+        let added = with_shape(&cases, shape);
+        if added.is_empty() {
+            return Err(SelectError::Shape(shape.clone()));
+        }
+        cases.extend(added);
+    }
+    Ok(ordered(cases))
+}
+
+fn listed(id: &str) -> Option<Selected> {
+    let id = id.parse().ok()?;
+    Some(Selected {
+        id,
+        explicit: false,
+    })
+}
+
+/// Cases of one filter: a full id, a glob over the listed cases, or the leading
+/// parts of an id.
+fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> {
+    let is_glob = filter.contains(['*', '?', '[', '{']);
+    if !is_glob && filter.matches('/').count() == 3 {
+        let id: CaseId = filter.parse()?;
+        Kernel::find(&id).ok_or_else(|| no_match(filter))?;
+        return Ok(vec![Selected { id, explicit: true }]);
+    }
+    let pattern = if is_glob {
+        filter.to_owned()
+    } else {
+        format!("{}/*", filter.trim_end_matches('/'))
+    };
+    let glob: GlobMatcher = Glob::new(&pattern)
+        .map_err(|source| SelectError::Glob {
+            filter: filter.to_owned(),
+            source,
+        })?
+        .compile_matcher();
+    let all = CATALOGUE.iter().flat_map(|kernel| {
+        (kernel.shapes)(software)
+            .into_iter()
+            .map(|s| kernel.case(s))
+    });
+    let cases: Vec<Selected> = all
+        .filter(|id| glob.is_match(id.to_string()))
+        .map(|id| Selected {
+            id,
+            explicit: false,
+        })
+        .collect();
+    if cases.is_empty() {
+        return Err(no_match(filter));
+    }
+    Ok(cases)
+}
+
+fn no_match(filter: &str) -> SelectError {
+    let kernels: Vec<String> = CATALOGUE
+        .iter()
+        .map(|k| format!("{}/{}/{}", k.operation, k.precision, k.variant))
+        .collect();
+    SelectError::NoMatch {
+        filter: filter.to_owned(),
+        kernels: kernels.join(", "),
+    }
+}
+
+fn with_shape(cases: &[Selected], text: &str) -> Vec<Selected> {
+    cases
+        .iter()
+        .filter_map(|case| {
+            let shape = Shape::parse(case.id.operation, text).ok()?;
+            let id = CaseId {
+                shape,
+                ..case.id.clone()
+            };
+            Some(Selected { id, explicit: true })
+        })
+        .collect()
+}
+
+/// Adds missing ceilings, removes repeats (explicit wins), sorts by catalogue.
+fn ordered(cases: Vec<Selected>) -> Vec<Selected> {
+    let ceilings = cases.iter().filter_map(|case| ceiling_of(&case.id));
+    let ceilings: Vec<Selected> = ceilings
+        .map(|id| Selected {
+            id,
+            explicit: false,
+        })
+        .collect();
+    let mut unique: Vec<Selected> = Vec::new();
+    for case in cases.into_iter().chain(ceilings) {
+        match unique.iter_mut().find(|known| known.id == case.id) {
+            Some(known) => known.explicit |= case.explicit,
+            None => unique.push(case),
+        }
+    }
+    let position = |id: &CaseId| {
+        CATALOGUE
+            .iter()
+            .position(|k| k.matches(id) && k.variant == id.variant)
+    };
+    unique.sort_by_key(|case| position(&case.id));
+    unique
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(filters: &[&str], shapes: &[&str]) -> Result<Vec<String>, String> {
+        let own = |texts: &[&str]| texts.iter().map(|t| t.to_string()).collect::<Vec<_>>();
+        select(&own(filters), &own(shapes), true)
+            .map(|cases| cases.iter().map(|c| c.id.to_string()).collect())
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn headline_lists_parse_are_short_and_name_catalogued_kernels() {
+        for software in [true, false] {
+            let cases = select(&[], &[], software).unwrap();
+            assert_eq!(cases.len(), headline(software).len());
+            assert!(cases.len() <= 16);
+            assert!(cases.iter().all(|c| Kernel::find(&c.id).is_some()));
+        }
+    }
+
+    #[test]
+    fn a_full_id_need_not_be_listed_and_brings_its_ceiling() {
+        assert_eq!(
+            ids(&["matmul/f32/naive/7x5x3"], &[]).unwrap(),
+            ["peak/f32/fma/device", "matmul/f32/naive/7x5x3"]
+        );
+    }
+
+    #[test]
+    fn leading_parts_and_globs_select_the_same() {
+        assert_eq!(ids(&["matmul"], &[]), ids(&["matmul/*"], &[]));
+        assert_eq!(ids(&["attention/f32/flash"], &[]), ids(&["*flash*"], &[]));
+        assert!(ids(&["*"], &[]).unwrap().len() > ids(&[], &[]).unwrap().len());
+    }
+
+    #[test]
+    fn a_shape_is_added_to_every_selected_kernel_that_takes_it() {
+        let with = ids(&[], &["1001x7x3"]).unwrap();
+        let added: Vec<&String> = with.iter().filter(|id| id.ends_with("/1001x7x3")).collect();
+        assert_eq!(added.len(), 3);
+        assert!(
+            ids(&["attention"], &["1001x7x3"])
+                .unwrap_err()
+                .contains("1001x7x3")
+        );
+    }
+
+    #[test]
+    fn filters_that_select_nothing_say_what_there_is() {
+        assert!(
+            ids(&["conv"], &[])
+                .unwrap_err()
+                .contains("matmul/f32/register")
+        );
+        assert!(
+            ids(&["matmul/f32/nope/1x1x1"], &[])
+                .unwrap_err()
+                .contains("nope")
+        );
+        assert!(
+            ids(&["matmul/f32/naive/0x1x1"], &[])
+                .unwrap_err()
+                .contains("0x1x1")
+        );
+        assert!(
+            ids(&["mat[mul"], &[])
+                .unwrap_err()
+                .contains("not a valid filter")
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! How far a correct kernel may be from the float64 reference.
+//!
+//! Every output is compared on its own, scaled by what rounding can do there
+//! (|A|·|B| for a product). The bound is the probabilistic one of Higham and
+//! Mary (*A New Approach to Probabilistic Rounding Error Analysis*, SIAM J. Sci.
+//! Comput. 41(5), 2019, theorem 2.4): with independent, mean-zero rounding
+//! errors, n operations in unit roundoff u stay within λ·√n·u of the exact
+//! result, relative to the sum of magnitudes, with a probability of at least
+//! 1 − 2n·exp(−λ²/2) per output. The deterministic bound n·u would let half
+//! precision accumulation pass as single precision once K reaches some
+//! thousands; √n does not.
+
+/// Unit roundoff of IEEE binary32, 2⁻²⁴.
+pub const U_F32: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// Probability with which a correct kernel may be rejected, over all outputs.
+pub const FALSE_REJECTION: f64 = 1e-9;
+
+/// λ for `outputs` results of `operations` roundings each, so that all of them
+/// together stay within the bound but for [`FALSE_REJECTION`]: from
+/// 2·n·outputs·exp(−λ²/2) = p.
+pub fn lambda(operations: f64, outputs: f64) -> f64 {
+    (2.0 * (2.0 * operations.max(1.0) * outputs.max(1.0) / FALSE_REJECTION).ln()).sqrt()
+}
+
+/// Scaled-error bound of an accumulation of `operations` roundings in unit
+/// roundoff `accumulator`, stored once in unit roundoff `stored`, for each of
+/// `outputs` results.
+pub fn accumulation(operations: f64, accumulator: f64, stored: f64, outputs: f64) -> f64 {
+    lambda(operations, outputs) * operations.sqrt() * accumulator + stored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2·1024·2²⁰/10⁻⁹ = 2.147·10¹⁸, ln = 42.2108, ×2 = 84.4217, √ = 9.1881;
+    /// 9.1881·32·2⁻²⁴ + 2⁻²⁴ = 1.7585·10⁻⁵.
+    #[test]
+    fn matches_the_bound_worked_by_hand() {
+        let tolerance = accumulation(1024.0, U_F32, U_F32, (1u64 << 20) as f64);
+        assert!((tolerance - 1.7585e-5).abs() < 1e-9, "{tolerance}");
+    }
+
+    /// Half-precision accumulation of K products of normal values errs by about
+    /// 0.3·2⁻¹¹ of |A|·|B| in the typical element, and several times that in the
+    /// worst of many. The bound must stay below even the typical element for
+    /// every K that a matrix product meets.
+    #[test]
+    fn stays_below_the_error_of_half_precision_accumulation() {
+        let typical_f16_error = 0.3 / 2048.0;
+        for log_k in 0..=15 {
+            let k = f64::from(1 << log_k);
+            let tolerance = accumulation(k, U_F32, U_F32, 1e9);
+            assert!(tolerance < typical_f16_error, "K = {k}: {tolerance}");
+        }
+    }
+}

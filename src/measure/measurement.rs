@@ -1,0 +1,439 @@
+//! The outcome of one case, as it stands in the report.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::Parameters;
+use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::problem::{Checked, Verdict, Work, WorkUnit};
+use crate::kernel::shape::Shape;
+use crate::stats;
+use crate::units::{Gflops, Seconds};
+
+/// One case and everything known about it. What is not known is `null`, never
+/// zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurement {
+    /// `operation/precision/variant/shape`.
+    pub id: String,
+    /// What was computed.
+    pub operation: Operation,
+    /// In which number formats.
+    pub precision: Precision,
+    /// By which kernel.
+    pub variant: String,
+    /// On which problem size.
+    pub shape: Shape,
+    /// Operations of one dispatch; 0 for cases that only move data.
+    pub work: Option<u64>,
+    /// Unit of `work`.
+    pub work_unit: WorkUnit,
+    /// Compulsory memory traffic of one dispatch, in bytes.
+    pub bytes: Option<u64>,
+    /// How the case ended.
+    pub status: Status,
+    /// Why there is no figure; `null` when there is.
+    pub reason: Option<Reason>,
+    /// How the output compared with the reference.
+    pub verification: Verification,
+    /// Duration of one dispatch.
+    pub time: Option<Time>,
+    /// Achieved 10⁹ operations per second.
+    pub gflops: Option<Rate>,
+    /// Compulsory traffic over the median time, in 10⁹ bytes per second.
+    pub gbytes_per_s: Option<f64>,
+    /// Case id of the measured ceiling that the case is held against.
+    pub ceiling_id: Option<String>,
+    /// Achieved rate in percent of that ceiling, not clamped.
+    pub percent_of_ceiling: Option<f64>,
+    /// Achieved rate in percent of the datasheet's peak, not clamped.
+    pub percent_of_datasheet: Option<f64>,
+    /// Power during the timed dispatches.
+    pub power: Option<Power>,
+    /// Why there is no power; `null` when there is.
+    pub power_reason: Option<Reason>,
+    /// Achieved rate per watt.
+    pub gflops_per_watt: Option<Efficiency>,
+    /// Whether the shader ran with bounds and loop checks.
+    pub shader_mode: ShaderMode,
+    /// Tile sizes and the like of the program that was measured.
+    pub parameters: Parameters,
+    /// What to know before quoting the figure.
+    pub flags: Vec<Flag>,
+}
+
+/// How a case ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Verified and measured.
+    Ok,
+    /// The output is wrong: no figure.
+    Rejected,
+    /// This adapter or kernel cannot do it.
+    Skipped,
+    /// The device, the driver or the harness failed.
+    Failed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Rejected => "rejected",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// Kinds of reasons for which a figure is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasonCode {
+    /// The shape exceeds the adapter's limits.
+    TooLarge,
+    /// The kernel does not handle this shape.
+    UnsupportedShape,
+    /// Nothing was written.
+    NotComputed,
+    /// The output is wrong.
+    WrongResult,
+    /// The output changed while it was timed.
+    Unstable,
+    /// Two kernels that passed on samples disagree elsewhere.
+    NoAgreement,
+    /// The device was lost, out of memory or refused the work.
+    Device,
+    /// The worker process ended or hung.
+    Worker,
+    /// The shader template is defective.
+    Template,
+    /// No source of power was read.
+    NoPowerSource,
+    /// Nothing was measured, so there is nothing to relate.
+    NotMeasured,
+}
+
+const REASON_CODES: &[(ReasonCode, &str)] = &[
+    (ReasonCode::TooLarge, "too-large"),
+    (ReasonCode::UnsupportedShape, "unsupported-shape"),
+    (ReasonCode::NotComputed, "not-computed"),
+    (ReasonCode::WrongResult, "wrong-result"),
+    (ReasonCode::Unstable, "unstable"),
+    (ReasonCode::NoAgreement, "no-agreement"),
+    (ReasonCode::Device, "device"),
+    (ReasonCode::Worker, "worker"),
+    (ReasonCode::Template, "template"),
+    (ReasonCode::NoPowerSource, "no-power-source"),
+    (ReasonCode::NotMeasured, "not-measured"),
+];
+
+/// Why a figure is absent: serialised as `code: message`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What kind of reason.
+    pub code: ReasonCode,
+    /// The particulars, for a person.
+    pub message: String,
+}
+
+impl Reason {
+    /// A reason of kind `code`.
+    pub fn new(code: ReasonCode, message: impl fmt::Display) -> Self {
+        Self {
+            code,
+            message: message.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = REASON_CODES.iter().find(|(code, _)| *code == self.code);
+        write!(f, "{}: {}", name.map_or("", |(_, name)| name), self.message)
+    }
+}
+
+impl FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, message) = text.split_once(": ").unwrap_or((text, ""));
+        let code = REASON_CODES.iter().find(|(_, known)| *known == name);
+        let &(code, _) = code.ok_or_else(|| format!("unknown reason \"{name}\""))?;
+        Ok(Self::new(code, message))
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Reason {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Reason".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let codes: Vec<&str> = REASON_CODES.iter().map(|(_, name)| *name).collect();
+        schemars::json_schema!({
+            "type": "string",
+            "description": "Why a figure is absent, as `code: message`.",
+            "pattern": format!("^({}): ", codes.join("|")),
+        })
+    }
+}
+
+/// How an output compared with the float64 reference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Verification {
+    /// How much was compared.
+    pub checked: Checked,
+    /// Largest error of an element over what rounding refers to there.
+    pub max_scaled_error: Option<f64>,
+    /// Largest such error that a correct kernel can show.
+    pub tolerance: Option<f64>,
+}
+
+impl Verification {
+    /// Nothing was compared.
+    pub const NONE: Self = Self {
+        checked: Checked::None,
+        max_scaled_error: None,
+        tolerance: None,
+    };
+}
+
+impl From<&Verdict> for Verification {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            checked: verdict.checked,
+            max_scaled_error: verdict.max_scaled_error,
+            tolerance: Some(verdict.tolerance),
+        }
+    }
+}
+
+/// Whose clock timed a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// The device's timestamps.
+    Device,
+    /// The host's clock around submission and completion.
+    Host,
+}
+
+/// Whether inputs could stay in the last-level cache from one dispatch to the
+/// next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cache {
+    /// They could.
+    Hot,
+    /// The working set is at least twice the cache.
+    Cold,
+}
+
+/// Duration of one dispatch, in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Time {
+    /// Whose clock.
+    pub clock: Clock,
+    /// Whether the cache could help.
+    pub cache: Cache,
+    /// Median of the samples.
+    pub median_s: Seconds,
+    /// 95 % confidence interval of the median.
+    pub ci95_s: [Seconds; 2],
+    /// 5th percentile.
+    pub p5_s: Seconds,
+    /// 95th percentile.
+    pub p95_s: Seconds,
+    /// Every sample, in the order taken: seconds per dispatch.
+    pub samples_s: Vec<Seconds>,
+    /// Dispatches that one sample is the mean of.
+    pub dispatches_per_sample: u32,
+}
+
+impl Time {
+    /// Summary of `samples` (seconds per dispatch). `None` without samples.
+    pub fn summarise(
+        samples: &[f64],
+        clock: Clock,
+        cache: Cache,
+        dispatches_per_sample: u32,
+    ) -> Option<Self> {
+        Some(Self {
+            clock,
+            cache,
+            median_s: Seconds(stats::median(samples)?),
+            ci95_s: stats::median_ci95(samples)?.map(Seconds),
+            p5_s: Seconds(stats::quantile(samples, 0.05)?),
+            p95_s: Seconds(stats::quantile(samples, 0.95)?),
+            samples_s: samples.iter().copied().map(Seconds).collect(),
+            dispatches_per_sample,
+        })
+    }
+}
+
+/// A rate with the interval that follows from the time's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rate {
+    /// At the median time.
+    pub median: Gflops,
+    /// At the ends of the time's 95 % interval, low to high.
+    pub ci95: [Gflops; 2],
+}
+
+impl Rate {
+    /// Work over time. `None` for cases without operations.
+    pub fn of(work: &Work, time: &Time) -> Option<Self> {
+        let rate = |s: Seconds| Gflops(work.operations as f64 / s.0 / 1e9);
+        (work.operations > 0).then(|| Self {
+            median: rate(time.median_s),
+            ci95: [rate(time.ci95_s[1]), rate(time.ci95_s[0])],
+        })
+    }
+}
+
+/// Power during the timed dispatches. No source is read yet, so there is no
+/// value of this type.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Power {}
+
+/// Achieved rate per watt.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Efficiency {
+    /// Of all power drawn.
+    pub gross: Gflops,
+    /// Of the power above idle.
+    pub net: Option<Gflops>,
+}
+
+/// Run-time checks compiled into a shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShaderMode {
+    /// Bounds and loop checks as WGSL prescribes.
+    Checked,
+    /// Without; the kernels guard their own indices.
+    Unchecked,
+}
+
+/// What to know before quoting a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flag {
+    /// Time was up before the interval was narrow enough.
+    NotConverged,
+    /// The warm-up ended without a steady state.
+    NotSteady,
+    /// The adapter has no timestamps: host clock.
+    HostTimed,
+    /// The timestamps contradict the wall clock: host clock.
+    TimestampsRejected,
+    /// One dispatch takes over 100 ms, which trips the watchdog of a GPU that
+    /// also drives a display.
+    LongDispatch,
+    /// Above the measured ceiling, which is then a defect of the ceiling.
+    AboveCeiling,
+    /// Above the datasheet's peak.
+    AboveDatasheet,
+    /// Checked on samples without a second kernel to compare the rest with.
+    NoWitness,
+    /// Measured by a run too short for the stopping rule.
+    Short,
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl Measurement {
+    /// A case without figures: skipped, rejected or failed for `reason`.
+    pub fn without_figures(id: &CaseId, status: Status, reason: Reason) -> Self {
+        Self {
+            id: id.to_string(),
+            operation: id.operation,
+            precision: id.precision,
+            variant: id.variant.clone(),
+            shape: id.shape,
+            work: None,
+            work_unit: WorkUnit::Flop,
+            bytes: None,
+            status,
+            reason: Some(reason),
+            verification: Verification::NONE,
+            time: None,
+            gflops: None,
+            gbytes_per_s: None,
+            ceiling_id: None,
+            percent_of_ceiling: None,
+            percent_of_datasheet: None,
+            power: None,
+            power_reason: Some(Reason::new(
+                ReasonCode::NotMeasured,
+                "the case has no figure",
+            )),
+            gflops_per_watt: None,
+            shader_mode: ShaderMode::Unchecked,
+            parameters: Parameters::new(),
+            flags: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_code_survives_a_round_trip() {
+        for (code, name) in REASON_CODES {
+            let reason = Reason::new(*code, "a: b");
+            assert_eq!(reason.to_string(), format!("{name}: a: b"));
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+        assert!("nonsense: x".parse::<Reason>().is_err());
+    }
+
+    /// 2·10⁹ operations in 0.5 s (0.4 to 0.8 s): 4 GFLOP/s, 2.5 to 5.
+    #[test]
+    fn the_interval_of_a_rate_is_the_times_turned_round() {
+        let work = Work {
+            operations: 2_000_000_000,
+            unit: WorkUnit::Flop,
+            bytes: 0,
+        };
+        let mut time = Time::summarise(&[0.5], Clock::Device, Cache::Hot, 1).unwrap();
+        time.ci95_s = [Seconds(0.4), Seconds(0.8)];
+        let rate = Rate::of(&work, &time).unwrap();
+        assert_eq!(rate.median, Gflops(4.0));
+        assert_eq!(rate.ci95, [Gflops(2.5), Gflops(5.0)]);
+        assert_eq!(
+            Rate::of(
+                &Work {
+                    operations: 0,
+                    ..work
+                },
+                &time
+            ),
+            None
+        );
+    }
+}

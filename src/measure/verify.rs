@@ -1,0 +1,85 @@
+//! Runs a program once on poisoned outputs and compares what it wrote with the
+//! reference.
+
+use super::measurement::{Reason, ReasonCode};
+use crate::gpu::device::{Gpu, GpuError, Loaded};
+use crate::kernel::Kernel;
+use crate::kernel::capabilities::Capabilities;
+use crate::kernel::problem::{Problem, Rejection, Verdict};
+use crate::kernel::program::Program;
+use crate::kernel::shape::Shape;
+
+/// A verdict and the output that it is about.
+pub struct Verified {
+    /// How the output compares with the reference.
+    pub verdict: Verdict,
+    /// The output's bytes.
+    pub output: Vec<u8>,
+}
+
+/// Computes the output of `program` and compares it with the reference.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn verify(
+    gpu: &Gpu,
+    loaded: &Loaded,
+    program: &Program,
+    problem: &dyn Problem,
+) -> Result<Verified, GpuError> {
+    gpu.poison(loaded)?;
+    gpu.run(loaded, 1)?;
+    let output = gpu.output(loaded)?;
+    let verdict = problem.check(program, &output);
+    Ok(Verified { verdict, output })
+}
+
+/// What a second kernel says about an output that was only sampled.
+pub enum Witness {
+    /// It computed the same.
+    Agrees,
+    /// It computed something else.
+    Disagrees(Rejection),
+    /// No other kernel can compute this.
+    None,
+}
+
+/// Computes the same with another kernel of the catalogue and compares the two
+/// outputs in full.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn witness(
+    gpu: &Gpu,
+    kernel: &Kernel,
+    shape: Shape,
+    capabilities: &Capabilities,
+    problem: &dyn Problem,
+    output: &[u8],
+) -> Result<Witness, GpuError> {
+    for sibling in kernel.siblings() {
+        let Ok(programs) = sibling.candidates(shape, capabilities) else {
+            continue;
+        };
+        for program in &programs {
+            let loaded = gpu.load(program, problem.inputs())?;
+            let other = verify(gpu, &loaded, program, problem)?;
+            if other.verdict.rejection.is_none() {
+                return Ok(match problem.agree(output, &other.output) {
+                    None => Witness::Agrees,
+                    Some(rejection) => Witness::Disagrees(rejection),
+                });
+            }
+        }
+    }
+    Ok(Witness::None)
+}
+
+/// The reason that a rejection stands for.
+pub fn reason(rejection: &Rejection) -> Reason {
+    let code = match rejection {
+        Rejection::NotComputed { .. } => ReasonCode::NotComputed,
+        Rejection::WrongElement { .. } | Rejection::WrongProduct { .. } => ReasonCode::WrongResult,
+    };
+    Reason::new(code, rejection)
+}

@@ -2,6 +2,7 @@
 //!
 //! The tests that look at an adapter need one, and fail without.
 
+#[cfg(target_os = "linux")]
 mod support;
 
 use assert_cmd::Command;

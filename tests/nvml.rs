@@ -102,7 +102,7 @@ fn gpus_are_described_and_matched_by_address() {
         pci_address: Some("0000:0a:00.0".into()),
         vendor_id: 0x10de,
         device_id: 0x2684,
-        memory: None::<Bytes>,
+        memory: Some(Bytes(24 << 30)),
         energy: Ok(()),
         power: Ok(()),
     };

@@ -16,6 +16,7 @@ use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::bus::{self, VisibleGpu};
 use crate::gpu::select::{self, SelectError};
 use crate::power::{self, PowerSourceStatus};
+use crate::units::Bytes;
 
 /// List every adapter that can be found on every backend
 #[derive(Debug, clap::Args)]
@@ -41,8 +42,9 @@ pub fn run(args: Args) -> Outcome {
             Ok(Exit::Ok)
         }
         Ok(_) => {
-            for gpu in &listing.hidden_gpus {
-                eprintln!("warning: no driver offers {gpu}: {}", bus::advice(gpu));
+            if !listing.hidden_gpus.is_empty() {
+                let remedies = bus::remedies(&listing.hidden_gpus);
+                eprintln!("warning: no driver offers these GPUs{remedies}");
             }
             Ok(Exit::Ok)
         }
@@ -106,6 +108,8 @@ struct Listing {
 struct Row {
     #[serde(flatten)]
     adapter: AdapterDescription,
+    /// The hardware's own memory in bytes; null where it is unknown.
+    memory: Option<Bytes>,
     /// The datasheet's id; null where none fits.
     datasheet: Option<String>,
     /// Why no datasheet fits; null where one does.
@@ -115,11 +119,12 @@ struct Row {
 }
 
 /// The datasheet that belongs to an adapter, or why none does.
-fn datasheet_line(adapter: &AdapterDescription) -> Result<String, String> {
+fn datasheet_line(adapter: &AdapterDescription, memory: Option<Bytes>) -> Result<String, String> {
     if adapter.is_software() {
         return Err("a software adapter has no datasheet".into());
     }
-    // The catalogue's match belongs here: name, vendor_id, device_id.
+    // The catalogue's match belongs here.
+    let _ = memory;
     Err("no datasheet fits".into())
 }
 
@@ -135,7 +140,10 @@ impl Listing {
             default_error: default.as_ref().err().map(ToString::to_string),
             adapters: (0..)
                 .zip(adapters)
-                .map(|(position, adapter)| Row::new(adapter, default == Ok(position)))
+                .map(|(position, adapter)| {
+                    let memory = bus::memory_of(&adapter, &visible);
+                    Row::new(adapter, memory, default == Ok(position))
+                })
                 .collect(),
         };
         (listing, default)
@@ -145,7 +153,7 @@ impl Listing {
     fn text(&self, width: u16) -> String {
         let mut text = String::new();
         if self.adapters.is_empty() {
-            text.push_str("No adapter.\n");
+            text.push_str("No adapter.\n\n");
         }
         for (position, row) in self.adapters.iter().enumerate() {
             let earlier = &self.adapters[..position];
@@ -168,10 +176,11 @@ impl Listing {
 }
 
 impl Row {
-    fn new(adapter: AdapterDescription, default: bool) -> Self {
-        let datasheet = datasheet_line(&adapter);
+    fn new(adapter: AdapterDescription, memory: Option<Bytes>, default: bool) -> Self {
+        let datasheet = datasheet_line(&adapter, memory);
         Self {
             adapter,
+            memory,
             datasheet_reason: datasheet.as_ref().err().cloned(),
             datasheet: datasheet.ok(),
             default,
@@ -207,7 +216,7 @@ impl Row {
                 format!("{}, {}", adapter.backend, adapter.device_type),
             ),
             ("driver", driver(adapter)),
-            ("hardware", hardware(adapter)),
+            ("hardware", hardware(adapter, self.memory)),
             ("features", features(adapter)),
             ("coop matrix", cooperative_matrix(adapter)),
             ("limits", limits(adapter)),
@@ -226,13 +235,15 @@ fn driver(adapter: &AdapterDescription) -> String {
     known.join(", ")
 }
 
-fn hardware(adapter: &AdapterDescription) -> String {
+fn hardware(adapter: &AdapterDescription, memory: Option<Bytes>) -> String {
     let address = adapter.pci_address.as_deref();
+    let memory = memory.map(|bytes| format!(", memory {bytes}"));
     format!(
-        "vendor 0x{:04x}, device 0x{:04x}, PCI address {}, key \"{}\"",
+        "vendor 0x{:04x}, device 0x{:04x}, PCI address {}{}, key \"{}\"",
         adapter.vendor_id,
         adapter.device_id,
         address.unwrap_or("unknown"),
+        memory.unwrap_or_default(),
         adapter.physical_device
     )
 }
@@ -304,11 +315,13 @@ fn source_line(source: &PowerSourceStatus) -> (String, String) {
 }
 
 fn hidden_line(gpu: &VisibleGpu) -> (String, String) {
-    let address = gpu.pci_address.clone();
-    (
-        address.unwrap_or_default(),
-        format!("{gpu}; {}", bus::advice(gpu)),
-    )
+    let address = gpu.pci_address.as_deref().unwrap_or("unknown");
+    let driver = gpu.kernel_driver.as_deref().unwrap_or("none");
+    let text = format!(
+        "{} [{:04x}:{:04x}], kernel driver {driver}, seen by {}",
+        gpu.description, gpu.vendor_id, gpu.device_id, gpu.seen_by
+    );
+    (address.into(), text)
 }
 
 /// Labels and texts in two columns, indented, long texts wrapped.

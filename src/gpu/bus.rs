@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adapter::{AdapterDescription, Backend};
 use super::pci;
+use crate::units::Bytes;
 
 /// NVIDIA's PCI vendor number.
 pub const NVIDIA: u32 = 0x10de;
@@ -49,6 +50,8 @@ pub struct VisibleGpu {
     /// The kernel driver bound to it; null where there is none or it is
     /// unknown.
     pub kernel_driver: Option<String>,
+    /// Its own memory, where that is known.
+    pub memory: Option<Bytes>,
     /// What saw it.
     pub seen_by: String,
 }
@@ -115,8 +118,15 @@ fn gpu_at(folder: &Path) -> Option<VisibleGpu> {
         vendor_id,
         device_id,
         kernel_driver: driver,
+        memory: amdgpu_memory(folder),
         seen_by: "the PCI bus".into(),
     })
+}
+
+/// The memory that the kernel's amdgpu driver tells.
+fn amdgpu_memory(folder: &Path) -> Option<Bytes> {
+    let text = fs::read_to_string(folder.join("mem_info_vram_total")).ok()?;
+    text.trim().parse().ok().map(Bytes)
 }
 
 /// Whether a PCI function of this class and make is a GPU that computes.
@@ -158,6 +168,7 @@ pub fn merge(seen: Vec<VisibleGpu>, better: Vec<VisibleGpu>) -> Vec<VisibleGpu> 
                 twin.seen_by = format!("{} and {}", twin.seen_by, gpu.seen_by);
                 twin.description = gpu.description;
                 twin.kernel_driver = twin.kernel_driver.take().or(gpu.kernel_driver);
+                twin.memory = twin.memory.or(gpu.memory);
             }
             None => merged.push(gpu),
         }
@@ -187,6 +198,31 @@ pub fn hidden(adapters: &[AdapterDescription], visible: &[VisibleGpu]) -> Vec<Vi
         .filter(|gpu| !adapters.iter().any(|adapter| reaches(adapter, gpu)))
         .cloned()
         .collect()
+}
+
+/// The GPUs, one a line, each kind followed by what to do about it.
+pub fn remedies(gpus: &[VisibleGpu]) -> String {
+    let mut remedies: Vec<(String, String)> = Vec::new();
+    for gpu in gpus {
+        let advice = advice(gpu);
+        match remedies.iter_mut().find(|(_, known)| *known == advice) {
+            Some((lines, _)) => lines.push_str(&format!("\n  {gpu}")),
+            None => remedies.push((format!("\n  {gpu}"), advice)),
+        }
+    }
+    let each = remedies.iter();
+    each.map(|(lines, advice)| format!("{lines}\n    {advice}"))
+        .collect()
+}
+
+/// The memory of the GPU that the adapter is, where something else than wgpu
+/// (which does not tell) saw it.
+pub fn memory_of(adapter: &AdapterDescription, visible: &[VisibleGpu]) -> Option<Bytes> {
+    let address = adapter.pci_address.as_ref()?;
+    let gpu = visible
+        .iter()
+        .find(|g| g.pci_address.as_ref() == Some(address))?;
+    gpu.memory
 }
 
 /// What to install or change so that a driver offers `gpu`.
@@ -272,6 +308,7 @@ pub(crate) mod tests {
             vendor_id: NVIDIA,
             device_id: 0x2684,
             kernel_driver: kernel_driver.map(Into::into),
+            memory: None,
             seen_by: "the PCI bus".into(),
         }
     }
@@ -352,6 +389,7 @@ pub(crate) mod tests {
         let nvml = VisibleGpu {
             description: "NVIDIA GeForce RTX 4090".into(),
             kernel_driver: Some("nvidia".into()),
+            memory: Some(Bytes(24 << 30)),
             seen_by: "NVML".into(),
             ..rtx_4090(None)
         };
@@ -363,6 +401,7 @@ pub(crate) mod tests {
         assert_eq!(merged.len(), 2);
         assert_eq!(merged[0].description, "NVIDIA GeForce RTX 4090");
         assert_eq!(merged[0].seen_by, "the PCI bus and NVML");
+        assert_eq!(merged[0].memory, Some(Bytes(24 << 30)));
         assert_eq!(merged[1], other);
     }
 
@@ -380,6 +419,48 @@ pub(crate) mod tests {
         assert!(is_hidden(adapter(None, INTEL, DeviceType::IntegratedGpu)));
         assert!(!is_hidden(adapter(None, 0, DeviceType::Other)));
         assert!(is_hidden(adapter(None, 0x10005, DeviceType::Cpu)));
+    }
+
+    #[test]
+    fn memory_is_that_of_the_gpu_at_the_adapters_address() {
+        let at = |address| {
+            let kind = DeviceType::DiscreteGpu;
+            described(0, "x", Backend::Vulkan, kind, address, (NVIDIA, 0x2684))
+        };
+        let gpu = [VisibleGpu {
+            memory: Some(Bytes(24 << 30)),
+            ..rtx_4090(None)
+        }];
+        let memory = memory_of(&at(Some("0000:01:00.0")), &gpu);
+        assert_eq!(memory, Some(Bytes(24 << 30)));
+        assert_eq!(memory_of(&at(Some("0000:02:00.0")), &gpu), None);
+        assert_eq!(memory_of(&at(None), &gpu), None);
+    }
+
+    #[test]
+    fn amdgpus_memory_is_read_from_the_bus() {
+        let sysfs = TempDir::new().expect("a temporary folder");
+        plug(
+            sysfs.path(),
+            "0000:03:00.0",
+            "0x030000",
+            (AMD, 0x744c),
+            None,
+        );
+        let folder = sysfs.path().join("bus/pci/devices/0000:03:00.0");
+        fs::write(folder.join("mem_info_vram_total"), "25753026560\n").expect("a temporary file");
+        assert_eq!(scan(sysfs.path())[0].memory, Some(Bytes(25_753_026_560)));
+    }
+
+    #[test]
+    fn gpus_with_one_remedy_share_it() {
+        let second = VisibleGpu {
+            pci_address: Some("0000:02:00.0".into()),
+            ..rtx_4090(None)
+        };
+        let text = remedies(&[rtx_4090(None), second]);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(text.matches("nvidia-vulkan-icd").count(), 1, "{text}");
     }
 
     #[test]

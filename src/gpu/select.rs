@@ -26,7 +26,7 @@ or, in a checkout of flopwatt, run ci/setup";
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum SelectError {
     /// No backend offers any adapter.
-    #[error("no GPU adapter on any backend{}\n{INSTALL_ANY}", .visible.iter().map(plight).collect::<String>())]
+    #[error("no GPU adapter on any backend{}\n{INSTALL_ANY}", bus::remedies(.visible))]
     NoAdapter {
         /// GPUs that are there all the same.
         visible: Vec<VisibleGpu>,
@@ -34,7 +34,7 @@ pub enum SelectError {
     /// Only a software adapter was found, on a machine that has a GPU.
     #[error(
         "only a software adapter was found ({software}), but this machine has a GPU{}\n`--adapter cpu` measures the software adapter all the same",
-        .gpus.iter().map(plight).collect::<String>()
+        bus::remedies(.gpus)
     )]
     HiddenGpu {
         /// The adapter that would have been used.
@@ -71,11 +71,6 @@ impl SelectError {
     pub fn nothing_to_measure(&self) -> bool {
         matches!(self, Self::NoAdapter { .. } | Self::HiddenGpu { .. })
     }
-}
-
-/// A GPU without an adapter, and what to do about it.
-fn plight(gpu: &VisibleGpu) -> String {
-    format!("\n  {gpu}\n    {}", bus::advice(gpu))
 }
 
 fn lines(items: &[String]) -> String {

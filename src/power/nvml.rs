@@ -29,7 +29,7 @@ const MOST_GPUS: u32 = 1024;
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No library by any of the names could be loaded.
-    #[error("NVML was not found ({0}): NVIDIA's driver is not installed")]
+    #[error("no NVML library could be loaded ({0}): NVIDIA's driver is not installed")]
     LibraryNotFound(String),
     /// The library lacks a function without which it cannot be used.
     #[error("{library} is not a usable NVML: it lacks {symbol}")]
@@ -97,11 +97,11 @@ impl Library {
         for name in names {
             match Nvml::builder().lib_path(name.as_ref()).init() {
                 Ok(nvml) => return Self::checked(nvml, name.as_ref()),
-                Err(NvmlError::LibloadingError(miss)) => misses.push(miss.to_string()),
+                Err(NvmlError::LibloadingError(why)) => misses.push(miss(name.as_ref(), &why)),
                 Err(error) => return Err(unavailable(error, name.as_ref())),
             }
         }
-        Err(Unavailable::LibraryNotFound(misses.join("; ")))
+        Err(Unavailable::LibraryNotFound(misses.join(", ")))
     }
 
     /// Refuses a library that the wrapper could not shut down: it would panic.
@@ -137,6 +137,16 @@ impl Library {
         };
         Ok((0..count).map(gpu).collect())
     }
+}
+
+/// The library's name, and what the loader says if it is more than that there
+/// is no such file.
+fn miss(name: &OsStr, why: &impl ToString) -> String {
+    let (name, why) = (name.to_string_lossy().into_owned(), why.to_string());
+    if why.starts_with(&name) && why.ends_with("No such file or directory") {
+        return name;
+    }
+    format!("{name}: {why}")
 }
 
 fn unavailable(error: NvmlError, library: &OsStr) -> Unavailable {
@@ -193,6 +203,7 @@ pub fn visible_gpus(survey: &Survey) -> Vec<VisibleGpu> {
         vendor_id: gpu.vendor_id,
         device_id: gpu.device_id,
         kernel_driver: Some("nvidia".into()),
+        memory: gpu.memory,
         seen_by: "NVML".into(),
     })
     .collect()

@@ -1,1 +1,2 @@
+//! Benchmarks of the catalogue through criterion.
 fn main() {}

@@ -23,4 +23,10 @@ pub mod power;
 
 pub mod measure;
 
+pub mod record;
+
+pub mod session;
+
+pub mod render;
+
 pub mod commands;

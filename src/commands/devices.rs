@@ -12,11 +12,12 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::{Exit, Failure, Outcome};
-use crate::datasheet::{Catalogue, Identity, Match};
+use crate::datasheet::Catalogue;
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::bus::{self, VisibleGpu};
 use crate::gpu::select::{self, SelectError};
 use crate::power::{self, PowerSourceStatus};
+use crate::record;
 use crate::units::Bytes;
 
 /// List every adapter that can be found on every backend
@@ -121,16 +122,7 @@ struct Row {
 
 /// The datasheet that belongs to an adapter, or why none does.
 fn datasheet_line(adapter: &AdapterDescription, memory: Option<Bytes>) -> Result<String, String> {
-    let identity = Identity {
-        name: &adapter.name,
-        pci_vendor: Some(adapter.vendor_id),
-        pci_device: Some(adapter.device_id),
-        memory,
-    };
-    match Catalogue::builtin().identify(&identity) {
-        Match::Found(sheet) => Ok(sheet.id.clone()),
-        Match::None { why } => Err(why),
-    }
+    record::find_datasheet(Catalogue::builtin(), adapter, memory).map(|sheet| sheet.id)
 }
 
 impl Listing {

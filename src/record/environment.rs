@@ -1,0 +1,68 @@
+//! Where a report comes from: machine and source revision.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sysinfo::System;
+
+use crate::units::Bytes;
+
+/// The machine that measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// Operating system and its version.
+    pub os: Option<String>,
+    /// Kernel version.
+    pub kernel: Option<String>,
+    /// Instruction set architecture.
+    pub arch: String,
+    /// Processor model.
+    pub cpu: Option<String>,
+    /// Logical processors that this process may use.
+    pub cpus: Option<usize>,
+    /// Main memory.
+    pub memory_bytes: Option<Bytes>,
+}
+
+impl Host {
+    /// This machine.
+    pub fn this() -> Self {
+        let system = System::new().ok().map(|mut system| {
+            system.refresh_cpu_all();
+            system.refresh_memory();
+            system
+        });
+        let brand = system.as_ref().and_then(|system| system.cpus().first());
+        let brand = brand.map(|cpu| cpu.brand().trim().to_owned());
+        let memory = system.as_ref().map(|system| Bytes(system.total_memory()));
+        Self {
+            name: System::host_name().unwrap_or_else(|_| "unknown".into()),
+            os: System::long_os_version().ok(),
+            kernel: System::kernel_version().ok(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cpu: brand.filter(|brand| !brand.is_empty()),
+            cpus: std::thread::available_parallelism().ok().map(Into::into),
+            memory_bytes: memory.filter(|m| m.0 > 0),
+        }
+    }
+}
+
+/// A source revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Git {
+    /// Commit hash.
+    pub commit: String,
+    /// Whether files differed from that commit.
+    pub dirty: bool,
+}
+
+/// The revision that this program was built from, where the build knew it.
+pub fn built_from() -> Option<Git> {
+    let described = option_env!("FLOPWATT_GIT")?;
+    let commit = described.trim_end_matches("-dirty");
+    Some(Git {
+        commit: commit.to_owned(),
+        dirty: commit != described,
+    })
+}

@@ -1,0 +1,127 @@
+//! The report: the one record of a run, from which everything else is derived.
+
+mod environment;
+mod folder;
+mod relate;
+mod store;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use environment::{Git, Host};
+pub use folder::folder_name;
+pub use relate::find_datasheet;
+pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};
+
+use crate::datasheet::Datasheet;
+use crate::gpu::adapter::AdapterDescription;
+use crate::kernel::inputs::Data;
+use crate::measure::measurement::{Measurement, Status};
+use crate::measure::tier::Tier;
+
+/// Version of the record: readers of the same major version understand each
+/// other.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// One run: a process, a machine, an adapter, and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Version of this schema, `MAJOR.MINOR`.
+    pub schema_version: String,
+    /// Time-ordered unique id (UUIDv7).
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    pub run_id: Uuid,
+    /// Start of the run, UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started: Timestamp,
+    /// Time of the last save, UTC; the end of the run once it has ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub ended: Timestamp,
+    /// Whether every planned case is in the report.
+    pub complete: bool,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Version of the program that measured.
+    pub flopwatt_version: String,
+    /// Source revision that the program was built from.
+    pub git: Option<Git>,
+    /// Effort of the run.
+    pub tier: Tier,
+    /// Seed of all inputs.
+    pub seed: u64,
+    /// Distribution of the inputs.
+    pub data: Data,
+    /// The machine.
+    pub host: Host,
+    /// The adapter, as its driver describes it.
+    pub adapter: AdapterDescription,
+    /// The datasheet that belongs to the adapter.
+    pub datasheet: Option<Datasheet>,
+    /// Why there is none; `null` when there is.
+    pub datasheet_reason: Option<String>,
+    /// One entry a case, ceilings first.
+    pub measurements: Vec<Measurement>,
+}
+
+/// What a run is started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The command line.
+    pub command: Vec<String>,
+    /// Effort.
+    pub tier: Tier,
+    /// Seed of all inputs.
+    pub seed: u64,
+    /// The adapter.
+    pub adapter: AdapterDescription,
+    /// The datasheet that belongs to it, or why none does.
+    pub datasheet: Result<Datasheet, String>,
+}
+
+impl Report {
+    /// A report that starts now and holds no measurement yet.
+    pub fn begin(start: Start) -> Self {
+        let now = Timestamp::now();
+        Self {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            run_id: Uuid::now_v7(),
+            started: now,
+            ended: now,
+            complete: false,
+            command: start.command,
+            flopwatt_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git: environment::built_from(),
+            tier: start.tier,
+            seed: start.seed,
+            data: Data::default(),
+            host: Host::this(),
+            adapter: start.adapter,
+            datasheet_reason: start.datasheet.as_ref().err().cloned(),
+            datasheet: start.datasheet.ok(),
+            measurements: Vec::new(),
+        }
+    }
+
+    /// Adds a case, related to the ceilings and the datasheet.
+    pub fn push(&mut self, mut measurement: Measurement) {
+        relate::relate(
+            &mut measurement,
+            &self.measurements,
+            self.datasheet.as_ref(),
+        );
+        self.measurements.push(measurement);
+        self.ended = Timestamp::now();
+    }
+
+    /// Whether any case has a figure.
+    pub fn measured_anything(&self) -> bool {
+        self.measurements.iter().any(|m| m.status == Status::Ok)
+    }
+
+    /// The report's JSON Schema.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Report)
+    }
+}

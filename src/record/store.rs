@@ -1,0 +1,185 @@
+//! Reports on disk.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Report, SCHEMA_VERSION};
+
+/// Name of the report's file in its folder.
+pub const REPORT_FILE: &str = "report.json";
+
+/// Reports larger than this are refused: ten thousand cases with raw samples
+/// stay below it.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// A file that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", path.display())]
+pub struct SaveError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A report that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no report.
+    #[error("{} is not a flopwatt report: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where, by line and column.
+        source: serde_json::Error,
+    },
+    /// The report is of a version that this program does not read.
+    #[error("{} has schema version {version}, this program reads {SCHEMA_VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: String,
+    },
+    /// The file is too large to be a report.
+    #[error("{} is larger than {} MiB: not a report", path.display(), MAX_BYTES >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Writes `report.json` into `folder`.
+///
+/// # Errors
+/// When the file cannot be written; an earlier one is then still there.
+pub fn save(report: &Report, folder: &Path) -> Result<PathBuf, SaveError> {
+    let path = folder.join(REPORT_FILE);
+    let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
+        path: path.clone(),
+        source: e.into(),
+    })?;
+    write_atomically(&path, (json + "\n").as_bytes())?;
+    Ok(path)
+}
+
+/// Writes a file so that readers see the old contents or the new, never a part:
+/// a temporary file beside it is written, flushed and renamed.
+///
+/// # Errors
+/// When any of that fails; the old contents are then untouched.
+pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".flopwatt-")
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        file.write_all(contents)?;
+        file.as_file().sync_all()?;
+        make_readable(file.as_file())?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|source| SaveError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Temporary files are private to their owner; a report is not.
+#[cfg(unix)]
+fn make_readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Reads a report, given its file or its folder.
+///
+/// # Errors
+/// When the file cannot be read, is no report, or is of another major version.
+pub fn load(path: &Path) -> Result<Report, LoadError> {
+    let path = if path.is_dir() {
+        path.join(REPORT_FILE)
+    } else {
+        path.to_owned()
+    };
+    let read = |source| LoadError::Read {
+        path: path.clone(),
+        source,
+    };
+    if fs::metadata(&path).map_err(read)?.len() > MAX_BYTES {
+        return Err(LoadError::TooLarge { path });
+    }
+    let text = fs::read_to_string(&path).map_err(read)?;
+    let parse = |source| LoadError::Parse {
+        path: path.clone(),
+        source,
+    };
+    // The version first: a report of another version may not parse at all.
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        schema_version: String,
+    }
+    let Versioned {
+        schema_version: version,
+    } = serde_json::from_str(&text).map_err(parse)?;
+    if major(&version) != major(SCHEMA_VERSION) {
+        return Err(LoadError::Version { path, version });
+    }
+    serde_json::from_str(&text).map_err(parse)
+}
+
+fn major(version: &str) -> &str {
+    version.split('.').next().unwrap_or(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unwritable_folder_is_named_and_old_contents_survive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomically(&path, b"old").unwrap();
+        let blocked = folder.path().join("a.json/b.json");
+        let error = write_atomically(&blocked, b"new").unwrap_err().to_string();
+        assert!(error.contains("b.json"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn foreign_broken_and_newer_files_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |contents: &str| {
+            let path = folder.path().join(REPORT_FILE);
+            fs::write(&path, contents).unwrap();
+            load(folder.path()).unwrap_err().to_string()
+        };
+        assert!(message("{\"schema_version\": \"1").contains("line 1 column"));
+        assert!(message("{\"schema_version\": \"2.0\"}").contains("schema version 2.0"));
+        assert!(message("{\"schema_version\": \"1.0\"}").contains("missing field `run_id`"));
+        assert!(
+            load(Path::new("/nonexistent"))
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent")
+        );
+    }
+}

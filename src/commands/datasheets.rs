@@ -1,13 +1,13 @@
 //! `flopwatt datasheets`: peaks with their sources.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::{Exit, Failure, Outcome};
+use super::{Exit, Failure, Outcome, print};
 use crate::datasheet::{Accumulate, Catalogue, Datasheet, Figure, FigureKind, Sparsity};
 
 /// Print datasheet peaks with their sources
@@ -60,15 +60,6 @@ fn named<'c>(catalogue: &'c Catalogue, name: &str) -> Result<Vec<&'c Datasheet>,
     };
     let error = anyhow!("no datasheet has the id or a name like `{name}`; {hint}");
     Err(Failure::new(Exit::Usage, error))
-}
-
-/// Writes to standard output; a reader that has seen enough is no error.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
-    }
 }
 
 /// One line for each datasheet.

@@ -5,15 +5,15 @@
 //! measured. The exit status is 3 when there is no adapter at all.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
-use super::{Exit, Failure, Outcome};
+use super::adapter::{descriptions, failure, visible_gpus};
+use super::{Exit, Outcome, print};
 use crate::datasheet::Catalogue;
-use crate::gpu::adapter::{self, Adapter, AdapterDescription};
+use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::bus::{self, VisibleGpu};
 use crate::gpu::select::{self, SelectError};
 use crate::power::{self, PowerSourceStatus};
@@ -53,47 +53,6 @@ pub fn run(args: Args) -> Outcome {
     }
 }
 
-/// Chooses the adapter for a command that measures: `--adapter`'s text, or the
-/// default.
-///
-/// # Errors
-/// As [`select::select`], with the exit status that belongs to it.
-pub fn choose(wanted: Option<&str>) -> Result<Adapter, Failure> {
-    let mut adapters = adapter::enumerate();
-    let position =
-        select::select(&descriptions(&adapters), wanted, &visible_gpus()).map_err(failure)?;
-    Ok(adapters.swap_remove(position))
-}
-
-/// GPUs that this machine has, whether or not a driver offers them.
-fn visible_gpus() -> Vec<VisibleGpu> {
-    let nvml = power::nvml::visible_gpus(&power::nvml::survey());
-    bus::merge(bus::scan_machine(), nvml)
-}
-
-fn descriptions(adapters: &[Adapter]) -> Vec<AdapterDescription> {
-    adapters.iter().map(|a| a.description.clone()).collect()
-}
-
-/// A wish that fits nothing is wrong usage; a machine without an adapter cannot
-/// measure.
-fn failure(error: SelectError) -> Failure {
-    let exit = if error.nothing_to_measure() {
-        Exit::NothingMeasured
-    } else {
-        Exit::Usage
-    };
-    Failure::new(exit, error)
-}
-
-/// Writes to standard output; a reader that has seen enough is no error.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Listing {
@@ -128,7 +87,7 @@ fn datasheet_line(adapter: &AdapterDescription, memory: Option<Bytes>) -> Result
 impl Listing {
     /// This machine's listing, and the position of the default adapter.
     fn of_machine() -> (Self, Result<usize, SelectError>) {
-        let adapters = descriptions(&adapter::enumerate());
+        let adapters = descriptions();
         let visible = visible_gpus();
         let default = select::select(&adapters, None, &visible);
         let listing = Self {

@@ -3,12 +3,17 @@
 //! Standard output is data, standard error is talk.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod adapter;
 pub mod datasheets;
 pub mod devices;
+pub mod run;
+pub mod schema;
+pub mod worker;
 
 /// Exit statuses, the same for every verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,19 +77,34 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Devices(devices::Args),
     Datasheets(datasheets::Args),
+    Schema(schema::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 /// Parses the command line, runs the verb and returns its exit status.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Datasheets(args) => datasheets::run(args),
+        Command::Schema(args) => schema::run(args),
+        Command::Worker(args) => worker::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         failure.exit
     });
     ExitCode::from(exit as u8)
+}
+
+/// Writes to standard output; a reader that has seen enough is no error.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod bus;
+mod capabilities;
 pub mod device;
 pub mod identity;
 pub mod pci;

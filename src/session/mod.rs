@@ -1,1 +1,13 @@
-//! x
+//! A run: the plan, and the worker process that carries it out.
+//!
+//! Cases are measured in a process of their own, so that a driver that hangs or
+//! crashes costs one case. Parent and worker speak JSON Lines over the worker's
+//! standard input and output; end of input means exit.
+
+mod process;
+pub mod protocol;
+mod run;
+pub mod worker;
+
+pub use process::WorkerError;
+pub use run::{Ended, Observer, Plan, SessionError, execute};

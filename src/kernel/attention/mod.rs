@@ -88,7 +88,7 @@ pub fn materialised(build: &Build) -> Candidates {
 /// One pass with an online softmax; a query row stays in one invocation's
 /// registers.
 pub fn flash(build: &Build) -> Candidates {
-    let (lanes, tile_kv) = (64, 16);
+    let (lanes, tile_kv, keys) = (64, 16, 4);
     let shape = attention_shape(build)?;
     let head_dim = shape.head_dim;
     if head_dim % 4 != 0 || head_dim > 256 {
@@ -99,11 +99,15 @@ pub fn flash(build: &Build) -> Candidates {
     }
     let template = "attention_flash.wgsl.jinja";
     Ok(vec![Program {
-        parameters: Parameters::from([("lanes".into(), lanes), ("tile_kv".into(), tile_kv)]),
+        parameters: Parameters::from([
+            ("lanes".into(), lanes),
+            ("tile_kv".into(), tile_kv),
+            ("keys".into(), keys),
+        ]),
         buffers: tensors(&shape),
         passes: vec![Pass {
             template,
-            wgsl: build.render(template, context! { head_dim, lanes, tile_kv })?,
+            wgsl: build.render(template, context! { head_dim, lanes, tile_kv, keys })?,
             bindings: vec![0, 1, 2, 3, 4],
             workgroups: [shape.q_len.div_ceil(lanes), shape.batch * shape.heads, 1],
         }],

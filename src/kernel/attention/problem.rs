@@ -33,7 +33,9 @@ pub fn scale(head_dim: u32) -> f32 {
 /// Attention with normal Q, K and V.
 pub struct Attention {
     shape: AttentionShape,
-    inputs: [Tensor; 3],
+    seed: u64,
+    /// Drawn on first use: a case that is skipped never needs them.
+    inputs: OnceLock<[Tensor; 3]>,
     /// Rows of the output (batch · heads + head) · q_len + i that are checked.
     rows: Vec<usize>,
     /// For each checked row: value and scale of every element.
@@ -43,21 +45,25 @@ pub struct Attention {
 impl Attention {
     /// The problem of `shape` with the inputs that `seed` gives.
     pub fn new(shape: AttentionShape, seed: u64) -> Self {
-        let count = |heads: u32, length: u32| {
-            shape.batch as usize * heads as usize * length as usize * shape.head_dim as usize
-        };
-        let tensor = |number, count| Tensor::from_f32(&inputs::normal(seed, number, count));
-        let keys = count(shape.kv_heads, shape.kv_len);
         Self {
             shape,
-            inputs: [
-                tensor(0, count(shape.heads, shape.q_len)),
-                tensor(1, keys),
-                tensor(2, keys),
-            ],
+            seed,
+            inputs: OnceLock::new(),
             rows: checked_rows(&shape, seed),
             reference: OnceLock::new(),
         }
+    }
+
+    /// Elements of Q, K and V.
+    fn input_elements(&self) -> [u64; 3] {
+        let s = &self.shape;
+        let count = |heads: u32, length: u32| {
+            [s.batch, heads, length, s.head_dim]
+                .iter()
+                .fold(1, |product, &dim| product * u64::from(dim))
+        };
+        let keys = count(s.kv_heads, s.kv_len);
+        [count(s.heads, s.q_len), keys, keys]
     }
 
     fn all_rows(&self) -> usize {
@@ -83,7 +89,7 @@ impl Attention {
     fn reference(&self) -> &[Vec<[f64; 2]>] {
         self.reference.get_or_init(|| {
             let [q, k, v] =
-                [0, 1, 2].map(|i| f32_elements(&self.inputs[i].bytes).collect::<Vec<_>>());
+                [0, 1, 2].map(|i| f32_elements(&self.inputs()[i].bytes).collect::<Vec<_>>());
             self.rows
                 .par_iter()
                 .map(|&row| self.reference_row(row, &q, &k, &v))
@@ -147,17 +153,21 @@ impl Attention {
 
 impl Problem for Attention {
     fn inputs(&self) -> &[Tensor] {
-        &self.inputs
+        self.inputs.get_or_init(|| {
+            let [q, k, v] = self.input_elements();
+            let tensor = |number, count| inputs::normal(self.seed, number, count as usize);
+            [tensor(0, q), tensor(1, k), tensor(2, v)].map(|values| Tensor::from_f32(&values))
+        })
     }
 
     fn work(&self, _program: &Program) -> Work {
         let all = 2 * self.shape.macs();
         let halved = self.shape.causal && self.shape.q_len == self.shape.kv_len;
-        let [q, k, v] = [0, 1, 2].map(|i| self.inputs[i].bytes.len() as u64);
+        let [q, k, v] = self.input_elements();
         Work {
             operations: if halved { all / 2 } else { all },
             unit: WorkUnit::Flop,
-            bytes: 2 * q + k + v,
+            bytes: 4 * (2 * q + k + v),
         }
     }
 
@@ -258,7 +268,7 @@ mod tests {
     fn attention_f32(p: &Attention) -> Vec<f32> {
         let s = &p.shape;
         let [q, k, v] = [0, 1, 2].map(|i| {
-            f32_elements(&p.inputs[i].bytes)
+            f32_elements(&p.inputs()[i].bytes)
                 .map(|x| x as f32)
                 .collect::<Vec<_>>()
         });
@@ -309,7 +319,7 @@ mod tests {
     /// weights (3, 1)/4, output 0.75·4 + 0.25·8 = 5.
     #[test]
     fn reference_matches_a_hand_calculation() {
-        let mut problem = Attention::new(
+        let problem = Attention::new(
             AttentionShape {
                 batch: 1,
                 heads: 1,
@@ -321,7 +331,8 @@ mod tests {
             },
             0,
         );
-        problem.inputs = [&[1.0f32][..], &[3f32.ln(), 0.0], &[4.0, 8.0]].map(Tensor::from_f32);
+        let inputs = [&[1.0f32][..], &[3f32.ln(), 0.0], &[4.0, 8.0]].map(Tensor::from_f32);
+        problem.inputs.set(inputs).unwrap();
         assert!((problem.reference()[0][0][0] - 5.0).abs() < 1e-6);
     }
 

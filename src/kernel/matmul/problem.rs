@@ -30,7 +30,8 @@ const FREIVALDS_COLUMNS: usize = 32;
 pub struct Matmul {
     shape: GemmShape,
     seed: u64,
-    inputs: [Tensor; 2],
+    /// Drawn on first use: a case that is skipped never needs them.
+    inputs: OnceLock<[Tensor; 2]>,
     reference: OnceLock<Reference>,
 }
 
@@ -68,17 +69,18 @@ struct FreivaldsBlock {
 impl Matmul {
     /// The product of `shape` with the inputs that `seed` gives.
     pub fn new(shape: GemmShape, seed: u64) -> Self {
-        let count = |rows: u32, cols: u32| shape.batch as usize * rows as usize * cols as usize;
-        let tensor = |number, count| Tensor::from_f32(&inputs::normal(seed, number, count));
         Self {
             shape,
             seed,
-            inputs: [
-                tensor(0, count(shape.m, shape.k)),
-                tensor(1, count(shape.k, shape.n)),
-            ],
+            inputs: OnceLock::new(),
             reference: OnceLock::new(),
         }
+    }
+
+    /// Elements of A and B, all products of the batch together.
+    fn input_elements(&self) -> [u64; 2] {
+        let GemmShape { batch, m, n, k, .. } = self.shape;
+        [m, n].map(|side| u64::from(batch) * u64::from(side) * u64::from(k))
     }
 
     fn dims(&self) -> (usize, usize, usize) {
@@ -103,8 +105,8 @@ impl Matmul {
         let part = |tensor: &Tensor, elements: usize| -> Vec<f64> {
             f32_elements(&tensor.bytes[4 * batch * elements..4 * (batch + 1) * elements]).collect()
         };
-        let a = part(&self.inputs[0], m * k);
-        let b = part(&self.inputs[1], k * n);
+        let a = part(&self.inputs()[0], m * k);
+        let b = part(&self.inputs()[1], k * n);
         match self.shape.layout {
             Layout::Nn => Operands { a, b },
             Layout::Tn => Operands {
@@ -263,15 +265,19 @@ impl Freivalds {
 
 impl Problem for Matmul {
     fn inputs(&self) -> &[Tensor] {
-        &self.inputs
+        self.inputs.get_or_init(|| {
+            let [a, b] = self.input_elements();
+            let tensor = |number, count| inputs::normal(self.seed, number, count as usize);
+            [tensor(0, a), tensor(1, b)].map(|values| Tensor::from_f32(&values))
+        })
     }
 
     fn work(&self, _program: &Program) -> Work {
-        let inputs: usize = self.inputs.iter().map(|t| t.bytes.len()).sum();
+        let [a, b] = self.input_elements();
         Work {
             operations: 2 * self.shape.macs(),
             unit: WorkUnit::Flop,
-            bytes: inputs as u64 + 4 * self.outputs(),
+            bytes: 4 * (a + b + self.outputs()),
         }
     }
 

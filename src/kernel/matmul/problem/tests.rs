@@ -84,14 +84,14 @@ fn layouts_describe_the_same_kind_of_product() {
         );
         assert_eq!(check(&problem, &multiply_f32(&problem)).rejection, None);
         let Operands { a, b } = problem.operands(1);
-        let stored: Vec<f64> = f32_elements(&problem.inputs[0].bytes).collect();
+        let stored: Vec<f64> = f32_elements(&problem.inputs()[0].bytes).collect();
         let expect = if layout == Layout::Tn {
             stored[15 + 5]
         } else {
             stored[15 + 1]
         };
         assert_eq!(a[1], expect, "A(0, 1) of the second product");
-        let stored: Vec<f64> = f32_elements(&problem.inputs[1].bytes).collect();
+        let stored: Vec<f64> = f32_elements(&problem.inputs()[1].bytes).collect();
         let expect = if layout == Layout::Nt {
             stored[21 + 1]
         } else {

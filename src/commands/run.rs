@@ -1,0 +1,282 @@
+//! `flopwatt run`: measures the selected cases and leaves a report.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+use uuid::Uuid;
+
+use super::adapter;
+use super::{Exit, Failure, Outcome, print};
+use crate::datasheet::Catalogue;
+use crate::kernel::id::CaseId;
+use crate::kernel::select::{self, Selected};
+use crate::measure::measurement::{Measurement, Status};
+use crate::measure::tier::Tier;
+use crate::record::{self, Report, SaveError, Start};
+use crate::render::{self, Format};
+use crate::session::{self, Ended, Observer, Plan, SessionError};
+
+/// Measure kernels on an adapter and leave a report
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Cases: full ids, globs ('matmul/f32/*', '*' for all) or leading parts of
+    /// ids (attention/f32/flash). Without any, a headline list
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+
+    /// Index, part of the name, PCI address or backend of the adapter, or cpu
+    #[arg(long)]
+    adapter: Option<String>,
+
+    /// How long and how carefully each case is measured
+    #[arg(long, value_enum, default_value = "quick")]
+    tier: Tier,
+
+    /// Seed of the inputs; without one, a fresh seed that the report states
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Add a shape to every selected operation that takes it, such as
+    /// 1000x777x333 or b1h8s512d64-causal
+    #[arg(long = "shape", value_name = "SHAPE")]
+    shapes: Vec<String>,
+
+    /// Folder for report.json and report.md [default: a new folder under reports/]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Datasheets to use in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    datasheets: Option<PathBuf>,
+
+    /// What to print on standard output
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+/// Runs the cases, saving after each, and prints the outcome.
+pub fn run(args: Args) -> Outcome {
+    // Everything that can be wrong with the command line is found before the
+    // first case runs and before anything is written.
+    let given;
+    let catalogue = match &args.datasheets {
+        Some(file) => {
+            given = Catalogue::from_file(file)?;
+            &given
+        }
+        None => Catalogue::builtin(),
+    };
+    // Filters are tried on a software adapter's list first: a wrong one is wrong
+    // on every adapter, and the message must not depend on finding one.
+    select::select(&args.filters, &args.shapes, true)?;
+    let chosen = adapter::choose(args.adapter.as_deref())?;
+    let software = chosen.description.is_software();
+    let cases = select::select(&args.filters, &args.shapes, software)?;
+    let mut report = Report::begin(Start {
+        command: std::env::args().collect(),
+        tier: args.tier,
+        seed: args.seed.unwrap_or_else(fresh_seed),
+        datasheet: record::find_datasheet(catalogue, &chosen.description, chosen.memory),
+        adapter: chosen.description,
+    });
+    let folder = Folder::create(args.out, &report)?;
+    let ended = measure(&cases, &mut report, &folder)?;
+
+    let format = if args.json { Format::Json } else { args.format };
+    print(&render::renderer(format).render(&report))?;
+    eprintln!(
+        "report: {}",
+        folder.path.join(record::REPORT_FILE).display()
+    );
+    Ok(match ended {
+        Ended::Interrupted => Exit::Interrupted,
+        Ended::Complete => exit(&cases, &report.measurements),
+    })
+}
+
+/// 32 bits, which every JSON reader keeps exactly.
+fn fresh_seed() -> u64 {
+    u64::from(Uuid::new_v4().as_fields().0)
+}
+
+/// Measures the cases in a worker process.
+fn measure(cases: &[Selected], report: &mut Report, folder: &Folder) -> Result<Ended, Failure> {
+    let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let worker = || {
+        let mut command = Command::new(&program);
+        command.arg("worker");
+        command
+    };
+    let plan = Plan {
+        cases: &ids,
+        worker: &worker,
+        interrupted: interruption()?,
+    };
+    folder.save(report)?;
+    let mut observer = OnScreen {
+        bar: progress_bar(ids.len()),
+        folder,
+    };
+    let ended = session::execute(&plan, report, &mut observer);
+    observer.bar.finish_and_clear();
+    ended.map_err(|error| match error {
+        SessionError::Save(_) => Failure::new(Exit::Usage, error),
+        SessionError::Adapter(_) => Failure::new(Exit::NothingMeasured, error),
+    })
+}
+
+/// Set by Ctrl-C and SIGTERM.
+fn interruption() -> Result<&'static AtomicBool, Failure> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("cannot catch Ctrl-C")?;
+    Ok(&INTERRUPTED)
+}
+
+/// The status that the cases' outcomes amount to.
+fn exit(cases: &[Selected], measurements: &[Measurement]) -> Exit {
+    let any = |status| measurements.iter().any(|m| m.status == status);
+    let named_but_skipped = cases.iter().zip(measurements);
+    let named_but_skipped = named_but_skipped
+        .filter(|(case, m)| case.explicit && m.status == Status::Skipped)
+        .count();
+    if !any(Status::Ok) && (any(Status::Rejected) || any(Status::Failed)) {
+        Exit::NothingMeasured
+    } else if any(Status::Rejected) || any(Status::Failed) {
+        Exit::Failed
+    } else if named_but_skipped > 0 {
+        Exit::Usage
+    } else if !any(Status::Ok) {
+        Exit::NothingMeasured
+    } else {
+        Exit::Ok
+    }
+}
+
+/// Where the report goes.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Creates the folder. One that already holds a report is left alone.
+    fn create(out: Option<PathBuf>, report: &Report) -> Result<Self, Failure> {
+        let path = out.unwrap_or_else(|| Path::new("reports").join(record::folder_name(report)));
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create the folder {}", path.display()))?;
+        if path.join(record::REPORT_FILE).exists() {
+            return Err(anyhow!(
+                "{} already holds a report: choose another --out, or move it away",
+                path.display()
+            )
+            .into());
+        }
+        Ok(Self { path })
+    }
+
+    fn save(&self, report: &Report) -> Result<(), SaveError> {
+        record::save(report, &self.path)?;
+        let markdown = render::renderer(Format::Markdown).render(report);
+        record::write_atomically(&self.path.join("report.md"), markdown.as_bytes())
+    }
+}
+
+/// Progress on a terminal; silence elsewhere.
+struct OnScreen<'a> {
+    bar: ProgressBar,
+    folder: &'a Folder,
+}
+
+impl Observer for OnScreen<'_> {
+    fn case_begins(&mut self, index: usize, id: &CaseId) {
+        self.bar.set_position(index as u64);
+        self.bar.set_prefix(id.to_string());
+        self.bar.set_message("");
+    }
+
+    fn phase(&mut self, phase: &str) {
+        self.bar.set_message(phase.to_owned());
+    }
+
+    fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
+        if let Some(measurement) = report.measurements.last() {
+            self.bar.println(outcome_line(measurement));
+        }
+        self.folder.save(report)
+    }
+}
+
+fn progress_bar(cases: usize) -> ProgressBar {
+    // indicatif hides a bar whose target is no terminal, but its println does not.
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {prefix}  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(cases as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// One line on a case that has ended.
+fn outcome_line(measurement: &Measurement) -> String {
+    let what = match (
+        &measurement.gflops,
+        measurement.gbytes_per_s,
+        &measurement.reason,
+    ) {
+        (_, _, Some(reason)) => format!("{}: {}", measurement.status, reason.message),
+        (Some(rate), _, _) => format!("{:.1} GFLOP/s", rate.median.0),
+        (_, Some(gbytes), _) => format!("{gbytes:.1} GB/s"),
+        _ => measurement.time.as_ref().map_or_else(String::new, |time| {
+            format!("{:.2} µs", time.median_s.0 * 1e6)
+        }),
+    };
+    format!("{:<44}  {what}", measurement.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::measurement::{Reason, ReasonCode};
+
+    fn exit_of(outcomes: &[(Status, bool)]) -> Exit {
+        let id: CaseId = "matmul/f32/naive/1x1x1".parse().unwrap();
+        let case = |&(_, explicit): &(Status, bool)| Selected {
+            id: id.clone(),
+            explicit,
+        };
+        let cases: Vec<Selected> = outcomes.iter().map(case).collect();
+        let outcome = |&(status, _): &(Status, bool)| {
+            let reason = Reason::new(ReasonCode::NotMeasured, "");
+            Measurement::without_figures(&id, status, reason)
+        };
+        let measurements: Vec<Measurement> = outcomes.iter().map(outcome).collect();
+        exit(&cases, &measurements)
+    }
+
+    #[test]
+    fn exit_statuses_follow_the_outcomes() {
+        use Status::{Failed, Ok, Rejected, Skipped};
+        assert_eq!(exit_of(&[(Ok, false), (Skipped, false)]), Exit::Ok);
+        assert_eq!(exit_of(&[(Ok, false), (Rejected, false)]), Exit::Failed);
+        assert_eq!(exit_of(&[(Ok, false), (Failed, false)]), Exit::Failed);
+        assert_eq!(exit_of(&[(Ok, false), (Skipped, true)]), Exit::Usage);
+        assert_eq!(exit_of(&[(Skipped, true)]), Exit::Usage);
+        assert_eq!(exit_of(&[(Skipped, false)]), Exit::NothingMeasured);
+        assert_eq!(
+            exit_of(&[(Rejected, false), (Rejected, true)]),
+            Exit::NothingMeasured
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! The parent's side of a worker: start, speak, watch, kill.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::protocol::{DEFAULT_LIMIT, Event, PROTOCOL, Request};
+use crate::gpu::adapter::AdapterDescription;
+use crate::units::Seconds;
+
+/// How often an interruption is looked for while waiting.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Lines of the worker's standard error that are kept for a message.
+const KEPT_LINES: usize = 5;
+
+/// Why a worker did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It could not be started.
+    #[error("cannot start a worker process: {0}")]
+    Start(#[source] std::io::Error),
+    /// It speaks another protocol.
+    #[error("the worker speaks protocol {0}, this program {PROTOCOL}")]
+    Protocol(u32),
+    /// It ended by itself.
+    #[error("the worker ended ({status}){}", said(.stderr))]
+    Died {
+        /// How.
+        status: String,
+        /// The last it said.
+        stderr: String,
+    },
+    /// It was silent for too long and was killed.
+    #[error("no sign of life for {:.0} s while {phase}: the worker was killed{}", .limit.0, said(.stderr))]
+    Hung {
+        /// What it had announced.
+        phase: String,
+        /// The longest silence that this allows.
+        limit: Seconds,
+        /// The last it said.
+        stderr: String,
+    },
+    /// It refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The person at the keyboard, or a signal, ended the wait.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {stderr}")
+    }
+}
+
+/// A running worker. Killed when dropped.
+pub struct Process<'a> {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    events: Receiver<Event>,
+    stderr: Option<JoinHandle<String>>,
+    interrupted: &'a AtomicBool,
+}
+
+impl<'a> Process<'a> {
+    /// Starts `command` as a worker and has it open `adapter`.
+    ///
+    /// # Errors
+    /// When it does not start, or refuses.
+    pub fn start(
+        mut command: Command,
+        adapter: &AdapterDescription,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self, WorkerError> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        shield_from_interrupt(&mut command);
+        let mut child = command.spawn().map_err(WorkerError::Start)?;
+        let mut process = Self {
+            stdin: child.stdin.take(),
+            events: listen(child.stdout.take()),
+            stderr: child.stderr.take().map(keep_tail),
+            child,
+            interrupted,
+        };
+        match process.wait(&mut |_| {})? {
+            Event::Hello { protocol, .. } if protocol == PROTOCOL => {}
+            Event::Hello { protocol, .. } => return Err(WorkerError::Protocol(protocol)),
+            other => return Err(unexpected(&other)),
+        }
+        let adapter = Box::new(adapter.clone());
+        match process.ask(&Request::Open { adapter }, &mut |_| {})? {
+            Event::Opened => Ok(process),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a request and waits for its answer; `on_phase` hears what the worker
+    /// announces meanwhile.
+    ///
+    /// # Errors
+    /// When the worker dies, hangs or refuses, or the wait is interrupted.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        on_phase: &mut dyn FnMut(&str),
+    ) -> Result<Event, WorkerError> {
+        let sent = serde_json::to_string(request).map(|line| line + "\n");
+        let written = self.stdin.as_mut().zip(sent.ok());
+        let written = written.map(|(stdin, line)| stdin.write_all(line.as_bytes()));
+        match written {
+            Some(Ok(())) => self.wait(on_phase),
+            _ => Err(self.died()),
+        }
+    }
+
+    fn wait(&mut self, on_phase: &mut dyn FnMut(&str)) -> Result<Event, WorkerError> {
+        let mut phase = "starting".to_owned();
+        let mut limit = DEFAULT_LIMIT;
+        let mut heard = Instant::now();
+        loop {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(WorkerError::Interrupted);
+            }
+            match self.events.recv_timeout(GLANCE) {
+                Ok(Event::Phase {
+                    phase: now,
+                    limit_s,
+                }) => {
+                    on_phase(&now);
+                    (phase, limit, heard) = (now, limit_s, Instant::now());
+                }
+                Ok(Event::Error { message }) => return Err(WorkerError::Refused(message)),
+                Ok(event) => return Ok(event),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                Err(RecvTimeoutError::Timeout) if heard.elapsed().as_secs_f64() > limit.0 => {
+                    let stderr = self.end().1;
+                    return Err(WorkerError::Hung {
+                        phase,
+                        limit,
+                        stderr,
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn died(&mut self) -> WorkerError {
+        let (status, stderr) = self.end();
+        WorkerError::Died {
+            status: status.map_or_else(|| "for an unknown reason".into(), |s| s.to_string()),
+            stderr,
+        }
+    }
+
+    /// Kills the worker if it still runs; its status and last words.
+    fn end(&mut self) -> (Option<ExitStatus>, String) {
+        self.stdin = None;
+        // Killing a process that has just ended fails, and needs not succeed.
+        let exited = self.child.try_wait().ok().flatten();
+        if exited.is_none() {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().ok();
+        let tail = self.stderr.take().and_then(|reader| reader.join().ok());
+        (status, tail.unwrap_or_default())
+    }
+}
+
+impl Drop for Process<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn unexpected(event: &Event) -> WorkerError {
+    WorkerError::Refused(format!("the worker answered out of turn: {event:?}"))
+}
+
+/// Ctrl-C goes to the whole process group of a terminal; the worker is ended by
+/// its parent instead.
+#[cfg(unix)]
+fn shield_from_interrupt(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    command.process_group(0);
+}
+
+#[cfg(windows)]
+fn shield_from_interrupt(command: &mut Command) {
+    use std::os::windows::process::CommandExt;
+    const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+}
+
+/// Events from the worker's standard output. Drivers print there too; what is no
+/// event is passed over.
+fn listen(stdout: Option<impl Read + Send + 'static>) -> Receiver<Event> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(stdout) = stdout {
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { break };
+                if let Ok(event) = serde_json::from_str(&line)
+                    && sender.send(event).is_err()
+                {
+                    break;
+                }
+            }
+        });
+    }
+    receiver
+}
+
+/// Reads to the end and keeps the last lines, on one line.
+fn keep_tail(stderr: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut tail = VecDeque::new();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if tail.len() == KEPT_LINES {
+                tail.pop_front();
+            }
+            tail.push_back(line.trim().to_owned());
+        }
+        Vec::from(tail).join(" | ")
+    })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn start(script: &str) -> Result<(), WorkerError> {
+        let adapter = crate::session::run::tests::adapter();
+        Process::start(shell(script), &adapter, &AtomicBool::new(false)).map(|_| ())
+    }
+
+    const HELLO: &str = r#"echo '{"event":"hello","protocol":1,"version":"x"}'; read line; "#;
+
+    #[test]
+    fn a_worker_that_answers_is_accepted_whatever_its_driver_prints() {
+        let script =
+            format!("echo MESA warning; {HELLO} echo '{{\"event\":\"opened\"}}'; read end");
+        start(&script).unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_crashes_is_reported_with_its_last_words() {
+        let script = format!("{HELLO} echo 'driver: bad things' >&2; kill -SEGV $$");
+        let error = start(&script).unwrap_err().to_string();
+        assert!(error.contains("signal: 11"), "{error}");
+        assert!(error.contains("driver: bad things"), "{error}");
+    }
+
+    #[test]
+    fn a_worker_that_is_silent_beyond_its_own_limit_is_killed() {
+        let phase = r#"echo '{"event":"phase","phase":"verifying","limit_s":0.1}'; "#;
+        let script = format!("{HELLO} {phase} exec sleep 60");
+        let error = start(&script).unwrap_err();
+        assert!(matches!(&error, WorkerError::Hung { phase, .. } if phase == "verifying"));
+    }
+
+    #[test]
+    fn another_protocol_and_an_interruption_end_the_wait() {
+        let script = r#"echo '{"event":"hello","protocol":99,"version":"x"}'"#;
+        assert!(matches!(start(script), Err(WorkerError::Protocol(99))));
+        let adapter = crate::session::run::tests::adapter();
+        let interrupted = AtomicBool::new(true);
+        let waited = Process::start(shell("sleep 60"), &adapter, &interrupted);
+        assert!(matches!(waited.err(), Some(WorkerError::Interrupted)));
+    }
+}

@@ -1,0 +1,119 @@
+//! What parent and worker say to each other, one JSON object a line.
+
+use serde::{Deserialize, Serialize};
+
+use crate::gpu::adapter::AdapterDescription;
+use crate::measure::Phase;
+use crate::measure::measurement::Measurement;
+use crate::measure::tier::Tier;
+use crate::units::Seconds;
+
+/// Version of the protocol: both sides must speak the same.
+pub const PROTOCOL: u32 = 1;
+
+/// From the parent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Open this adapter. Answered by [`Event::Opened`] or [`Event::Error`].
+    Open {
+        /// As the parent sees it.
+        adapter: Box<AdapterDescription>,
+    },
+    /// Measure a case. Answered by [`Event::Phase`]s and one [`Event::Done`].
+    Measure {
+        /// Full case id.
+        id: String,
+        /// Effort.
+        tier: Tier,
+        /// Seed of the inputs.
+        seed: u64,
+    },
+}
+
+/// From the worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// First of all.
+    Hello {
+        /// [`PROTOCOL`] of the worker.
+        protocol: u32,
+        /// Version of the program.
+        version: String,
+    },
+    /// The adapter is open.
+    Opened,
+    /// What the worker does now, and the longest that it may be silent.
+    Phase {
+        /// For a person.
+        phase: String,
+        /// After this long without a word it counts as hung.
+        limit_s: Seconds,
+    },
+    /// The case's outcome.
+    Done {
+        /// The record of the case.
+        measurement: Box<Measurement>,
+    },
+    /// The request cannot be carried out; the worker exits.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Longest silence while nothing long is announced.
+pub const DEFAULT_LIMIT: Seconds = Seconds(60.0);
+/// Longest compilation and first run of a kernel, besides the reference.
+const VERIFY_LIMIT_S: f64 = 300.0;
+/// Multiply-adds a second that the slowest host's reference is trusted to do.
+const REFERENCE_MACS_PER_S: f64 = 5e7;
+
+impl Event {
+    /// Announces a phase of a measurement.
+    pub fn phase(phase: Phase) -> Self {
+        let (text, limit_s) = match phase {
+            Phase::Inputs => ("generating inputs".to_owned(), VERIFY_LIMIT_S),
+            Phase::Verifying { reference_macs } => (
+                "verifying".to_owned(),
+                VERIFY_LIMIT_S + reference_macs as f64 / REFERENCE_MACS_PER_S,
+            ),
+            Phase::WarmingUp => ("warming up".to_owned(), VERIFY_LIMIT_S),
+            Phase::Sampling { samples, .. } => {
+                (format!("sampling, {samples} so far"), VERIFY_LIMIT_S)
+            }
+        };
+        Self::Phase {
+            phase: text,
+            limit_s: Seconds(limit_s),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_events_are_single_tagged_lines() {
+        let request = Request::Measure {
+            id: "peak/f32/fma/device".into(),
+            tier: Tier::Quick,
+            seed: 7,
+        };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(
+            line,
+            r#"{"request":"measure","id":"peak/f32/fma/device","tier":"quick","seed":7}"#
+        );
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        let event = Event::phase(Phase::Verifying {
+            reference_macs: 5_000_000_000,
+        });
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"event":"phase","phase":"verifying","limit_s":400.0}"#
+        );
+    }
+}

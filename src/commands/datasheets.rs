@@ -59,7 +59,7 @@ fn named<'c>(catalogue: &'c Catalogue, name: &str) -> Result<Vec<&'c Datasheet>,
         format!("the nearest are {}", nearest.join(", "))
     };
     let error = anyhow!("no datasheet has the id or a name like `{name}`; {hint}");
-    Err(Failure::new(Exit::Usage, error))
+    Err(error.into())
 }
 
 /// One line for each datasheet.

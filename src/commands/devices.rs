@@ -10,14 +10,14 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
-use super::adapter::{descriptions, failure, visible_gpus};
 use super::{Exit, Outcome, print};
 use crate::datasheet::Catalogue;
-use crate::gpu::adapter::AdapterDescription;
+use crate::gpu::adapter::{self, AdapterDescription};
 use crate::gpu::bus::{self, VisibleGpu};
 use crate::gpu::select::{self, SelectError};
 use crate::power::{self, PowerSourceStatus};
 use crate::record;
+use crate::session::adapter::{descriptions, visible_gpus};
 use crate::units::Bytes;
 
 /// List every adapter that can be found on every backend
@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Outcome {
     };
     print(&text)?;
     match default {
-        Err(error @ SelectError::NoAdapter { .. }) => Err(failure(error)),
+        Err(error @ SelectError::NoAdapter { .. }) => Err(error.into()),
         Err(error) => {
             eprintln!("warning: {error}");
             Ok(Exit::Ok)
@@ -87,7 +87,7 @@ fn datasheet_line(adapter: &AdapterDescription, memory: Option<Bytes>) -> Result
 impl Listing {
     /// This machine's listing, and the position of the default adapter.
     fn of_machine() -> (Self, Result<usize, SelectError>) {
-        let adapters = descriptions();
+        let adapters = descriptions(&adapter::enumerate());
         let visible = visible_gpus();
         let default = select::select(&adapters, None, &visible);
         let listing = Self {

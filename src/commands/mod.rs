@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod adapter;
+use crate::gpu::select::SelectError;
+use crate::session::SessionError;
+
 pub mod datasheets;
 pub mod devices;
 pub mod run;
@@ -40,20 +42,18 @@ pub struct Failure {
     pub error: anyhow::Error,
 }
 
-impl Failure {
-    /// A failure that ends the process with `exit`.
-    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            exit,
-            error: error.into(),
-        }
-    }
-}
-
-/// Errors that nobody classified are usage or I/O errors.
+/// Errors are usage or I/O errors, but for those that leave nothing to measure.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(Exit::Usage, error)
+        let error = error.into();
+        let exit = match error.downcast_ref::<SelectError>() {
+            Some(select) if select.nothing_to_measure() => Exit::NothingMeasured,
+            _ => match error.downcast_ref::<SessionError>() {
+                Some(SessionError::Adapter(_)) => Exit::NothingMeasured,
+                _ => Exit::Usage,
+            },
+        };
+        Self { exit, error }
     }
 }
 

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use uuid::Uuid;
 
-use super::adapter;
 use super::{Exit, Failure, Outcome, print};
 use crate::datasheet::Catalogue;
 use crate::kernel::id::CaseId;
@@ -19,7 +17,7 @@ use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::record::{self, Report, SaveError, Start};
 use crate::render::{self, Format};
-use crate::session::{self, Ended, Observer, Plan, SessionError};
+use crate::session::{self, Ended, Observer, Plan};
 
 /// Measure kernels on an adapter and leave a report
 #[derive(Debug, clap::Args)]
@@ -78,17 +76,18 @@ pub fn run(args: Args) -> Outcome {
     // Filters are tried on a software adapter's list first: a wrong one is wrong
     // on every adapter, and the message must not depend on finding one.
     select::select(&args.filters, &args.shapes, true)?;
-    let chosen = adapter::choose(args.adapter.as_deref())?;
-    let software = chosen.description.is_software();
+    let chosen = session::adapter::choose(args.adapter.as_deref())?;
+    let adapter = chosen.adapter.description;
+    let software = adapter.is_software();
     let cases = select::select(&args.filters, &args.shapes, software)?;
     let mut report = Report::begin(Start {
         command: std::env::args().collect(),
         tier: args.tier,
-        seed: args.seed.unwrap_or_else(fresh_seed),
-        datasheet: record::find_datasheet(catalogue, &chosen.description, chosen.memory),
-        adapter: chosen.description,
+        seed: args.seed.unwrap_or_else(record::fresh_seed),
+        datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
+        adapter,
     });
-    let folder = Folder::create(args.out, &report)?;
+    let folder = Folder::choose(args.out, &report)?;
     let ended = measure(&cases, &mut report, &folder)?;
 
     let format = if args.json { Format::Json } else { args.format };
@@ -101,11 +100,6 @@ pub fn run(args: Args) -> Outcome {
         Ended::Interrupted => Exit::Interrupted,
         Ended::Complete => exit(&cases, &report.measurements),
     })
-}
-
-/// 32 bits, which every JSON reader keeps exactly.
-fn fresh_seed() -> u64 {
-    u64::from(Uuid::new_v4().as_fields().0)
 }
 
 /// Measures the cases in a worker process.
@@ -129,10 +123,7 @@ fn measure(cases: &[Selected], report: &mut Report, folder: &Folder) -> Result<E
     };
     let ended = session::execute(&plan, report, &mut observer);
     observer.bar.finish_and_clear();
-    ended.map_err(|error| match error {
-        SessionError::Save(_) => Failure::new(Exit::Usage, error),
-        SessionError::Adapter(_) => Failure::new(Exit::NothingMeasured, error),
-    })
+    Ok(ended?)
 }
 
 /// Set by Ctrl-C and SIGTERM.
@@ -169,11 +160,9 @@ struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder. One that already holds a report is left alone.
-    fn create(out: Option<PathBuf>, report: &Report) -> Result<Self, Failure> {
+    /// The folder, which must not hold a report already.
+    fn choose(out: Option<PathBuf>, report: &Report) -> Result<Self, Failure> {
         let path = out.unwrap_or_else(|| Path::new("reports").join(record::folder_name(report)));
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot create the folder {}", path.display()))?;
         if path.join(record::REPORT_FILE).exists() {
             return Err(anyhow!(
                 "{} already holds a report: choose another --out, or move it away",
@@ -185,9 +174,7 @@ impl Folder {
     }
 
     fn save(&self, report: &Report) -> Result<(), SaveError> {
-        record::save(report, &self.path)?;
-        let markdown = render::renderer(Format::Markdown).render(report);
-        record::write_atomically(&self.path.join("report.md"), markdown.as_bytes())
+        render::save(report, &self.path)
     }
 }
 

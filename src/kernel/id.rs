@@ -126,6 +126,15 @@ pub struct CaseId {
     pub shape: Shape,
 }
 
+impl CaseId {
+    /// Whether `other` computes the same from the same inputs, by whichever
+    /// kernel.
+    pub fn same_problem(&self, other: &Self) -> bool {
+        (self.operation, self.precision, self.shape)
+            == (other.operation, other.precision, other.shape)
+    }
+}
+
 impl fmt::Display for CaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!(

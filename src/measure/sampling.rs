@@ -124,13 +124,14 @@ impl Samples {
         }
     }
 
-    /// Takes one sample of `dispatches` dispatches. Where the clock rejects it,
+    /// Takes one sample. Where the clock rejects it,
     /// another is taken; when that happens too often, the case goes over to the
     /// host's clock and starts again.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn take(&mut self, runner: &mut impl Runner, dispatches: u32) -> Result<Seconds, GpuError> {
+    pub fn take(&mut self, runner: &mut impl Runner) -> Result<Seconds, GpuError> {
+        let dispatches = self.warm.dispatches;
         loop {
             let batch = runner.run(dispatches)?;
             self.elapsed.0 += batch.wall.0;
@@ -167,7 +168,7 @@ impl Samples {
         mut on_sample: impl FnMut(&[f64]),
     ) -> Result<Progress, GpuError> {
         loop {
-            self.take(runner, self.warm.dispatches)?;
+            self.take(runner)?;
             on_sample(&self.values);
             match effort.progress(&self.values, self.elapsed) {
                 Progress::Continue => {}
@@ -187,7 +188,7 @@ impl Samples {
     }
 
     /// What the samples say about their own quality.
-    pub fn flags(&self) -> Vec<Flag> {
+    pub fn flags(&self, effort: &Effort) -> Vec<Flag> {
         let median = stats::median(&self.values).unwrap_or(0.0);
         let mut flags: Vec<Flag> = self.warm.choice.flag.into_iter().collect();
         if !self.warm.steady {
@@ -195,6 +196,9 @@ impl Samples {
         }
         if median > LONG_DISPATCH.0 {
             flags.push(Flag::LongDispatch);
+        }
+        if !effort.is_converged(&self.values) {
+            flags.push(Flag::NotConverged);
         }
         flags
     }
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(samples.values().len(), 10);
         assert!((stats::median(samples.values()).unwrap() - 1e-4).abs() < 1e-9);
         assert!(f64::from(samples.warm().dispatches) * 1e-4 >= SAMPLE_FLOOR.0 - 1e-4);
-        assert_eq!(samples.flags(), []);
+        assert_eq!(samples.flags(&Tier::Quick.effort()), []);
     }
 
     #[test]
@@ -263,7 +267,10 @@ mod tests {
             assert_eq!(samples.warm().choice.clock, Clock::Host);
             let median = stats::median(samples.values()).unwrap();
             assert!((median - 1e-3).abs() < 1e-5, "{median}");
-            assert_eq!(samples.flags(), [Flag::TimestampsRejected]);
+            assert_eq!(
+                samples.flags(&Tier::Quick.effort()),
+                [Flag::TimestampsRejected]
+            );
         }
     }
 
@@ -276,7 +283,7 @@ mod tests {
         });
         let median = stats::median(samples.values()).unwrap();
         assert!((median / 1e-6 - 1.0).abs() < 0.01, "{median}");
-        assert_eq!(samples.flags(), [Flag::HostTimed]);
+        assert_eq!(samples.flags(&Tier::Quick.effort()), [Flag::HostTimed]);
     }
 
     #[test]
@@ -289,7 +296,11 @@ mod tests {
         });
         assert_eq!(progress, Progress::OutOfTime);
         assert!((1..10).contains(&samples.values().len()));
-        assert!(samples.flags().contains(&Flag::LongDispatch));
+        assert!(
+            samples
+                .flags(&Tier::Quick.effort())
+                .contains(&Flag::LongDispatch)
+        );
     }
 
     #[test]

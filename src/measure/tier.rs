@@ -67,10 +67,15 @@ pub enum Progress {
 }
 
 impl Effort {
+    /// Whether there are enough samples and the median's interval is narrow
+    /// enough.
+    pub fn is_converged(&self, samples: &[f64]) -> bool {
+        samples.len() >= self.min_samples && stats::relative_half_width(samples) <= self.half_width
+    }
+
     /// Whether sampling is done after `samples` that took `elapsed` in all.
     pub fn progress(&self, samples: &[f64], elapsed: Seconds) -> Progress {
-        let enough = samples.len() >= self.min_samples;
-        if enough && stats::relative_half_width(samples) <= self.half_width {
+        if self.is_converged(samples) {
             Progress::Converged
         } else if elapsed >= self.ceiling && !samples.is_empty() {
             Progress::OutOfTime

@@ -59,18 +59,21 @@ pub enum LoadError {
     },
 }
 
-/// Writes `report.json` into `folder`.
+/// Writes `report.json` into `folder`, which is created where it is missing.
 ///
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
-pub fn save(report: &Report, folder: &Path) -> Result<PathBuf, SaveError> {
+pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
+    fs::create_dir_all(folder).map_err(|source| SaveError {
+        path: folder.to_owned(),
+        source,
+    })?;
     let path = folder.join(REPORT_FILE);
     let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
         path: path.clone(),
         source: e.into(),
     })?;
-    write_atomically(&path, (json + "\n").as_bytes())?;
-    Ok(path)
+    write_atomically(&path, (json + "\n").as_bytes())
 }
 
 /// Writes a file so that readers see the old contents or the new, never a part:

@@ -39,3 +39,10 @@ impl R {
 pub fn renderer(f: Format) -> R {
     R(f)
 }
+
+/// Saves
+pub fn save(report: &Report, folder: &std::path::Path) -> Result<(), crate::record::SaveError> {
+    crate::record::save(report, folder)?;
+    let markdown = renderer(Format::Markdown).render(report);
+    crate::record::write_atomically(&folder.join("report.md"), markdown.as_bytes())
+}

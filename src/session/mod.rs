@@ -4,6 +4,7 @@
 //! crashes costs one case. Parent and worker speak JSON Lines over the worker's
 //! standard input and output; end of input means exit.
 
+pub mod adapter;
 mod process;
 pub mod protocol;
 mod run;

@@ -158,14 +158,10 @@ impl Worker {
     /// The problem that `id` poses, taken from the last case if it is the same.
     fn problem(&mut self, id: &CaseId, seed: u64) -> Option<Box<dyn Problem>> {
         match self.problem.take() {
-            Some((last, last_seed, problem)) if last_seed == seed && same_problem(&last, id) => {
+            Some((last, last_seed, problem)) if last_seed == seed && last.same_problem(id) => {
                 Some(problem)
             }
             _ => problem::problem(id.operation, id.precision, id.shape, seed),
         }
     }
-}
-
-fn same_problem(a: &CaseId, b: &CaseId) -> bool {
-    (a.operation, a.precision, a.shape) == (b.operation, b.precision, b.shape)
 }

@@ -1,2 +1,0 @@
-//! Benchmarks of the catalogue through criterion.
-fn main() {}

@@ -1,0 +1,212 @@
+//! Connects criterion to the measuring code and keeps the report.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use criterion::{Criterion, SamplingMode, Throughput};
+use flopwatt::datasheet::Catalogue;
+use flopwatt::gpu::adapter::AdapterDescription;
+use flopwatt::gpu::device::Gpu;
+use flopwatt::kernel::capabilities::Capabilities;
+use flopwatt::kernel::id::{CaseId, Operation};
+use flopwatt::kernel::problem::{self, Problem};
+use flopwatt::kernel::select;
+use flopwatt::measure::measurement::{Flag, Measurement, Status};
+use flopwatt::measure::tier::Tier;
+use flopwatt::measure::{Bench, Prepared, Stopped};
+use flopwatt::record::{self, Report, Start};
+use flopwatt::render;
+use flopwatt::session::adapter::{self, Chosen};
+
+use crate::device_time::DeviceTime;
+
+/// Effort of warm-up and convergence; criterion decides how many samples.
+const TIER: Tier = Tier::Quick;
+
+/// One run of the benches.
+pub struct Harness<'a> {
+    bench: Bench<'a>,
+    report: Report,
+    /// Created when there is something to save: `--list` leaves nothing behind.
+    folder: PathBuf,
+    software: bool,
+    last_problem: Option<(CaseId, Rc<dyn Problem>)>,
+    short: bool,
+}
+
+/// Opens the wanted adapter, or the default.
+pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, Start))> {
+    let Chosen { adapter, memory } = adapter::choose(wanted)?;
+    let gpu = Gpu::open(&adapter.wgpu)?;
+    let start = Start {
+        command: std::env::args().collect(),
+        tier: TIER,
+        seed: record::fresh_seed(),
+        datasheet: record::find_datasheet(Catalogue::builtin(), &adapter.description, memory),
+        adapter: adapter.description.clone(),
+    };
+    Ok((gpu, (adapter.description, start)))
+}
+
+impl<'a> Harness<'a> {
+    /// A harness on an open device.
+    pub fn new(
+        gpu: &'a Gpu,
+        (adapter, start): (AdapterDescription, Start),
+    ) -> anyhow::Result<Self> {
+        let report = Report::begin(start);
+        let arguments: Vec<String> = std::env::args().collect();
+        let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        Ok(Self {
+            bench: Bench::new(gpu, Capabilities::from(&adapter))?,
+            folder: Path::new("reports").join(record::folder_name(&report)),
+            report,
+            software: adapter.is_software(),
+            last_problem: None,
+            // Without --bench criterion runs each benchmark once, as a test.
+            short: given("--quick") || given("--test") || !given("--bench"),
+        })
+    }
+
+    /// Benches the headline cases of `operation` that criterion's filter selects.
+    pub fn bench(
+        &mut self,
+        criterion: &mut Criterion<DeviceTime>,
+        operation: Operation,
+        time: &DeviceTime,
+    ) {
+        let cases = select::select(&[], &[], self.software).unwrap_or_default();
+        for case in cases.iter().filter(|case| case.id.operation == operation) {
+            if let Some(measurement) = self.bench_case(criterion, &case.id, time) {
+                self.keep(measurement);
+            }
+        }
+    }
+
+    /// The case's outcome; `None` where the filter leaves it out.
+    fn bench_case(
+        &mut self,
+        criterion: &mut Criterion<DeviceTime>,
+        id: &CaseId,
+        time: &DeviceTime,
+    ) -> Option<Measurement> {
+        let mut prepared: Option<Prepared> = None;
+        let mut group = criterion.benchmark_group(id.operation.to_string());
+        // Criterion's own bookkeeping takes a batch of ours for one iteration more
+        // or less; with flat sampling each of its samples is one batch.
+        group.sampling_mode(SamplingMode::Flat).sample_size(10);
+        match id.operation {
+            Operation::Latency => {}
+            Operation::Bandwidth => drop(group.throughput(Throughput::Bytes(1))),
+            _ => drop(group.throughput(Throughput::Elements(1))),
+        }
+        let name = format!("{}/{}/{}", id.precision, id.variant, id.shape);
+        let problem = self.problem(id);
+        let bench = &self.bench;
+        let run = AssertUnwindSafe(|| {
+            group.bench_function(name, |bencher| {
+                bencher.iter_custom(|iterations| {
+                    let case = match &mut prepared {
+                        Some(case) => case,
+                        None => prepared.insert(prepare(bench, id, &*problem, time)),
+                    };
+                    let seconds = case.sample().unwrap_or_else(|stopped| refuse(stopped));
+                    seconds.0 * iterations as f64
+                });
+            });
+        });
+        let refused = panic::catch_unwind(run).err();
+        drop(group);
+        match (refused, prepared) {
+            (Some(payload), _) => match payload.downcast::<Stopped>() {
+                Ok(stopped) => Some(stopped.measurement(id)),
+                Err(other) => panic::resume_unwind(other),
+            },
+            (None, Some(mut prepared)) => {
+                if self.short {
+                    prepared.flag(Flag::Short);
+                }
+                Some(
+                    prepared
+                        .finish()
+                        .unwrap_or_else(|stopped| stopped.measurement(id)),
+                )
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// The problem that `id` poses. Kernels of one problem share its reference.
+    fn problem(&mut self, id: &CaseId) -> Rc<dyn Problem> {
+        match &self.last_problem {
+            Some((last, problem)) if last.same_problem(id) => Rc::clone(problem),
+            _ => {
+                let posed =
+                    problem::problem(id.operation, id.precision, id.shape, self.report.seed);
+                let problem: Rc<dyn Problem> =
+                    Rc::from(posed.expect("headline cases are implemented"));
+                self.last_problem = Some((id.clone(), Rc::clone(&problem)));
+                problem
+            }
+        }
+    }
+
+    fn keep(&mut self, measurement: Measurement) {
+        if let Some(reason) = &measurement.reason {
+            println!(
+                "{}: {}: {}",
+                measurement.id, measurement.status, reason.message
+            );
+        }
+        self.report.push(measurement);
+        if let Err(error) = render::save(&self.report, &self.folder) {
+            eprintln!("error: {error}");
+            std::process::exit(2);
+        }
+    }
+
+    /// Says where the report is. A case that is wrong or that failed is a failure
+    /// of the run.
+    pub fn finish(mut self) -> ExitCode {
+        if self.report.measurements.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        self.report.complete = true;
+        if let Err(error) = render::save(&self.report, &self.folder) {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+        eprintln!(
+            "report: {}",
+            self.folder.join(record::REPORT_FILE).display()
+        );
+        let wrong = |m: &Measurement| matches!(m.status, Status::Rejected | Status::Failed);
+        ExitCode::from(u8::from(self.report.measurements.iter().any(wrong)))
+    }
+}
+
+/// Verifies and warms up a case, the first time that criterion calls it.
+fn prepare<'a>(
+    bench: &'a Bench,
+    id: &CaseId,
+    problem: &dyn Problem,
+    time: &DeviceTime,
+) -> Prepared<'a> {
+    let prepared = bench
+        .prepare(id, problem, TIER, &mut |_| {})
+        .unwrap_or_else(|stopped| refuse(stopped));
+    let work = prepared.work();
+    time.set_amount(if work.operations > 0 {
+        work.operations
+    } else {
+        work.bytes
+    } as f64);
+    prepared
+}
+
+/// Leaves criterion without a figure: it has no other way out of a benchmark.
+fn refuse(stopped: Stopped) -> ! {
+    panic::resume_unwind(Box::new(stopped))
+}

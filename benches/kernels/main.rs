@@ -1,0 +1,48 @@
+//! The headline kernels through criterion, by the same measuring code as
+//! `flopwatt run`: every kernel is verified first, time is the device's, rates
+//! are GFLOP/s, and the run leaves a report under `reports/`.
+//!
+//! `FLOPWATT_ADAPTER` chooses the adapter as `--adapter` does elsewhere.
+
+mod attention;
+mod device_time;
+mod harness;
+mod matmul;
+mod peaks;
+
+use std::process::ExitCode;
+
+use criterion::Criterion;
+use device_time::DeviceTime;
+use harness::Harness;
+
+fn main() -> ExitCode {
+    let wanted = std::env::var("FLOPWATT_ADAPTER").ok();
+    let (gpu, chosen) = match harness::open(wanted.as_deref()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(3);
+        }
+    };
+    let mut harness = match Harness::new(&gpu, chosen) {
+        Ok(harness) => harness,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(3);
+        }
+    };
+    let time = DeviceTime::default();
+    let mut criterion = Criterion::default()
+        .with_measurement(time.clone())
+        // The harness has warmed the case up before criterion calls it.
+        .warm_up_time(std::time::Duration::from_millis(1))
+        .measurement_time(std::time::Duration::from_secs(3))
+        .without_plots()
+        .configure_from_args();
+    peaks::bench(&mut criterion, &mut harness, &time);
+    matmul::bench(&mut criterion, &mut harness, &time);
+    attention::bench(&mut criterion, &mut harness, &time);
+    criterion.final_summary();
+    harness.finish()
+}

@@ -1,0 +1,205 @@
+//! Brings a case to the point where it can be sampled: verified, the fastest of
+//! its candidates, warm.
+
+use super::clock;
+use super::measurement::{Cache, Flag, Measurement, Reason, ReasonCode, Status};
+use super::prepared::{Candidate, OnGpu, Prepared};
+use super::sampling::{self, Samples};
+use super::tier::{Effort, Tier};
+use super::verify::{self, Verified, Witness};
+use super::{Phase, Stopped};
+use crate::gpu::device::{Batch, Gpu, GpuError};
+use crate::kernel::Kernel;
+use crate::kernel::capabilities::Capabilities;
+use crate::kernel::id::CaseId;
+use crate::kernel::problem::Problem;
+use crate::kernel::program::Program;
+use crate::stats;
+use crate::units::{Bytes, Seconds};
+
+/// Empty submissions whose median is the submit overhead.
+const OVERHEAD_SAMPLES: usize = 15;
+/// How long each of several candidates is tried before one is chosen.
+const PROBE: Effort = Effort {
+    half_width: 0.05,
+    min_samples: 3,
+    ceiling: Seconds(0.1),
+    warm_up: Seconds(0.0),
+    warm_up_ceiling: Seconds(0.05),
+};
+/// Assumed last-level cache where it is not known: the largest of current GPUs
+/// but for those with memory-side caches.
+const ASSUMED_CACHE: Bytes = Bytes(128 << 20);
+
+/// A device on which cases are measured, one after the other.
+pub struct Bench<'a> {
+    gpu: &'a Gpu,
+    capabilities: Capabilities,
+    overhead: Seconds,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench on an open device; measures what a submission costs.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn new(gpu: &'a Gpu, capabilities: Capabilities) -> Result<Self, GpuError> {
+        let empty: Result<Vec<Batch>, GpuError> =
+            (0..OVERHEAD_SAMPLES).map(|_| gpu.run_nothing()).collect();
+        Ok(Self {
+            gpu,
+            capabilities,
+            overhead: clock::overhead(&empty?),
+        })
+    }
+
+    /// Measures one case from beginning to end. `problem` must be the one that
+    /// `id` poses.
+    pub fn measure(
+        &self,
+        id: &CaseId,
+        problem: &dyn Problem,
+        tier: Tier,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Measurement, Stopped> {
+        let mut prepared = self.prepare(id, problem, tier, on_phase)?;
+        prepared.converge(on_phase)?;
+        prepared.finish()
+    }
+
+    /// Verifies a case, chooses among its candidates and warms it up.
+    pub fn prepare(
+        &'a self,
+        id: &CaseId,
+        problem: &dyn Problem,
+        tier: Tier,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Prepared<'a>, Stopped> {
+        let kernel = Kernel::find(id).ok_or_else(|| {
+            let reason = Reason::new(ReasonCode::UnsupportedShape, "a kernel of that name");
+            Stopped::new(Status::Skipped, reason)
+        })?;
+        let programs = kernel.candidates(id.shape, &self.capabilities)?;
+        on_phase(Phase::Inputs);
+        problem.inputs();
+        on_phase(Phase::Verifying {
+            reference_macs: problem.reference_macs(),
+        });
+        let candidates = self.verified(programs, problem)?;
+        on_phase(Phase::WarmingUp);
+        let candidate = self.fastest(candidates, problem)?;
+        let flags = self.seek_witness(kernel, id, &candidate.verified, problem)?;
+        let mut runner = OnGpu::new(self.gpu, &candidate.loaded);
+        let warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
+        // What is compared at the end must have been written by timed dispatches.
+        self.gpu.poison(&candidate.loaded)?;
+        Ok(Prepared {
+            gpu: self.gpu,
+            id: id.clone(),
+            effort: tier.effort(),
+            work: problem.work(&candidate.program),
+            cache: self.cache(&candidate.program),
+            samples: Samples::new(warm),
+            candidate,
+            flags,
+        })
+    }
+
+    /// A working set of twice the last-level cache cannot stay in it.
+    fn cache(&self, program: &Program) -> Cache {
+        let working_set: u64 = program.buffers.iter().map(|b| b.size.0).sum();
+        let cache = self.capabilities.last_level_cache.unwrap_or(ASSUMED_CACHE);
+        if working_set >= 2 * cache.0 {
+            Cache::Cold
+        } else {
+            Cache::Hot
+        }
+    }
+
+    /// Candidates whose output is right; the first rejection if none is.
+    fn verified(
+        &self,
+        programs: Vec<Program>,
+        problem: &dyn Problem,
+    ) -> Result<Vec<Candidate>, Stopped> {
+        let mut candidates = Vec::new();
+        let mut rejected = None;
+        for program in programs {
+            let loaded = self.gpu.load(&program, problem.inputs())?;
+            let verified = verify::verify(self.gpu, &loaded, &program, problem)?;
+            match &verified.verdict.rejection {
+                None => candidates.push(Candidate {
+                    program,
+                    loaded,
+                    verified,
+                }),
+                Some(rejection) => {
+                    let reason = verify::reason(rejection);
+                    rejected.get_or_insert(Stopped::rejected(
+                        reason.code,
+                        reason.message,
+                        &verified.verdict,
+                    ));
+                }
+            }
+        }
+        match rejected {
+            Some(rejected) if candidates.is_empty() => Err(rejected),
+            _ => Ok(candidates),
+        }
+    }
+
+    /// The candidate with the highest rate in a short probe.
+    fn fastest(
+        &self,
+        mut candidates: Vec<Candidate>,
+        problem: &dyn Problem,
+    ) -> Result<Candidate, Stopped> {
+        if candidates.len() > 1 {
+            let mut rates = Vec::new();
+            for candidate in &candidates {
+                rates.push(self.probe(candidate, problem)?);
+            }
+            let best = (0..rates.len()).max_by(|&a, &b| f64::total_cmp(&rates[a], &rates[b]));
+            candidates.swap(0, best.unwrap_or(0));
+        }
+        candidates.into_iter().next().ok_or_else(|| {
+            let reason = Reason::new(ReasonCode::UnsupportedShape, "a program for this shape");
+            Stopped::new(Status::Skipped, reason)
+        })
+    }
+
+    /// Work per second, or bytes per second where there are no operations.
+    fn probe(&self, candidate: &Candidate, problem: &dyn Problem) -> Result<f64, GpuError> {
+        let mut runner = OnGpu::new(self.gpu, &candidate.loaded);
+        let warm = sampling::warm_up(&mut runner, &PROBE, self.overhead)?;
+        let mut samples = Samples::new(warm);
+        samples.converge(&mut runner, &PROBE, |_| {})?;
+        let work = problem.work(&candidate.program);
+        let amount = work.operations.max(work.bytes) as f64;
+        Ok(amount / stats::median(samples.values()).unwrap_or(f64::INFINITY))
+    }
+
+    /// Where only samples were compared, a second kernel must agree in full.
+    fn seek_witness(
+        &self,
+        kernel: &Kernel,
+        id: &CaseId,
+        verified: &Verified,
+        problem: &dyn Problem,
+    ) -> Result<Vec<Flag>, Stopped> {
+        if !problem.wants_witness() {
+            return Ok(Vec::new());
+        }
+        let (gpu, output) = (self.gpu, &verified.output);
+        match verify::witness(gpu, kernel, id.shape, &self.capabilities, problem, output)? {
+            Witness::Agrees => Ok(Vec::new()),
+            Witness::None => Ok(vec![Flag::NoWitness]),
+            Witness::Disagrees(rejection) => Err(Stopped::rejected(
+                ReasonCode::NoAgreement,
+                format!("two kernels that pass on samples differ elsewhere: {rejection}"),
+                &verified.verdict,
+            )),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Cases that end without figures, and why.
+
+use std::fmt::Display;
+
+use super::measurement::{Measurement, Reason, ReasonCode, Status, Verification};
+use crate::gpu::device::GpuError;
+use crate::kernel::BuildError;
+use crate::kernel::capabilities::Unfit;
+use crate::kernel::id::CaseId;
+use crate::kernel::problem::Verdict;
+
+/// A case that ends without figures.
+#[derive(Debug)]
+pub struct Stopped {
+    status: Status,
+    reason: Reason,
+    verdict: Option<Verdict>,
+}
+
+impl Stopped {
+    pub(super) fn new(status: Status, reason: Reason) -> Self {
+        Self {
+            status,
+            reason,
+            verdict: None,
+        }
+    }
+
+    pub(super) fn rejected(code: ReasonCode, message: impl Display, verdict: &Verdict) -> Self {
+        Self {
+            verdict: Some(verdict.clone()),
+            ..Self::new(Status::Rejected, Reason::new(code, message))
+        }
+    }
+
+    /// The record of case `id` that ended this way.
+    pub fn measurement(self, id: &CaseId) -> Measurement {
+        let mut measurement = Measurement::without_figures(id, self.status, self.reason);
+        if let Some(verdict) = &self.verdict {
+            measurement.verification = Verification::from(verdict);
+        }
+        measurement
+    }
+
+    /// Whether the device cannot be trusted with further cases.
+    pub fn wants_fresh_device(&self) -> bool {
+        self.status == Status::Failed
+    }
+}
+
+impl From<GpuError> for Stopped {
+    fn from(error: GpuError) -> Self {
+        Self::new(Status::Failed, Reason::new(ReasonCode::Device, error))
+    }
+}
+
+impl From<BuildError> for Stopped {
+    fn from(error: BuildError) -> Self {
+        let (status, code) = match &error {
+            BuildError::Unfit(Unfit::Shape(_)) => (Status::Skipped, ReasonCode::UnsupportedShape),
+            BuildError::Unfit(_) => (Status::Skipped, ReasonCode::TooLarge),
+            BuildError::Template(_) => (Status::Failed, ReasonCode::Template),
+        };
+        Self::new(status, Reason::new(code, error))
+    }
+}

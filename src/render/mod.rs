@@ -1,1 +1,94 @@
-//! x
+//! A report in the formats that people and programs read, one renderer a file.
+//!
+//! Renderers return text and print nothing. Every string of a report is
+//! untrusted, since drivers choose adapter names and reports travel: each
+//! renderer escapes for its format.
+//!
+//! Adding a format is adding a file, a line in [`Format`] and one in
+//! [`renderer`].
+
+mod cells;
+mod csv;
+mod flat;
+mod fom;
+mod json;
+mod jsonl;
+mod markdown;
+mod number;
+mod peaks;
+mod table;
+mod untrusted;
+
+#[cfg(test)]
+mod fixture;
+
+pub use self::csv::Csv;
+pub use fom::FiguresOfMerit;
+pub use json::Json;
+pub use jsonl::JsonLines;
+pub use markdown::Markdown;
+pub use table::Table;
+
+use crate::record::Report;
+
+/// Turns a report into text.
+pub trait Renderer {
+    /// The text, ending in a line feed.
+    fn render(&self, report: &Report) -> String;
+}
+
+/// A format in which a report can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table for a terminal
+    Table,
+    /// The report itself
+    Json,
+    /// One flat measurement a line, for DuckDB, pandas and polars
+    Jsonl,
+    /// The same columns as comma-separated values
+    Csv,
+    /// One figure of merit a line, for ReFrame, Ramble and JUBE
+    Fom,
+    /// For a pull request or a job summary
+    Markdown,
+}
+
+/// The renderer of a format.
+pub fn renderer(format: Format) -> &'static dyn Renderer {
+    match format {
+        Format::Table => &Table { width: None },
+        Format::Json => &Json,
+        Format::Jsonl => &JsonLines,
+        Format::Csv => &Csv,
+        Format::Fom => &FiguresOfMerit,
+        Format::Markdown => &Markdown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn every_format_renders_whole_lines_without_control_characters() {
+        let report = fixture::report();
+        for &format in Format::value_variants() {
+            let text = renderer(format).render(&report);
+            assert!(text.ends_with('\n'), "{format:?}");
+            let controls = |c: char| c.is_control() && c != '\n';
+            assert!(!text.contains(controls), "{format:?}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_without_measurements_renders_in_every_format() {
+        let mut report = fixture::report();
+        report.measurements.clear();
+        for &format in Format::value_variants() {
+            renderer(format).render(&report);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What 100 % stands for in a report.
+
+use crate::datasheet::{Catalogue, Datasheet, Peak, PeakKind, Rate, Source};
+use crate::measure::measurement::Measurement;
+use crate::record::Report;
+
+/// How far a peak may be from the one that a percentage implies: rounding only.
+const SAME: f64 = 1e-9;
+
+/// The measured ceilings that percentages of a report refer to.
+pub(super) fn ceilings(report: &Report) -> Vec<&Measurement> {
+    let is_used = |ceiling: &Measurement| {
+        let mut related = report.measurements.iter();
+        related
+            .any(|m| m.percent_of_ceiling.is_some() && m.ceiling_id.as_ref() == Some(&ceiling.id))
+    };
+    report.measurements.iter().filter(|m| is_used(m)).collect()
+}
+
+/// The datasheet's peaks that percentages of a report refer to.
+///
+/// The record keeps the percentages and the datasheet. Which peak is meant
+/// follows from the two, so that what is printed cannot contradict them.
+pub(super) fn datasheet_peaks(report: &Report) -> Vec<Peak<'_>> {
+    let Some(sheet) = &report.datasheet else {
+        return Vec::new();
+    };
+    let peaks = PeakKind::ALL
+        .into_iter()
+        .filter_map(|kind| sheet.peak(kind));
+    let is_used = |peak: &Peak| report.measurements.iter().any(|m| refers_to(m, peak));
+    peaks.filter(is_used).collect()
+}
+
+fn refers_to(measurement: &Measurement, peak: &Peak) -> bool {
+    let (achieved, peak) = match peak.rate {
+        Rate::Compute(tflops) => (measurement.gflops.map(|rate| rate.median.0 / 1e3), tflops.0),
+        Rate::Memory(bandwidth) => (measurement.gbytes_per_s, bandwidth.0),
+    };
+    let implied = achieved
+        .zip(measurement.percent_of_datasheet)
+        .map(|(achieved, percent)| 100.0 * achieved / percent);
+    implied.is_some_and(|implied| (implied / peak - 1.0).abs() < SAME)
+}
+
+/// The value of a peak for one reported device, with its unit.
+pub(super) fn value(peak: &Peak) -> String {
+    match peak.rate {
+        Rate::Compute(tflops) => tflops.to_string(),
+        Rate::Memory(bandwidth) => bandwidth.to_string(),
+    }
+}
+
+/// The document that a figure of `sheet` cites by `id`. Only the built-in
+/// catalogue's documents are known, so only for its own datasheets.
+pub(super) fn source(sheet: &Datasheet, id: &str) -> Option<&'static Source> {
+    let builtin = Catalogue::builtin();
+    let is_builtin = builtin.get(&sheet.id) == Some(sheet);
+    builtin.sources().get(id).filter(|_| is_builtin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasheet::FigureKind;
+    use crate::render::fixture;
+
+    #[test]
+    fn only_what_percentages_refer_to_is_named() {
+        let report = fixture::report();
+        let ids = ceilings(&report).iter().map(|m| &m.id).collect::<Vec<_>>();
+        assert_eq!(ids, ["peak/f32/fma/device"]);
+        let kinds = datasheet_peaks(&report)
+            .iter()
+            .map(|p| p.kind)
+            .collect::<Vec<_>>();
+        assert_eq!(kinds, [FigureKind::Fp32, FigureKind::MemoryBandwidth]);
+    }
+
+    #[test]
+    fn documents_of_other_catalogues_are_not_guessed() {
+        let mut report = fixture::report();
+        let sheet = report.datasheet.as_mut().unwrap();
+        let id = sheet.figures[&FigureKind::Fp32].sources[0].clone();
+        assert!(source(sheet, &id).is_some());
+        sheet.vendor = "another".into();
+        assert_eq!(source(sheet, &id), None);
+    }
+}

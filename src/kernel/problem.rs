@@ -144,8 +144,7 @@ impl Tracker {
         let error = (found - expected).abs();
         let scaled = if error == 0.0 { 0.0 } else { error / scale };
         self.worst = worse(self.worst, scaled);
-        // NaN is above no tolerance and below none, hence the negated form.
-        if !(scaled <= self.tolerance) && self.rejection.is_none() {
+        if exceeds(scaled, self.tolerance) && self.rejection.is_none() {
             self.rejection = Some(Rejection::WrongElement {
                 place: place(),
                 found,
@@ -182,6 +181,11 @@ impl Tracker {
             rejection,
         }
     }
+}
+
+/// Whether an error is larger than its bound. One that is not a number is.
+pub fn exceeds(error: f64, bound: f64) -> bool {
+    error.is_nan() || error > bound
 }
 
 /// The larger of two errors; not a number if either is not.

@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_slow_dispatch_ends_at_the_ceiling_with_a_figure() {
-        let wobble = |i: u32| if i % 2 == 0 { 0.7 } else { 0.9 };
+        let wobble = |i: u32| if i.is_multiple_of(2) { 0.7 } else { 0.9 };
         let (samples, progress) = measure(Fake {
             dispatch_s: wobble,
             batches: 0,

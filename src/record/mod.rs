@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use environment::{Git, Host};
 pub use folder::folder_name;
-pub use relate::find_datasheet;
+pub use relate::{find_datasheet, peak_kind};
 pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};
 
 use crate::datasheet::Datasheet;

@@ -83,10 +83,11 @@ fn datasheet_peak(measurement: &Measurement, sheet: &Datasheet) -> Option<f64> {
     }
 }
 
-/// f64, f32 and f16 vector arithmetic against the vector peak of that format,
+/// The kind of peak that a measurement is held against: f64, f32 and f16 vector
+/// arithmetic against the vector peak of that format,
 /// bandwidth against memory bandwidth. Integer dot products have none: the
 /// datasheets' int8 figures are those of matrix units.
-fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
+pub fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
     match (measurement.operation, measurement.precision) {
         (Operation::Latency, _) => None,
         (Operation::Bandwidth, _) => Some(PeakKind::MemoryBandwidth),

@@ -1,48 +1,107 @@
-//! stub
-use crate::record::Report;
-/// f
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum Format {
-    /// t
-    Table,
-    /// j
-    Json,
-    /// l
-    Jsonl,
-    /// c
-    Csv,
-    /// f
-    Fom,
-    /// m
-    Markdown,
-}
-/// r
-pub struct R(Format);
-impl R {
-    /// r
-    pub fn render(&self, r: &Report) -> String {
-        if matches!(self.0, Format::Json) {
-            return serde_json::to_string_pretty(r).unwrap();
-        }
-        r.measurements
-            .iter()
-            .map(|m| {
-                format!(
-                    "{} {:?} {:?} {:?} {:?} {:?}\n",
-                    m.id, m.status, m.reason, m.gflops, m.percent_of_ceiling, m.flags
-                )
-            })
-            .collect()
-    }
-}
-/// r
-pub fn renderer(f: Format) -> R {
-    R(f)
+//! A report in the formats that people and programs read, one renderer a file.
+//!
+//! Renderers return text and print nothing. Every string of a report is
+//! untrusted, since drivers choose adapter names and reports travel: each
+//! renderer escapes for its format.
+//!
+//! Adding a format is adding a file, a line in [`Format`] and one in
+//! [`renderer`].
+
+mod cells;
+mod csv;
+mod flat;
+mod fom;
+mod json;
+mod jsonl;
+mod markdown;
+mod number;
+mod peaks;
+mod table;
+mod untrusted;
+
+#[cfg(test)]
+mod fixture;
+
+pub use self::csv::Csv;
+pub use fom::FiguresOfMerit;
+pub use json::Json;
+pub use jsonl::JsonLines;
+pub use markdown::Markdown;
+pub use table::Table;
+
+use std::path::Path;
+
+use crate::record::{self, Report, SaveError};
+
+/// Turns a report into text.
+pub trait Renderer {
+    /// The text, ending in a line feed.
+    fn render(&self, report: &Report) -> String;
 }
 
-/// Saves
-pub fn save(report: &Report, folder: &std::path::Path) -> Result<(), crate::record::SaveError> {
-    crate::record::save(report, folder)?;
-    let markdown = renderer(Format::Markdown).render(report);
-    crate::record::write_atomically(&folder.join("report.md"), markdown.as_bytes())
+/// A format in which a report can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table for a terminal
+    Table,
+    /// The report itself
+    Json,
+    /// One flat measurement a line, for DuckDB, pandas and polars
+    Jsonl,
+    /// The same columns as comma-separated values
+    Csv,
+    /// One figure of merit a line, for ReFrame, Ramble and JUBE
+    Fom,
+    /// For a pull request or a job summary
+    Markdown,
+}
+
+/// The renderer of a format.
+pub fn renderer(format: Format) -> &'static dyn Renderer {
+    match format {
+        Format::Table => &Table { width: None },
+        Format::Json => &Json,
+        Format::Jsonl => &JsonLines,
+        Format::Csv => &Csv,
+        Format::Fom => &FiguresOfMerit,
+        Format::Markdown => &Markdown,
+    }
+}
+
+/// Writes a report and what people read of it into `folder`, which is created
+/// where it is missing: `report.json` and `report.md`.
+///
+/// # Errors
+/// When a file cannot be written; earlier ones are then still there.
+pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
+    record::save(report, folder)?;
+    let markdown = Markdown.render(report);
+    record::write_atomically(&folder.join("report.md"), markdown.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn every_format_renders_whole_lines_without_control_characters() {
+        let report = fixture::report();
+        for &format in Format::value_variants() {
+            let text = renderer(format).render(&report);
+            assert!(text.ends_with('\n'), "{format:?}");
+            let controls = |c: char| c.is_control() && c != '\n';
+            assert!(!text.contains(controls), "{format:?}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_without_measurements_renders_in_every_format() {
+        let mut report = fixture::report();
+        report.measurements.clear();
+        for &format in Format::value_variants() {
+            renderer(format).render(&report);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::kernel::inputs;
 use crate::kernel::problem::{
-    Checked, Problem, Rejection, Tensor, Tracker, Verdict, Work, WorkUnit, f32_elements,
+    Checked, Problem, Rejection, Tensor, Tracker, Verdict, Work, WorkUnit, exceeds, f32_elements,
 };
 use crate::kernel::program::Program;
 use crate::kernel::shape::AttentionShape;
@@ -210,8 +210,7 @@ impl Problem for Attention {
         f32_elements(output)
             .zip(f32_elements(witness))
             .enumerate()
-            // NaN compares false, hence the negated form.
-            .find(|(_, (found, expected))| !((found - expected).abs() <= bound))
+            .find(|(_, (found, expected))| exceeds((found - expected).abs(), bound))
             .map(|(at, (found, expected))| Rejection::WrongElement {
                 place: self.place(at / d, at % d),
                 found,

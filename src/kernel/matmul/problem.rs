@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::kernel::inputs;
 use crate::kernel::problem::{
-    Checked, Problem, Tensor, Tracker, Verdict, Work, WorkUnit, f32_elements,
+    Checked, Problem, Tensor, Tracker, Verdict, Work, WorkUnit, exceeds, f32_elements,
 };
 use crate::kernel::program::Program;
 use crate::kernel::shape::{GemmShape, Layout};
@@ -251,8 +251,7 @@ impl Freivalds {
                 .zip(self.signs.chunks(FREIVALDS_COLUMNS));
             for ((values, signs), (index, block)) in blocks.zip(self.blocks.iter().enumerate()) {
                 let difference = (dot(values, signs) - block.product[row]).abs();
-                // NaN compares false, hence the negated form.
-                if !(difference <= block.bound[row]) {
+                if exceeds(difference, block.bound[row]) {
                     let first = index * FREIVALDS_COLUMNS;
                     let columns = format!("columns {first} to {}", first + values.len() - 1);
                     let place = format!("{}, {columns}", row_place(batch, row));

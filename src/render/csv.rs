@@ -1,0 +1,100 @@
+//! Comma-separated values, safe to open in a spreadsheet.
+
+use std::error::Error;
+
+use serde_json::Value;
+
+use super::Renderer;
+use super::flat::COLUMNS;
+use super::untrusted::plain;
+use crate::record::Report;
+
+/// The columns of [`JsonLines`](super::JsonLines), one measurement a row and a
+/// line; what is missing is empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Csv;
+
+impl Renderer for Csv {
+    fn render(&self, report: &Report) -> String {
+        let bytes = write(report).expect("memory takes every byte, and rows are of one length");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn write(report: &Report) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(COLUMNS.iter().map(|(name, _)| name))?;
+    for measurement in &report.measurements {
+        let values = COLUMNS.iter().map(|(_, value)| value(report, measurement));
+        writer.write_record(values.map(cell))?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+fn cell(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => plain(&without_formula(text)),
+        other => other.to_string(),
+    }
+}
+
+/// Spreadsheets run a cell that starts like a formula, whoever wrote it, unless
+/// an apostrophe comes first.
+fn without_formula(text: String) -> String {
+    let is_number = text.parse().is_ok_and(f64::is_finite);
+    if text
+        .trim_start_matches(' ')
+        .starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])
+        && !is_number
+    {
+        format!("'{text}")
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::fixture;
+
+    #[test]
+    fn cells_come_back_as_they_were() {
+        let mut report = fixture::report();
+        report.adapter.driver_info = "comma, \"quoted\"".into();
+        let text = Csv.render(&report);
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let names: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(reader.headers().unwrap(), names);
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), report.measurements.len());
+        for (row, measurement) in rows.iter().zip(&report.measurements) {
+            for (found, (name, value)) in row.iter().zip(COLUMNS) {
+                assert_eq!(found, cell(value(&report, measurement)), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_run_as_a_formula() {
+        let texts = [
+            "=1+1", "+x", "-x", "@x", "\tx", "\rx", "-inf", "-5", "x=1", "",
+        ];
+        let cells = texts.map(|text| without_formula(text.to_owned()));
+        let expected = [
+            "'=1+1", "'+x", "'-x", "'@x", "'\tx", "'\rx", "'-inf", "-5", "x=1", "",
+        ];
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn a_hostile_adapter_is_text() {
+        let mut report = fixture::report();
+        report.adapter.name = "=HYPERLINK(\"http://x\")".into();
+        assert!(
+            Csv.render(&report)
+                .contains("\"'=HYPERLINK(\"\"http://x\"\")\"")
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! A report for tests: every kind of case, and an adapter with a hostile name.
+
+use crate::datasheet::Catalogue;
+use crate::gpu::adapter::{
+    AdapterDescription, AdapterFeatures, AdapterLimits, Backend, DeviceType,
+};
+use crate::kernel::inputs::Data;
+use crate::kernel::problem::{Checked, Work, WorkUnit};
+use crate::measure::measurement::{
+    Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
+};
+use crate::measure::tier::Tier;
+use crate::record::{Host, Report, SCHEMA_VERSION};
+
+/// A ceiling, two kernels, bandwidth and latency, a case skipped and one
+/// rejected, with the datasheet of an H100 SXM5: 66.9 TFLOP/s FP32, 3350 GB/s.
+pub(super) fn report() -> Report {
+    let mut report = empty();
+    report.push(ok("peak/f32/fma/device", 60_200_000_000_000, 0, 1.0));
+    report.push(ok("bandwidth/f32/copy/256MiB", 0, 268_435_456, 100e-6));
+    report.push(ok("latency/none/dispatch/empty", 0, 0, 2.345e-6));
+    let mut flagged = ok(
+        "matmul/f32/register/4096x4096x4096",
+        137_438_953_472,
+        201_326_592,
+        4e-3,
+    );
+    flagged.flags.push(Flag::NotConverged);
+    flagged.parameters.insert("tile_m".into(), 64);
+    report.push(flagged);
+    report.push(Measurement {
+        verification: verification(Checked::Sampled),
+        ..ok(
+            "attention/f32/flash/b1h32kv8s4096d128-causal",
+            137_438_953_472,
+            167_772_160,
+            6e-3,
+        )
+    });
+    report.push(without(
+        "attention/f32/materialised/b1h32kv8s8192d128",
+        Status::Skipped,
+        Reason::new(
+            ReasonCode::TooLarge,
+            "needs 8192 MiB, adapter allows 128 MiB",
+        ),
+    ));
+    report.push(without(
+        "matmul/f32/naive/4096x4096x4096",
+        Status::Rejected,
+        Reason::new(
+            ReasonCode::NotComputed,
+            "output not computed (every word reads 0x7fc00000)",
+        ),
+    ));
+    report.ended = report.started;
+    report.complete = true;
+    report
+}
+
+fn empty() -> Report {
+    let started = "2026-01-02T03:04:05Z".parse().unwrap();
+    Report {
+        schema_version: SCHEMA_VERSION.into(),
+        run_id: uuid::Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001),
+        started,
+        ended: started,
+        complete: false,
+        command: ["flopwatt", "run", "*"].map(Into::into).into(),
+        flopwatt_version: "0.1.0".into(),
+        git: None,
+        tier: Tier::Quick,
+        seed: 7,
+        data: Data::Normal,
+        host: host(),
+        adapter: adapter(),
+        datasheet: Catalogue::builtin().get("nvidia-h100-sxm5").cloned(),
+        datasheet_reason: None,
+        measurements: Vec::new(),
+    }
+}
+
+fn host() -> Host {
+    Host {
+        name: "node01".into(),
+        os: Some("Linux (Ubuntu 24.04)".into()),
+        kernel: Some("6.8.0".into()),
+        arch: "x86_64".into(),
+        cpu: None,
+        cpus: Some(16),
+        memory_bytes: None,
+    }
+}
+
+fn adapter() -> AdapterDescription {
+    AdapterDescription {
+        index: 0,
+        name: "<script>|x\n`H100` \u{1b}[31m[a](https://b)".into(),
+        backend: Backend::Vulkan,
+        device_type: DeviceType::DiscreteGpu,
+        driver: "NVIDIA".into(),
+        driver_info: "550.54.15".into(),
+        pci_address: Some("0000:01:00.0".into()),
+        vendor_id: 0x10de,
+        device_id: 0x2330,
+        physical_device: "pci 0000:01:00.0".into(),
+        subgroup_min_size: Some(32),
+        subgroup_max_size: Some(32),
+        features: AdapterFeatures::default(),
+        limits: AdapterLimits::default(),
+    }
+}
+
+fn verification(checked: Checked) -> Verification {
+    Verification {
+        checked,
+        max_scaled_error: Some(4.2e-7),
+        tolerance: Some(3e-5),
+    }
+}
+
+/// A measured case: samples from 1 % below `seconds` to 1 % above.
+fn ok(id: &str, operations: u64, bytes: u64, seconds: f64) -> Measurement {
+    let work = Work {
+        operations,
+        unit: WorkUnit::Flop,
+        bytes,
+    };
+    let samples: Vec<_> = (0..11)
+        .map(|i| seconds * (0.99 + 0.002 * f64::from(i)))
+        .collect();
+    let time = Time::summarise(&samples, Clock::Device, Cache::Cold, 10).unwrap();
+    Measurement {
+        work: Some(operations),
+        bytes: Some(bytes),
+        reason: None,
+        verification: verification(Checked::Full),
+        gflops: Rate::of(&work, &time),
+        gbytes_per_s: (bytes > 0).then_some(bytes as f64 / time.median_s.0 / 1e9),
+        time: Some(time),
+        power_reason: Some(Reason::new(
+            ReasonCode::NoPowerSource,
+            "this version measures no power",
+        )),
+        ..without(id, Status::Ok, Reason::new(ReasonCode::NotMeasured, ""))
+    }
+}
+
+fn without(id: &str, status: Status, reason: Reason) -> Measurement {
+    Measurement::without_figures(&id.parse().unwrap(), status, reason)
+}

@@ -1,0 +1,184 @@
+//! A measurement as one flat row, the run's own fields repeated in each.
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::kernel::shape::{AttentionShape, GemmShape, Shape};
+use crate::measure::measurement::{Efficiency, Measurement, Rate, Time};
+use crate::record::Report;
+
+/// A column: its name, with the unit as suffix, and its value in a row, which
+/// is never an object or an array.
+pub(super) type Column = (&'static str, fn(&Report, &Measurement) -> Value);
+
+/// Every column of a row, in order.
+pub(super) const COLUMNS: &[Column] = &[
+    // The run.
+    ("run_id", |r, _| value(r.run_id)),
+    ("started", |r, _| value(r.started)),
+    ("flopwatt_version", |r, _| value(&r.flopwatt_version)),
+    ("git_commit", |r, _| {
+        value(r.git.as_ref().map(|g| &g.commit))
+    }),
+    ("git_dirty", |r, _| value(r.git.as_ref().map(|g| g.dirty))),
+    ("tier", |r, _| value(r.tier)),
+    ("seed", |r, _| value(r.seed)),
+    ("data", |r, _| value(r.data)),
+    ("host", |r, _| value(&r.host.name)),
+    ("os", |r, _| value(&r.host.os)),
+    ("cpu", |r, _| value(&r.host.cpu)),
+    ("adapter", |r, _| value(&r.adapter.name)),
+    ("device_type", |r, _| value(r.adapter.device_type)),
+    ("backend", |r, _| value(r.adapter.backend)),
+    ("driver", |r, _| value(&r.adapter.driver)),
+    ("driver_info", |r, _| value(&r.adapter.driver_info)),
+    ("pci_address", |r, _| value(&r.adapter.pci_address)),
+    ("vendor_id", |r, _| value(r.adapter.vendor_id)),
+    ("device_id", |r, _| value(r.adapter.device_id)),
+    ("datasheet", |r, _| {
+        value(r.datasheet.as_ref().map(|d| &d.id))
+    }),
+    // The case.
+    ("id", |_, m| value(&m.id)),
+    ("operation", |_, m| value(m.operation)),
+    ("precision", |_, m| value(m.precision)),
+    ("variant", |_, m| value(&m.variant)),
+    ("shape", |_, m| value(m.shape.to_string())),
+    ("batch", |_, m| value(batch(&m.shape))),
+    ("m", |_, m| gemm(m, |g| value(g.m))),
+    ("n", |_, m| gemm(m, |g| value(g.n))),
+    ("k", |_, m| gemm(m, |g| value(g.k))),
+    ("layout", |_, m| gemm(m, |g| value(g.layout))),
+    ("heads", |_, m| attention(m, |a| value(a.heads))),
+    ("kv_heads", |_, m| attention(m, |a| value(a.kv_heads))),
+    ("q_len", |_, m| attention(m, |a| value(a.q_len))),
+    ("kv_len", |_, m| attention(m, |a| value(a.kv_len))),
+    ("head_dim", |_, m| attention(m, |a| value(a.head_dim))),
+    ("causal", |_, m| attention(m, |a| value(a.causal))),
+    ("working_set_bytes", |_, m| value(working_set(&m.shape))),
+    ("work", |_, m| value(m.work)),
+    ("work_unit", |_, m| value(m.work_unit)),
+    ("bytes", |_, m| value(m.bytes)),
+    // How it ended.
+    ("status", |_, m| value(m.status)),
+    ("reason_code", |_, m| value(reason(m).map(|(code, _)| code))),
+    ("reason", |_, m| {
+        value(reason(m).map(|(_, message)| message))
+    }),
+    ("verified", |_, m| value(m.verification.checked)),
+    ("max_scaled_error", |_, m| {
+        value(m.verification.max_scaled_error)
+    }),
+    ("tolerance", |_, m| value(m.verification.tolerance)),
+    // Its figures.
+    ("clock", |_, m| time(m, |t| value(t.clock))),
+    ("cache", |_, m| time(m, |t| value(t.cache))),
+    ("median_s", |_, m| time(m, |t| value(t.median_s))),
+    ("ci95_low_s", |_, m| time(m, |t| value(t.ci95_s[0]))),
+    ("ci95_high_s", |_, m| time(m, |t| value(t.ci95_s[1]))),
+    ("p5_s", |_, m| time(m, |t| value(t.p5_s))),
+    ("p95_s", |_, m| time(m, |t| value(t.p95_s))),
+    ("samples", |_, m| time(m, |t| value(t.samples_s.len()))),
+    ("dispatches_per_sample", |_, m| {
+        time(m, |t| value(t.dispatches_per_sample))
+    }),
+    ("gflops_median", |_, m| rate(m, |r| value(r.median))),
+    ("gflops_ci95_low", |_, m| rate(m, |r| value(r.ci95[0]))),
+    ("gflops_ci95_high", |_, m| rate(m, |r| value(r.ci95[1]))),
+    ("gbytes_per_s", |_, m| value(m.gbytes_per_s)),
+    ("ceiling_id", |_, m| value(&m.ceiling_id)),
+    ("percent_of_ceiling", |_, m| value(m.percent_of_ceiling)),
+    ("percent_of_datasheet", |_, m| value(m.percent_of_datasheet)),
+    ("gflops_per_watt_gross", |_, m| {
+        efficiency(m, |e| value(e.gross))
+    }),
+    ("gflops_per_watt_net", |_, m| {
+        efficiency(m, |e| value(e.net))
+    }),
+    // How it was measured.
+    ("shader_mode", |_, m| value(m.shader_mode)),
+    ("parameters", |_, m| value(value(&m.parameters).to_string())),
+    ("flags", |_, m| {
+        value(super::cells::flags(m).replace(' ', ""))
+    }),
+];
+
+/// One measurement of a report, as an object with a key for every column.
+pub(super) struct Row<'r>(pub &'r Report, pub &'r Measurement);
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(report, measurement) = self;
+        let values = COLUMNS
+            .iter()
+            .map(|(name, value)| (name, value(report, measurement)));
+        serializer.collect_map(values)
+    }
+}
+
+fn value(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn batch(shape: &Shape) -> Option<u32> {
+    match shape {
+        Shape::Gemm(shape) => Some(shape.batch),
+        Shape::Attention(shape) => Some(shape.batch),
+        _ => None,
+    }
+}
+
+fn working_set(shape: &Shape) -> Option<u64> {
+    match shape {
+        Shape::WorkingSet { bytes } => Some(*bytes),
+        _ => None,
+    }
+}
+
+fn gemm(measurement: &Measurement, value: fn(&GemmShape) -> Value) -> Value {
+    match &measurement.shape {
+        Shape::Gemm(shape) => value(shape),
+        _ => Value::Null,
+    }
+}
+
+fn attention(measurement: &Measurement, value: fn(&AttentionShape) -> Value) -> Value {
+    match &measurement.shape {
+        Shape::Attention(shape) => value(shape),
+        _ => Value::Null,
+    }
+}
+
+fn time(measurement: &Measurement, value: fn(&Time) -> Value) -> Value {
+    measurement.time.as_ref().map_or(Value::Null, value)
+}
+
+fn rate(measurement: &Measurement, value: fn(&Rate) -> Value) -> Value {
+    measurement.gflops.as_ref().map_or(Value::Null, value)
+}
+
+fn efficiency(measurement: &Measurement, value: fn(&Efficiency) -> Value) -> Value {
+    measurement
+        .gflops_per_watt
+        .as_ref()
+        .map_or(Value::Null, value)
+}
+
+/// Code and message of the reason for which there is no figure.
+fn reason(measurement: &Measurement) -> Option<(String, &str)> {
+    let reason = measurement.reason.as_ref()?;
+    let text = reason.to_string();
+    let code = text.split_once(':').map_or("", |(code, _)| code);
+    Some((code.to_owned(), &reason.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn column_names_are_unique() {
+        let names: std::collections::HashSet<_> = COLUMNS.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), COLUMNS.len());
+    }
+}

@@ -1,0 +1,128 @@
+//! Figures of merit: lines that regular expressions of other harnesses pick
+//! up.
+//!
+//! `fom ID METRIC VALUE UNIT` for every figure, `case ID STATUS` for every case
+//! without one, and `status VALID` or `status INVALID` at the end. Units are
+//! never rescaled, values have all their digits and never an exponent.
+
+use super::Renderer;
+use super::number::rate_unit;
+use super::untrusted::word;
+use crate::measure::measurement::{Measurement, Status};
+use crate::record::Report;
+
+/// One figure of merit a line.
+#[derive(Clone, Copy, Debug)]
+pub struct FiguresOfMerit;
+
+impl Renderer for FiguresOfMerit {
+    fn render(&self, report: &Report) -> String {
+        let mut text: String = report.measurements.iter().map(lines).collect();
+        let validity = if is_valid(report) { "VALID" } else { "INVALID" };
+        text.push_str(&format!("status {validity}\n"));
+        text
+    }
+}
+
+/// Whether every planned case ran, some gave a figure, and none was rejected or
+/// failed.
+fn is_valid(report: &Report) -> bool {
+    let bad = |m: &Measurement| matches!(m.status, Status::Rejected | Status::Failed);
+    report.complete && report.measured_anything() && !report.measurements.iter().any(bad)
+}
+
+fn lines(measurement: &Measurement) -> String {
+    let id = word(&measurement.id);
+    if measurement.status != Status::Ok {
+        return format!("case {id} {}\n", measurement.status);
+    }
+    let line = |(metric, value, unit): (&str, Option<f64>, &str)| {
+        value.map(|value| format!("fom {id} {metric} {value} {unit}\n"))
+    };
+    figures(measurement).into_iter().filter_map(line).collect()
+}
+
+/// Name, value and unit of every figure that a case can have.
+fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 5] {
+    [
+        (
+            "gflops",
+            m.gflops.map(|rate| rate.median.0),
+            rate_unit(m.work_unit),
+        ),
+        ("gbytes_per_s", m.gbytes_per_s, "GB/s"),
+        ("median_s", m.time.as_ref().map(|time| time.median_s.0), "s"),
+        ("percent_of_ceiling", m.percent_of_ceiling, "%"),
+        ("percent_of_datasheet", m.percent_of_datasheet, "%"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::fixture;
+
+    #[test]
+    fn figures_come_one_a_line() {
+        insta::assert_snapshot!(FiguresOfMerit.render(&fixture::report()), @r#"
+        fom peak/f32/fma/device gflops 60200 GFLOP/s
+        fom peak/f32/fma/device median_s 1 s
+        fom peak/f32/fma/device percent_of_datasheet 89.98505231689089 %
+        fom bandwidth/f32/copy/256MiB gbytes_per_s 2684.35456 GB/s
+        fom bandwidth/f32/copy/256MiB median_s 0.0001 s
+        fom bandwidth/f32/copy/256MiB percent_of_datasheet 80.12998686567164 %
+        fom latency/none/dispatch/empty median_s 0.000002345 s
+        fom matmul/f32/register/4096x4096x4096 gflops 34359.738368 GFLOP/s
+        fom matmul/f32/register/4096x4096x4096 gbytes_per_s 50.331648 GB/s
+        fom matmul/f32/register/4096x4096x4096 median_s 0.004 s
+        fom matmul/f32/register/4096x4096x4096 percent_of_ceiling 57.075977355481726 %
+        fom matmul/f32/register/4096x4096x4096 percent_of_datasheet 51.35984808370702 %
+        fom attention/f32/flash/b1h32kv8s4096d128-causal gflops 22906.49224533333 GFLOP/s
+        fom attention/f32/flash/b1h32kv8s4096d128-causal gbytes_per_s 27.962026666666667 GB/s
+        fom attention/f32/flash/b1h32kv8s4096d128-causal median_s 0.006 s
+        fom attention/f32/flash/b1h32kv8s4096d128-causal percent_of_ceiling 38.05065157032114 %
+        fom attention/f32/flash/b1h32kv8s4096d128-causal percent_of_datasheet 34.239898722471345 %
+        case attention/f32/materialised/b1h32kv8s8192d128 skipped
+        case matmul/f32/naive/4096x4096x4096 rejected
+        status INVALID
+        "#);
+    }
+
+    /// `fom (\S+) (\S+) ([0-9.]+) (\S+)`, spelt out.
+    fn is_figure(line: &str) -> bool {
+        let words: Vec<_> = line.split(' ').collect();
+        let &["fom", id, metric, value, unit] = words.as_slice() else {
+            return false;
+        };
+        let digits = value.chars().all(|c| c.is_ascii_digit() || c == '.');
+        ![id, metric, value, unit].contains(&"") && digits && value.parse::<f64>().is_ok()
+    }
+
+    #[test]
+    fn every_line_is_a_figure_a_case_or_the_status() {
+        let mut report = fixture::report();
+        report.measurements[0].id = "an id\nwith spaces".into();
+        let text = FiguresOfMerit.render(&report);
+        let lines = text.strip_suffix("status INVALID\n").unwrap().lines();
+        for line in lines {
+            assert!(is_figure(line) || line.starts_with("case "), "{line}");
+        }
+        assert!(text.starts_with("fom an_id_with_spaces gflops "));
+    }
+
+    #[test]
+    fn skipped_cases_leave_a_run_valid_and_an_end_before_time_does_not() {
+        let mut report = fixture::report();
+        let last_line = |report: &Report| {
+            let text = FiguresOfMerit.render(report);
+            text.lines().last().map(str::to_owned)
+        };
+        report.measurements.retain(|m| m.status != Status::Rejected);
+        assert_eq!(last_line(&report).as_deref(), Some("status VALID"));
+        report.complete = false;
+        assert_eq!(last_line(&report).as_deref(), Some("status INVALID"));
+        report.complete = true;
+        report.measurements.retain(|m| m.status != Status::Ok);
+        assert_eq!(last_line(&report).as_deref(), Some("status INVALID"));
+    }
+}

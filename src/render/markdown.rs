@@ -1,0 +1,286 @@
+//! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
+
+use super::Renderer;
+use super::cells::{self, FIGURES};
+use super::number::MISSING;
+use super::peaks;
+use super::untrusted::markdown as escape;
+use crate::datasheet::{Datasheet, Peak};
+use crate::gpu::adapter::DeviceType;
+use crate::record::{Git, Host, Report};
+
+/// Heading, provenance, the table of cases, cases without figures, peaks with
+/// their sources, and how to read all that.
+#[derive(Clone, Copy, Debug)]
+pub struct Markdown;
+
+impl Renderer for Markdown {
+    fn render(&self, report: &Report) -> String {
+        let sections = [
+            format!("# flopwatt: {}\n", escape(&report.adapter.name)),
+            provenance(report),
+            cases(report),
+            absences(report),
+            references(report),
+            notes(report),
+        ];
+        let present: Vec<_> = sections.into_iter().filter(|s| !s.is_empty()).collect();
+        present.join("\n")
+    }
+}
+
+/// Where the figures come from.
+fn provenance(report: &Report) -> String {
+    let adapter = &report.adapter;
+    let rows = [
+        ("adapter", adapter.name.clone()),
+        ("driver", cells::driver(adapter)),
+        (
+            "backend",
+            format!("{}, {}", adapter.backend, adapter.device_type),
+        ),
+        ("datasheet", cells::datasheet(report)),
+        ("host", host(&report.host)),
+        ("run", cells::effort(report)),
+        ("command", report.command.join(" ")),
+        ("flopwatt", version(report)),
+        (
+            "started",
+            report.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        ),
+        ("run id", report.run_id.to_string()),
+    ];
+    let rows = rows.map(|(label, text)| row([label.to_owned(), escape(&text)]));
+    format!("| | |\n|---|---|\n{}", rows.concat())
+}
+
+fn host(host: &Host) -> String {
+    let cpus = host.cpus.map(|count| format!("{count} logical CPUs"));
+    let known = [
+        Some(&host.name),
+        host.os.as_ref(),
+        host.kernel.as_ref(),
+        Some(&host.arch),
+        host.cpu.as_ref(),
+        cpus.as_ref(),
+    ];
+    let known: Vec<_> = known.into_iter().flatten().map(String::as_str).collect();
+    known.join(", ")
+}
+
+fn version(report: &Report) -> String {
+    let commit = |git: &Git| {
+        format!(
+            " ({}{})",
+            git.commit,
+            if git.dirty { ", modified" } else { "" }
+        )
+    };
+    format!(
+        "{}{}",
+        report.flopwatt_version,
+        report.git.as_ref().map(commit).unwrap_or_default()
+    )
+}
+
+/// The table of all cases.
+fn cases(report: &Report) -> String {
+    let headings = FIGURES.iter().map(|column| column.heading.join(" "));
+    let header = row(around("case".into(), headings, "flags".into()));
+    let rules = FIGURES
+        .iter()
+        .map(|column| if column.numeric { "---:" } else { "---" }.to_owned());
+    let rule = row(around("---".into(), rules, "---".into()));
+    let rows = report.measurements.iter().map(|measurement| {
+        let last = match cells::absence(measurement) {
+            Some(_) => measurement.status.to_string(),
+            None => cells::flags(measurement),
+        };
+        let figures = FIGURES.iter().map(|column| (column.text)(measurement));
+        row(around(escape(&measurement.id), figures, last))
+    });
+    format!("## Cases\n\n{header}{rule}{}", rows.collect::<String>())
+}
+
+fn around(first: String, middle: impl Iterator<Item = String>, last: String) -> Vec<String> {
+    std::iter::once(first).chain(middle).chain([last]).collect()
+}
+
+fn row(cells: impl IntoIterator<Item = String>) -> String {
+    let cells: Vec<_> = cells.into_iter().collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// Why cases have no figures.
+fn absences(report: &Report) -> String {
+    let lines: String = report
+        .measurements
+        .iter()
+        .filter_map(|m| Some(item(&format!("{}: {}", m.id, cells::absence(m)?))))
+        .collect();
+    section("Cases without figures", lines)
+}
+
+/// What 100 % stands for.
+fn references(report: &Report) -> String {
+    let ceiling = item(&format!(
+        "measured ceiling: {}",
+        cells::ceiling_note(report)
+    ));
+    let sheet = report.datasheet.iter();
+    let peaks = sheet.flat_map(|sheet| {
+        let peaks = peaks::datasheet_peaks(report).into_iter();
+        peaks.map(|peak| stated(sheet, &peak))
+    });
+    section(
+        "What 100 % stands for",
+        ceiling + &peaks.collect::<String>(),
+    )
+}
+
+/// A peak of the datasheet, with its evidence and its sources.
+fn stated(sheet: &Datasheet, peak: &Peak) -> String {
+    let text = format!(
+        "{}, {}: {} ({})",
+        sheet.name,
+        peak.kind,
+        peaks::value(peak),
+        peak.figure.tier
+    );
+    let sources: Vec<_> = peak
+        .figure
+        .sources
+        .iter()
+        .map(|id| link(sheet, id))
+        .collect();
+    format!("- {}: {}\n", escape(&text), sources.join("; "))
+}
+
+/// A source by its title, linked where it can be read.
+fn link(sheet: &Datasheet, id: &str) -> String {
+    match peaks::source(sheet, id) {
+        None => escape(id),
+        Some(source) => match &source.url {
+            None => escape(&source.title),
+            Some(url) => format!("[{}](<{url}>)", escape(&source.title)),
+        },
+    }
+}
+
+/// How to read the figures.
+fn notes(report: &Report) -> String {
+    let conventions = [
+        "Every figure belongs to a kernel whose output was compared with a float64 reference in this run.",
+        "Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.",
+        "Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.",
+        "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",
+        "Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.",
+    ];
+    let power = cells::power_note(report).map(|note| format!("Power was {note}."));
+    let software = report.adapter.device_type == DeviceType::Cpu;
+    let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
+    let missing = format!("{MISSING} stands for what is not known or does not apply.");
+    let own = conventions.map(str::to_owned).into_iter().chain([missing]);
+    let lines = own.chain(power).chain(software).map(|note| item(&note));
+    section("Reading the figures", lines.collect())
+}
+
+fn item(text: &str) -> String {
+    format!("- {}\n", escape(text))
+}
+
+fn section(title: &str, lines: String) -> String {
+    if lines.is_empty() {
+        lines
+    } else {
+        format!("## {title}\n\n{lines}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::fixture;
+
+    #[test]
+    fn a_report_reads_as_a_page() {
+        insta::assert_snapshot!(Markdown.render(&fixture::report()), @r#"
+        # flopwatt: &#60;script&#62;&#124;x &#96;H100&#96; �&#91;31m&#91;a&#93;(https&#58;//b)
+
+        | | |
+        |---|---|
+        | adapter | &#60;script&#62;&#124;x &#96;H100&#96; �&#91;31m&#91;a&#93;(https&#58;//b) |
+        | driver | NVIDIA, 550.54.15 |
+        | backend | vulkan, discrete-gpu |
+        | datasheet | NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5) |
+        | host | node01, Linux (Ubuntu 24.04), 6.8.0, x86&#95;64, 16 logical CPUs |
+        | run | quick, normal data, seed 7 |
+        | command | flopwatt run &#42; |
+        | flopwatt | 0.1.0 |
+        | started | 2026-01-02 03:04:05 UTC |
+        | run id | 01980000-0000-7000-8000-000000000001 |
+
+        ## Cases
+
+        | case | time | GFLOP/s [95 %] | GB/s | FLOP per byte | % of ceiling | % of datasheet | verified (error ≤ bound) | flags |
+        | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
+        | peak/f32/fma/device | 1.00 s | 60200 [59722, 60685] | – | – | – | 90.0 | full 4e-7 ≤ 3e-5 |  |
+        | bandwidth/f32/copy/256MiB | 100 µs | – | 2684 | – | – | 80.1 | full 4e-7 ≤ 3e-5 |  |
+        | latency/none/dispatch/empty | 2.35 µs | – | – | – | – | – | full 4e-7 ≤ 3e-5 |  |
+        | matmul/f32/register/4096x4096x4096 | 4.00 ms | 34360 [34087, 34637] | 50.3 | 683 | 57.1 | 51.4 | full 4e-7 ≤ 3e-5 | not-converged |
+        | attention/f32/flash/b1h32kv8s4096d128-causal | 6.00 ms | 22906 [22725, 23091] | 28.0 | 819 | 38.1 | 34.2 | sampled 4e-7 ≤ 3e-5 |  |
+        | attention/f32/materialised/b1h32kv8s8192d128 | – | – | – | – | – | – | – | skipped |
+        | matmul/f32/naive/4096x4096x4096 | – | – | – | – | – | – | – | rejected |
+
+        ## Cases without figures
+
+        - attention/f32/materialised/b1h32kv8s8192d128: skipped: needs 8192 MiB, adapter allows 128 MiB
+        - matmul/f32/naive/4096x4096x4096: rejected: output not computed (every word reads 0x7fc00000)
+
+        ## What 100 % stands for
+
+        - measured ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
+        - NVIDIA H100 SXM5 80GB, FP32: 66.9 TFLOP/s (vendor, quoted): [Glenn K. Lockwood digital garden: H100 (cites H100 whitepaper)](<https://glennklockwood.com/garden/processors/h100>); [PyTorch Lightning, fabric/utilities/throughput.py, &#95;CUDA&#95;FLOPS (each block cites the NVIDIA datasheet)](<https://github.com/Lightning-AI/pytorch-lightning/blob/0810121fef07bc70c1bf4706a81ecb47d2e6ad17/src/lightning/fabric/utilities/throughput.py>); [stas00/ml-engineering, compute/accelerator/README.md (tables of dense TFLOPS, memory, clocks and power with links to vendors)](<https://github.com/stas00/ml-engineering/blob/744d01e18b79512572f64a6bbd8b5f4a725203a7/compute/accelerator/README.md>)
+        - NVIDIA H100 SXM5 80GB, memory bandwidth: 3350 GB/s (secondary): [Glenn K. Lockwood digital garden: H100 (cites H100 whitepaper)](<https://glennklockwood.com/garden/processors/h100>); [stas00/ml-engineering, compute/accelerator/README.md (tables of dense TFLOPS, memory, clocks and power with links to vendors)](<https://github.com/stas00/ml-engineering/blob/744d01e18b79512572f64a6bbd8b5f4a725203a7/compute/accelerator/README.md>); [Epoch AI, 'Machine learning hardware', as copied in joshyou/clod ml&#95;hardware.csv (a datasheet link in each row)](<https://github.com/joshyou/clod/blob/cf2a707eda0708b61567f5b00490ffe666684b94/ml_hardware.csv>)
+
+        ## Reading the figures
+
+        - Every figure belongs to a kernel whose output was compared with a float64 reference in this run.
+        - Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.
+        - Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.
+        - GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.
+        - Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.
+        - – stands for what is not known or does not apply.
+        - Power was not measured: this version measures no power.
+        "#);
+    }
+
+    #[test]
+    fn hostile_names_are_text() {
+        let hostile = "<script>|x\n# a [b](c) `d`";
+        let mut report = fixture::report();
+        report.adapter.name = hostile.into();
+        report.adapter.driver = hostile.into();
+        report.host.name = hostile.into();
+        report.command = vec![hostile.into()];
+        report.datasheet = None;
+        report.datasheet_reason = Some(hostile.into());
+        let usual = Markdown.render(&fixture::report());
+        let text = Markdown.render(&report);
+        assert!(!text.contains("<script"));
+        let headings = |text: &str| text.lines().filter(|l| l.starts_with('#')).count();
+        assert_eq!(headings(&text), headings(&usual));
+        for line in text.lines().filter(|line| line.starts_with("| ")) {
+            let columns = line.matches('|').count();
+            assert!([3, 10].contains(&columns), "{line}");
+        }
+    }
+
+    #[test]
+    fn software_adapters_are_told_from_gpus() {
+        let mut report = fixture::report();
+        assert!(!Markdown.render(&report).contains("not a GPU"));
+        report.adapter.device_type = DeviceType::Cpu;
+        assert!(Markdown.render(&report).contains("not a GPU"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Numbers for people.
+
+use crate::kernel::problem::WorkUnit;
+use crate::units::Seconds;
+
+/// Stands for what is not known, which is never 0.
+pub(super) const MISSING: &str = "–";
+
+/// Significant digits where nothing calls for more.
+const DIGITS: usize = 3;
+
+/// Below this many, and from its counterpart above, a number would be mostly
+/// zeros.
+const ORDINARY: std::ops::Range<i32> = -5..12;
+
+/// A number to three significant digits; digits before the point all stay.
+pub(super) fn number(value: f64) -> String {
+    fixed(value, DIGITS, value)
+}
+
+/// A number with the decimals that `digits` significant digits of `scale` take.
+/// Figures that are compared with one another share a scale.
+pub(super) fn fixed(value: f64, digits: usize, scale: f64) -> String {
+    match exponent(scale, digits) {
+        Some(exponent) if ORDINARY.contains(&exponent) => {
+            let decimals = (digits as i32 - 1 - exponent).max(0);
+            format!("{value:.*}", decimals as usize)
+        }
+        _ => brief(value),
+    }
+}
+
+/// A number of which only the size matters, such as 4e-7.
+pub(super) fn brief(value: f64) -> String {
+    if value == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{value:.0e}")
+    }
+}
+
+/// The unit of 10⁹ operations per second.
+pub(super) fn rate_unit(unit: WorkUnit) -> &'static str {
+    match unit {
+        WorkUnit::Flop => "GFLOP/s",
+        WorkUnit::Op => "GOP/s",
+    }
+}
+
+/// The power of ten of a number once rounded to `digits`; `None` for what has
+/// none.
+fn exponent(value: f64, digits: usize) -> Option<i32> {
+    let rounded = format!("{value:.*e}", digits - 1);
+    rounded.split_once('e')?.1.parse().ok()
+}
+
+/// A duration in the unit that suits it.
+pub(super) fn duration(time: Seconds) -> String {
+    const UNITS: [(f64, &str); 4] = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
+    let fits = UNITS.iter().find(|(unit, _)| time.0 >= *unit);
+    let (unit, name) = fits.unwrap_or(&UNITS[3]);
+    format!("{} {name}", number(time.0 / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_significant_digits_and_no_exponent() {
+        let numbers = [
+            0.0, 0.012_34, 0.999_6, 1.234, 9.996, 71.25, 144.7, 33_450.4, 1e9,
+        ];
+        assert_eq!(
+            numbers.map(number),
+            [
+                "0.00",
+                "0.0123",
+                "1.00",
+                "1.23",
+                "10.0",
+                "71.2",
+                "145",
+                "33450",
+                "1000000000"
+            ]
+        );
+    }
+
+    #[test]
+    fn sizes_out_of_the_ordinary_and_no_numbers_stay_short() {
+        assert_eq!(number(1.2e-9), "1e-9");
+        assert_eq!(number(f64::NAN), "NaN");
+        assert_eq!(brief(4.2e-7), "4e-7");
+        assert_eq!(brief(0.0), "0");
+    }
+
+    #[test]
+    fn a_scale_is_shared() {
+        assert_eq!(fixed(998.23, 4, 1003.0), "998");
+        assert_eq!(fixed(141.44, 4, 144.7), "141.4");
+    }
+
+    #[test]
+    fn durations_choose_their_unit() {
+        let durations = [2.0, 0.0148, 12.34e-6, 5e-9, 1e-10].map(Seconds);
+        assert_eq!(
+            durations.map(duration),
+            ["2.00 s", "14.8 ms", "12.3 µs", "5.00 ns", "0.100 ns"]
+        );
+    }
+}

@@ -1,0 +1,360 @@
+//! A table for a terminal, without colours.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+
+use super::Renderer;
+use super::cells::{self, FIGURES};
+use super::untrusted::plain;
+use crate::gpu::adapter::DeviceType;
+use crate::measure::measurement::Measurement;
+use crate::record::Report;
+
+/// Width where there is no terminal.
+const USUAL_WIDTH: u16 = 120;
+/// No narrower, however narrow the terminal is.
+const LEAST_WIDTH: u16 = 80;
+
+/// What a run found, one case after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Columns of the terminal; `None` asks it, and takes 120 where there is
+    /// none.
+    pub width: Option<u16>,
+}
+
+impl Renderer for Table {
+    fn render(&self, report: &Report) -> String {
+        let width = self.width.or_else(|| comfy_table::Table::new().width());
+        let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
+        let heading = wrapped(&heading(report), width);
+        let notes = wrapped(&notes(report), width);
+        [heading, cases(report, width), notes].join("\n")
+    }
+}
+
+/// What was measured, and how.
+fn heading(report: &Report) -> Vec<String> {
+    let adapter = &report.adapter;
+    vec![
+        adapter.name.clone(),
+        format!("driver: {}", cells::driver(adapter)),
+        format!("backend: {}, {}", adapter.backend, adapter.device_type),
+        format!("run: {}", cells::effort(report)),
+        format!("datasheet: {}", cells::datasheet(report)),
+    ]
+}
+
+/// What has to be known to read the table.
+fn notes(report: &Report) -> Vec<String> {
+    let note = |label: &str, text: Option<String>| text.map(|text| format!("{label}: {text}"));
+    let software = report.adapter.device_type == DeviceType::Cpu;
+    let notes = [
+        note("power", cells::power_note(report)),
+        note("100 % of ceiling", Some(cells::ceiling_note(report))),
+        note("100 % of datasheet", cells::datasheet_note(report)),
+        note(
+            "software adapter",
+            software.then(|| cells::SOFTWARE.to_owned()),
+        ),
+    ];
+    notes.into_iter().flatten().collect()
+}
+
+/// How the cases are laid out.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// The id has a line of its own, above the figures.
+    stacked: bool,
+    /// Intervals, errors and flags are below what they belong to.
+    broken: bool,
+}
+
+/// From the one that reads best to the narrowest.
+const LAYOUTS: [Layout; 4] = [
+    Layout {
+        stacked: false,
+        broken: false,
+    },
+    Layout {
+        stacked: false,
+        broken: true,
+    },
+    Layout {
+        stacked: true,
+        broken: false,
+    },
+    Layout {
+        stacked: true,
+        broken: true,
+    },
+];
+
+/// The cases in the first layout that fits, or else in the narrowest.
+fn cases(report: &Report, width: usize) -> String {
+    let mut text = String::new();
+    for layout in LAYOUTS {
+        let lines = layout.lines(report);
+        text = layout.text(report, &lines, width);
+        if lines.iter().all(|line| line.chars().count() <= width) {
+            break;
+        }
+    }
+    text
+}
+
+/// Holds the place of a line that spans all columns, which the table itself
+/// cannot have. No text of a report can be mistaken for it: control characters
+/// are replaced there.
+const SPANNING: &str = "\0";
+
+impl Layout {
+    /// The table's lines, with [`SPANNING`] in place of those that span it.
+    fn lines(self, report: &Report) -> Vec<String> {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(self.header());
+        for measurement in &report.measurements {
+            let absent = cells::absence(measurement).is_some();
+            if absent || self.stacked {
+                table.add_row([SPANNING]);
+            }
+            if !absent {
+                table.add_row(self.row(measurement));
+            }
+        }
+        table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+
+    fn header(self) -> Vec<Cell> {
+        let figures = FIGURES
+            .iter()
+            .map(|column| aligned(column.heading.join("\n"), column.numeric));
+        self.with_case(Cell::new("case"), Cell::new("flags"), figures)
+    }
+
+    fn row(self, measurement: &Measurement) -> Vec<Cell> {
+        let figures = FIGURES.iter().map(|column| {
+            let text = self.fold((column.text)(measurement), column.breaks.into());
+            aligned(text, column.numeric)
+        });
+        let id = plain(&measurement.id);
+        let flags = self.fold(cells::flags(measurement), usize::MAX);
+        self.with_case(Cell::new(id), Cell::new(flags), figures)
+    }
+
+    /// Breaks a text at its first `breaks` spaces where the layout says so.
+    fn fold(self, text: String, breaks: usize) -> String {
+        if self.broken {
+            text.replacen(' ', "\n", breaks)
+        } else {
+            text
+        }
+    }
+
+    /// Id and flags around the figures, unless they stand above.
+    fn with_case(self, id: Cell, flags: Cell, figures: impl Iterator<Item = Cell>) -> Vec<Cell> {
+        if self.stacked {
+            figures.collect()
+        } else {
+            std::iter::once(id).chain(figures).chain([flags]).collect()
+        }
+    }
+
+    /// The lines with those that span the table filled in.
+    fn text(self, report: &Report, lines: &[String], width: usize) -> String {
+        let spans = |m: &&Measurement| self.stacked || cells::absence(m).is_some();
+        let mut spanning = report.measurements.iter().filter(spans).map(title);
+        let indent = if self.stacked { " " } else { "" };
+        let line = |line: &String| {
+            if line.contains(SPANNING) {
+                wrapped(&Vec::from_iter(spanning.next()), width)
+            } else {
+                format!("{indent}{}\n", line.strip_prefix(' ').unwrap_or(line))
+            }
+        };
+        lines.iter().map(line).collect()
+    }
+}
+
+fn aligned(text: String, numeric: bool) -> Cell {
+    let alignment = if numeric {
+        CellAlignment::Right
+    } else {
+        CellAlignment::Left
+    };
+    Cell::new(text).set_alignment(alignment)
+}
+
+/// The line of a case that has one to itself: its flags, or why there is no
+/// figure.
+fn title(measurement: &Measurement) -> String {
+    let text = cells::absence(measurement).unwrap_or_else(|| cells::flags(measurement));
+    format!("{}  {text}", measurement.id)
+}
+
+/// Texts made plain, each from the start of a line, further lines indented.
+fn wrapped(texts: &[String], width: usize) -> String {
+    texts.iter().map(|text| wrap(&plain(text), width)).collect()
+}
+
+fn wrap(text: &str, width: usize) -> String {
+    let mut wrapped = String::new();
+    let mut used = 0;
+    for word in text.trim_end().split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            wrapped.push_str("\n    ");
+            used = 4;
+        } else if used > 0 {
+            wrapped.push(' ');
+            used += 1;
+        }
+        wrapped.push_str(word);
+        used += length;
+    }
+    wrapped + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::fixture;
+
+    fn at(width: u16) -> String {
+        let table = Table { width: Some(width) };
+        table.render(&fixture::report())
+    }
+
+    #[test]
+    fn wide_terminals_show_one_row_a_case() {
+        insta::assert_snapshot!(at(160), @r#"
+        <script>|x `H100` �[31m[a](https://b)
+        driver: NVIDIA, 550.54.15
+        backend: vulkan, discrete-gpu
+        run: quick, normal data, seed 7
+        datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
+
+        case                                             time               GFLOP/s  GB/s      FLOP     % of       % of  verified             flags
+                                                                             [95 %]        per byte  ceiling  datasheet  (error ≤ bound)
+        peak/f32/fma/device                            1.00 s  60200 [59722, 60685]     –         –        –       90.0  full 4e-7 ≤ 3e-5
+        bandwidth/f32/copy/256MiB                      100 µs                     –  2684         –        –       80.1  full 4e-7 ≤ 3e-5
+        latency/none/dispatch/empty                   2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
+        matmul/f32/register/4096x4096x4096            4.00 ms  34360 [34087, 34637]  50.3       683     57.1       51.4  full 4e-7 ≤ 3e-5     not-converged
+        attention/f32/flash/b1h32kv8s4096d128-causal  6.00 ms  22906 [22725, 23091]  28.0       819     38.1       34.2  sampled 4e-7 ≤ 3e-5
+        attention/f32/materialised/b1h32kv8s8192d128  skipped: needs 8192 MiB, adapter allows 128 MiB
+        matmul/f32/naive/4096x4096x4096  rejected: output not computed (every word reads 0x7fc00000)
+
+        power: not measured: this version measures no power
+        100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
+        100 % of datasheet: FP32 66.9 TFLOP/s (vendor, quoted); memory bandwidth 3350 GB/s (secondary)
+        "#);
+    }
+
+    #[test]
+    fn usual_terminals_show_long_ids_above_their_figures() {
+        insta::assert_snapshot!(at(120), @r#"
+        <script>|x `H100` �[31m[a](https://b)
+        driver: NVIDIA, 550.54.15
+        backend: vulkan, discrete-gpu
+        run: quick, normal data, seed 7
+        datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
+
+            time               GFLOP/s  GB/s      FLOP     % of       % of  verified
+                                [95 %]        per byte  ceiling  datasheet  (error ≤ bound)
+        peak/f32/fma/device
+          1.00 s  60200 [59722, 60685]     –         –        –       90.0  full 4e-7 ≤ 3e-5
+        bandwidth/f32/copy/256MiB
+          100 µs                     –  2684         –        –       80.1  full 4e-7 ≤ 3e-5
+        latency/none/dispatch/empty
+         2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
+        matmul/f32/register/4096x4096x4096  not-converged
+         4.00 ms  34360 [34087, 34637]  50.3       683     57.1       51.4  full 4e-7 ≤ 3e-5
+        attention/f32/flash/b1h32kv8s4096d128-causal
+         6.00 ms  22906 [22725, 23091]  28.0       819     38.1       34.2  sampled 4e-7 ≤ 3e-5
+        attention/f32/materialised/b1h32kv8s8192d128  skipped: needs 8192 MiB, adapter allows 128 MiB
+        matmul/f32/naive/4096x4096x4096  rejected: output not computed (every word reads 0x7fc00000)
+
+        power: not measured: this version measures no power
+        100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
+        100 % of datasheet: FP32 66.9 TFLOP/s (vendor, quoted); memory bandwidth 3350 GB/s (secondary)
+        "#);
+    }
+
+    #[test]
+    fn narrow_terminals_show_intervals_and_bounds_below_as_well() {
+        insta::assert_snapshot!(at(80), @r#"
+        <script>|x `H100` �[31m[a](https://b)
+        driver: NVIDIA, 550.54.15
+        backend: vulkan, discrete-gpu
+        run: quick, normal data, seed 7
+        datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
+
+            time         GFLOP/s  GB/s      FLOP     % of       % of  verified
+                          [95 %]        per byte  ceiling  datasheet  (error ≤ bound)
+        peak/f32/fma/device
+          1.00 s           60200     –         –        –       90.0  full
+                  [59722, 60685]                                      4e-7 ≤ 3e-5
+        bandwidth/f32/copy/256MiB
+          100 µs               –  2684         –        –       80.1  full
+                                                                      4e-7 ≤ 3e-5
+        latency/none/dispatch/empty
+         2.35 µs               –     –         –        –          –  full
+                                                                      4e-7 ≤ 3e-5
+        matmul/f32/register/4096x4096x4096  not-converged
+         4.00 ms           34360  50.3       683     57.1       51.4  full
+                  [34087, 34637]                                      4e-7 ≤ 3e-5
+        attention/f32/flash/b1h32kv8s4096d128-causal
+         6.00 ms           22906  28.0       819     38.1       34.2  sampled
+                  [22725, 23091]                                      4e-7 ≤ 3e-5
+        attention/f32/materialised/b1h32kv8s8192d128  skipped: needs 8192 MiB, adapter
+            allows 128 MiB
+        matmul/f32/naive/4096x4096x4096  rejected: output not computed (every word reads
+            0x7fc00000)
+
+        power: not measured: this version measures no power
+        100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
+        100 % of datasheet: FP32 66.9 TFLOP/s (vendor, quoted); memory bandwidth 3350
+            GB/s (secondary)
+        "#);
+    }
+
+    #[test]
+    fn where_ids_are_short_intervals_and_bounds_give_way_first() {
+        let mut report = fixture::report();
+        report.measurements.drain(4..);
+        report.measurements[3].flags.clear();
+        let text = Table { width: Some(120) }.render(&report);
+        let cases: Vec<_> = text.lines().skip(8).take(8).collect();
+        insta::assert_snapshot!(cases.join("\n"), @r#"
+        peak/f32/fma/device                  1.00 s           60200     –         –        –       90.0  full
+                                                     [59722, 60685]                                      4e-7 ≤ 3e-5
+        bandwidth/f32/copy/256MiB            100 µs               –  2684         –        –       80.1  full
+                                                                                                         4e-7 ≤ 3e-5
+        latency/none/dispatch/empty         2.35 µs               –     –         –        –          –  full
+                                                                                                         4e-7 ≤ 3e-5
+        matmul/f32/register/4096x4096x4096  4.00 ms           34360  50.3       683     57.1       51.4  full
+                                                     [34087, 34637]                                      4e-7 ≤ 3e-5
+        "#);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in [80, 100, 120, 160] {
+            let text = at(width);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_texts_wrap_between_words() {
+        assert_eq!(wrap("aa bb cc dd", 8), "aa bb cc\n    dd\n");
+        assert_eq!(wrap("aaaaaaaaaa b", 8), "aaaaaaaaaa\n    b\n");
+        assert_eq!(wrap("", 8), "\n");
+    }
+}

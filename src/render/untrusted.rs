@@ -1,0 +1,80 @@
+//! Text that somebody else wrote, made harmless for where it is shown.
+
+/// On one line and without characters that steer a terminal or turn the
+/// direction of text.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+fn visible(c: char) -> char {
+    match c {
+        _ if c.is_whitespace() => ' ',
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        _ if c.is_control() => '\u{fffd}',
+        _ => c,
+    }
+}
+
+/// As one word, which a line of words can hold.
+pub(super) fn word(text: &str) -> String {
+    let word: String = plain(text).replace(' ', "_");
+    if word.is_empty() { "_".into() } else { word }
+}
+
+/// As text in Markdown and in a cell of its tables: no markup, no HTML, no
+/// link, nobody mentioned.
+pub(super) fn markdown(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in plain(text).chars() {
+        match c {
+            // A zero-width space after it keeps GitHub from mentioning a person
+            // or an issue, which an entity alone does not.
+            '@' | '#' => escaped.push_str(&format!("{c}&#8203;")),
+            ',' | '.' | ';' | ':' | '-' | '+' | '/' | '(' | ')' | '%' | '\'' | '=' => {
+                escaped.push(c);
+            }
+            _ if c.is_ascii_punctuation() => escaped.push_str(&format!("&#{};", u32::from(c))),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+        .replace("://", "&#58;//")
+        .replace("www.", "www&#46;")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn markup_is_text() {
+        assert_eq!(
+            markdown("<script>|x\n`a` [b](c) *d*"),
+            "&#60;script&#62;&#124;x &#96;a&#96; &#91;b&#93;(c) &#42;d&#42;"
+        );
+        assert_eq!(
+            markdown("@me #1 https://x www.y"),
+            "@&#8203;me #&#8203;1 https&#58;//x www&#46;y"
+        );
+    }
+
+    #[test]
+    fn terminals_are_not_steered() {
+        assert_eq!(
+            plain("a\u{1b}[31m\r\nb\u{202e}c"),
+            "a\u{fffd}[31m  b\u{fffd}c"
+        );
+        assert_eq!(word("a b\t"), "a_b_");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_brings_markup_into_markdown(text in "[\\PC\\s<>|`*_~!\\[\\]\\\\]{0,40}") {
+            let escaped = markdown(&text);
+            prop_assert!(!escaped.contains(['<', '>', '|', '`', '[', ']', '*', '_', '\\', '\n']));
+            prop_assert!(!escaped.contains("://"));
+        }
+    }
+}

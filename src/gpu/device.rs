@@ -25,6 +25,9 @@ pub enum GpuError {
     /// A shader, pipeline or call was refused.
     #[error("refused by validation: {0}")]
     Validation(String),
+    /// The driver returned from waiting although the work is not done.
+    #[error("output not computed: the driver came back from waiting, but the work was never done")]
+    Undone,
     /// The driver failed in a way that fits nowhere else.
     #[error("the driver failed: {0}")]
     Internal(String),
@@ -311,9 +314,12 @@ impl Gpu {
     fn wait(&self) -> Result<(), GpuError> {
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
         self.check()?;
-        polled
-            .map(|_| ())
-            .map_err(|e| GpuError::Internal(e.to_string()))
+        match polled {
+            Ok(_) => Ok(()),
+            // The wait has no limit of its own, so it is the driver that gave up.
+            Err(wgpu::PollError::Timeout) => Err(GpuError::Undone),
+            Err(error) => Err(GpuError::Internal(error.to_string())),
+        }
     }
 
     /// The first error that the device has reported since the last look.

@@ -15,6 +15,7 @@ pub struct Stopped {
     status: Status,
     reason: Reason,
     verdict: Option<Verdict>,
+    device_is_suspect: bool,
 }
 
 impl Stopped {
@@ -23,6 +24,7 @@ impl Stopped {
             status,
             reason,
             verdict: None,
+            device_is_suspect: false,
         }
     }
 
@@ -44,13 +46,22 @@ impl Stopped {
 
     /// Whether the device cannot be trusted with further cases.
     pub fn wants_fresh_device(&self) -> bool {
-        self.status == Status::Failed
+        self.device_is_suspect
     }
 }
 
+/// A driver that does not do the work is not a failure to be retried: its output
+/// is wrong.
 impl From<GpuError> for Stopped {
     fn from(error: GpuError) -> Self {
-        Self::new(Status::Failed, Reason::new(ReasonCode::Device, error))
+        let (status, code) = match error {
+            GpuError::Undone => (Status::Rejected, ReasonCode::NotComputed),
+            _ => (Status::Failed, ReasonCode::Device),
+        };
+        Self {
+            device_is_suspect: true,
+            ..Self::new(status, Reason::new(code, error))
+        }
     }
 }
 

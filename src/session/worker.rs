@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::protocol::{Event, PROTOCOL, Request};
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
-use crate::gpu::device::{Gpu, GpuError};
+use crate::gpu::device::Gpu;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::{self, Problem};
 use crate::measure::measurement::Measurement;
 use crate::measure::tier::Tier;
-use crate::measure::{Bench, Phase};
+use crate::measure::{Bench, Phase, Stopped};
 
 /// Sampling is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
@@ -107,11 +107,13 @@ impl Worker {
         let problem = self
             .problem(&id, seed)
             .ok_or_else(|| format!("{id} poses no problem"))?;
-        let measurement = self.measure_on(&mut device, &id, &*problem, tier);
+        let outcome = self.measure_on(&mut device, &id, &*problem, tier);
+        let measurement = outcome.unwrap_or_else(|stopped| stopped.measurement(&id));
         self.problem = Some((id, seed, problem));
         self.device = Some(device);
-        let measurement = Box::new(measurement.map_err(|e| e.to_string())?);
-        Ok(Event::Done { measurement })
+        Ok(Event::Done {
+            measurement: Box::new(measurement),
+        })
     }
 
     /// Measures on the open device, or on a fresh one where the last case cost it.
@@ -121,7 +123,7 @@ impl Worker {
         id: &CaseId,
         problem: &dyn Problem,
         tier: Tier,
-    ) -> Result<Measurement, GpuError> {
+    ) -> Result<Measurement, Stopped> {
         let gpu = match device.gpu.take() {
             Some(gpu) => gpu,
             None => Gpu::open(&device.adapter.wgpu)?,
@@ -129,19 +131,13 @@ impl Worker {
         let capabilities = Capabilities::from(&device.adapter.description);
         let mut reported = None;
         let mut on_phase = |phase: Phase| self.report(phase, &mut reported);
-        let outcome = Bench::new(&gpu, capabilities)?.measure(id, problem, tier, &mut on_phase);
-        match outcome {
-            Ok(measurement) => {
-                device.gpu = Some(gpu);
-                Ok(measurement)
-            }
-            Err(stopped) => {
-                if !stopped.wants_fresh_device() {
-                    device.gpu = Some(gpu);
-                }
-                Ok(stopped.measurement(id))
-            }
+        let outcome = Bench::new(&gpu, capabilities)
+            .map_err(Stopped::from)
+            .and_then(|bench| bench.measure(id, problem, tier, &mut on_phase));
+        if !outcome.as_ref().is_err_and(Stopped::wants_fresh_device) {
+            device.gpu = Some(gpu);
         }
+        outcome
     }
 
     /// Tells of a phase. A parent that does not listen any more has ended, and

@@ -16,7 +16,7 @@ use crate::units::Bytes;
 /// heads · head_dim = 2048.
 pub fn shapes(software: bool) -> Vec<Shape> {
     let sizes: &[(u32, u32, u32, u32)] = if software {
-        &[(1, 8, 512, 64), (1, 4, 512, 128)]
+        &[(1, 8, 256, 64), (1, 8, 512, 64), (1, 4, 256, 128)]
     } else {
         &[
             (16, 32, 1024, 64),

@@ -15,33 +15,32 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// A file that cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}", path.display())]
+#[error("cannot write {}: {cause}", path.display())]
 pub struct SaveError {
     /// The file.
     pub path: PathBuf,
     /// Why.
-    #[source]
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 /// A report that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be opened or read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is no report.
-    #[error("{} is not a flopwatt report: {source}", path.display())]
+    #[error("{} is not a flopwatt report: {cause}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
         /// What and where, by line and column.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// The report is of a version that this program does not read.
     #[error("{} has schema version {version}, this program reads {SCHEMA_VERSION}", path.display())]
@@ -64,14 +63,14 @@ pub enum LoadError {
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
-    fs::create_dir_all(folder).map_err(|source| SaveError {
+    fs::create_dir_all(folder).map_err(|cause| SaveError {
         path: folder.to_owned(),
-        source,
+        cause,
     })?;
     let path = folder.join(REPORT_FILE);
     let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
         path: path.clone(),
-        source: e.into(),
+        cause: e.into(),
     })?;
     write_atomically(&path, (json + "\n").as_bytes())
 }
@@ -93,9 +92,9 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
     };
-    write().map_err(|source| SaveError {
+    write().map_err(|cause| SaveError {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -121,17 +120,17 @@ pub fn load(path: &Path) -> Result<Report, LoadError> {
     } else {
         path.to_owned()
     };
-    let read = |source| LoadError::Read {
+    let read = |cause| LoadError::Read {
         path: path.clone(),
-        source,
+        cause,
     };
     if fs::metadata(&path).map_err(read)?.len() > MAX_BYTES {
         return Err(LoadError::TooLarge { path });
     }
     let text = fs::read_to_string(&path).map_err(read)?;
-    let parse = |source| LoadError::Parse {
+    let parse = |cause| LoadError::Parse {
         path: path.clone(),
-        source,
+        cause,
     };
     // The version first: a report of another version may not parse at all.
     #[derive(serde::Deserialize)]

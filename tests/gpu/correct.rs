@@ -1,0 +1,180 @@
+//! Every kernel computes what it should, on every edge shape, and reads and
+//! writes nothing beside its buffers.
+
+use flopwatt::kernel::capabilities::Unfit;
+use flopwatt::kernel::id::Operation;
+use flopwatt::kernel::problem::{Checked, f32_elements};
+use flopwatt::kernel::shape::{AttentionShape, GemmShape, Layout, Shape};
+use flopwatt::kernel::{BuildError, CATALOGUE, Kernel};
+use libtest_mimic::Trial;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::cases::edge_shapes;
+use crate::raw::Mode;
+use crate::stage::{Stage, case, problem_of, stage};
+use crate::trials::needing;
+
+pub fn trials() -> Vec<Trial> {
+    let edges = CATALOGUE.iter().map(|kernel| {
+        let Kernel {
+            operation,
+            precision,
+            variant,
+            ..
+        } = kernel;
+        let name = format!("{operation}/{precision}/{variant}_computes_every_edge_shape");
+        needing(name, stage, |stage| {
+            computes_every_edge_shape(stage, kernel)
+        })
+    });
+    let others = [
+        needing(
+            "random_products_are_right",
+            stage,
+            random_products_are_right,
+        ),
+        needing(
+            "random_attention_is_right",
+            stage,
+            random_attention_is_right,
+        ),
+        needing(
+            "a_row_that_sees_no_key_is_zero",
+            stage,
+            a_row_that_sees_no_key_is_zero,
+        ),
+    ];
+    edges.chain(others).collect()
+}
+
+/// Whether the shape is one that a kernel may leave out: an unusual head size.
+fn may_be_left_out(shape: Shape) -> bool {
+    matches!(shape, Shape::Attention(a) if ![64, 128].contains(&a.head_dim))
+}
+
+/// What is wrong with any of the kernel's programs for `shape`; `None` when the
+/// kernel does not take it.
+fn faults(stage: &Stage, kernel: &Kernel, shape: Shape) -> Option<Vec<String>> {
+    let id = kernel.case(shape);
+    let programs = match stage.programs(kernel, shape) {
+        Err(BuildError::Unfit(Unfit::Shape(_))) if may_be_left_out(shape) => return None,
+        programs => programs.unwrap_or_else(|error| panic!("{id}: {error}")),
+    };
+    let problem = problem_of(&id);
+    let mut faults = Vec::new();
+    for program in programs {
+        let mut fault =
+            |what: String| faults.push(format!("{id} {:?}: {what}", program.parameters));
+        let verified = stage.verify(&program, &*problem);
+        let verdict = &verified.verdict;
+        if let Some(rejection) = &verdict.rejection {
+            fault(rejection.to_string());
+        }
+        if verdict.checked != Checked::Full {
+            fault(format!("checked {:?}", verdict.checked));
+        }
+        for mode in [Mode::Checked, Mode::Fenced] {
+            match stage.raw.run(&program, problem.inputs(), mode) {
+                Ok(output) if output == verified.output => {}
+                Ok(_) => fault(format!("{mode:?}, it writes something else")),
+                Err(place) => fault(format!("{mode:?}, it writes {place}")),
+            }
+        }
+    }
+    Some(faults)
+}
+
+fn computes_every_edge_shape(stage: &Stage, kernel: &Kernel) {
+    let shapes = edge_shapes(kernel.operation);
+    let outcomes: Vec<_> = shapes
+        .iter()
+        .filter_map(|&shape| faults(stage, kernel, shape))
+        .collect();
+    assert!(!outcomes.is_empty(), "no shape was run");
+    let faults: Vec<String> = outcomes.into_iter().flatten().collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Runs every kernel of `operation` on random shapes, the same ones each time.
+fn on_random_shapes(
+    stage: &Stage,
+    operation: Operation,
+    cases: u32,
+    shapes: impl Strategy<Value = Shape>,
+) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        // A step towards a smaller failure is a case of its own.
+        max_shrink_iters: 4 * cases,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let outcome = TestRunner::new_with_rng(config, rng).run(&shapes, |shape| {
+        for kernel in CATALOGUE.iter().filter(|k| k.operation == operation) {
+            let faults = faults(stage, kernel, shape).unwrap_or_default();
+            prop_assert!(faults.is_empty(), "{}", faults.join("\n"));
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn random_products_are_right(stage: &'static Stage) {
+    let size = || 1u32..=150;
+    let layout = prop::sample::select(vec![Layout::Nn, Layout::Nt, Layout::Tn]);
+    let shapes = (1u32..=3, size(), size(), size(), layout).prop_map(|(batch, m, n, k, layout)| {
+        Shape::Gemm(GemmShape {
+            batch,
+            m,
+            n,
+            k,
+            layout,
+        })
+    });
+    on_random_shapes(stage, Operation::Matmul, 24, shapes);
+}
+
+fn random_attention_is_right(stage: &'static Stage) {
+    let length = || 1u32..=80;
+    let head_dim = prop::sample::select(vec![4u32, 12, 64, 76]);
+    let sizes = (1u32..=2, 1u32..=2, 1u32..=3);
+    let shapes = (sizes, length(), length(), head_dim, any::<bool>()).prop_map(
+        |((batch, kv_heads, group), q_len, kv_len, head_dim, causal)| {
+            Shape::Attention(AttentionShape {
+                batch,
+                heads: kv_heads * group,
+                kv_heads,
+                q_len,
+                kv_len,
+                head_dim,
+                causal,
+            })
+        },
+    );
+    on_random_shapes(stage, Operation::Attention, 16, shapes);
+}
+
+/// 130 queries at the end of 5 keys: query i sees keys up to i − 125, so the
+/// first 125 rows of each head see none. Softmax over nothing is defined as zero.
+fn a_row_that_sees_no_key_is_zero(stage: &'static Stage) {
+    const BLIND: usize = 125;
+    const ROWS: usize = 130;
+    const HEAD_DIM: usize = 64;
+    for kernel in CATALOGUE {
+        if kernel.operation != Operation::Attention {
+            continue;
+        }
+        let id = kernel.case(case("attention/f32/any/b1h2q130k5d64-causal").shape);
+        for program in stage.programs(kernel, id.shape).expect("a usual shape") {
+            let output = stage.verify(&program, &*problem_of(&id)).output;
+            let values: Vec<f64> = f32_elements(&output).collect();
+            let rows = values.chunks(HEAD_DIM).enumerate();
+            for (row, values) in rows {
+                let blind = row % ROWS < BLIND;
+                assert_eq!(values.iter().all(|&v| v == 0.0), blind, "{id}, row {row}");
+            }
+        }
+    }
+}

@@ -17,7 +17,17 @@ use crate::units::Bytes;
 
 /// (chains, vector width) that are tried. Chains hide the latency of an FMA,
 /// vectors suit compilers that do not merge scalars.
-const FORMS: &[(u32, u32)] = &[(4, 1), (8, 1), (12, 1), (16, 1), (2, 4), (4, 4), (6, 4)];
+const FORMS: &[(u32, u32)] = &[
+    (8, 1),
+    (12, 1),
+    (14, 1),
+    (16, 1),
+    (24, 1),
+    (2, 4),
+    (3, 4),
+    (4, 4),
+    (8, 4),
+];
 /// Invocations of a workgroup.
 const LANES: u32 = 256;
 /// Invocations with the same start compute the same, so that few references
@@ -26,10 +36,11 @@ const STARTS: usize = 64;
 /// Steps written out in the loop body: enough to make the loop's own cost small.
 const UNROLL: u32 = 16;
 /// Steps of each chain in one dispatch.
-const STEPS: u32 = 2048;
-/// Angle of one step. Leaving out a single one moves the result by about this
-/// much, far more than the tolerance.
-const MULTIPLIER: f32 = 1.0 / 1024.0;
+const STEPS: u32 = 4096;
+/// What of its neighbour a register takes in a step. Leaving out a single step
+/// moves the result by about this share, more than the tolerance; all steps
+/// together multiply it by at most e².
+const MULTIPLIER: f32 = 1.0 / 2048.0;
 
 /// Candidates of the FMA ceiling.
 pub fn fma(build: &Build) -> Candidates {
@@ -85,10 +96,10 @@ fn program(build: &Build, chains: u32, width: u32) -> Result<Program, super::Bui
     })
 }
 
-/// The multiplier and room for x and y of every chain of the widest form.
+/// The multiplier and room for every register of the widest form.
 fn start_elements() -> usize {
     let widest = FORMS.iter().map(|(chains, width)| chains * width).max();
-    1 + STARTS * 2 * widest.unwrap_or(0) as usize
+    1 + STARTS * widest.unwrap_or(0) as usize
 }
 
 /// The chains' problem: normal starting values, the multiplier in front.
@@ -108,27 +119,29 @@ impl Peak {
         }
     }
 
-    /// Sum over the chains of one start after all steps, and the sum of
-    /// magnitudes to which rounding refers: every step rounds a value no larger
-    /// than the chain's amplitude.
+    /// Sum over the registers of one start after all steps, and the same sum of
+    /// magnitudes: no value that is rounded on the way is larger than its
+    /// counterpart there, and what rounding adds grows no faster.
     fn reference(&self, start: usize, chains: usize, width: usize) -> (f64, f64) {
+        let first = 1 + start * chains * width;
+        let registers = &self.start[first..first + chains * width];
+        let element = |e: usize| registers.iter().copied().skip(e).step_by(width);
+        (0..width).fold((0.0, 0.0), |(sum, scale), e| {
+            let values = element(e).collect();
+            let magnitudes = element(e).map(f64::abs).collect();
+            (sum + self.ring(values), scale + self.ring(magnitudes))
+        })
+    }
+
+    /// Runs all steps on one ring of registers and sums it up.
+    fn ring(&self, mut x: Vec<f64>) -> f64 {
         let m = self.start[0];
-        let first = 1 + start * 2 * chains * width;
-        let mut sum = 0.0;
-        let mut scale = 0.0;
-        // A chain's x of every vector element come first, then their y.
-        for chain in self.start[first..].chunks(2 * width).take(chains) {
-            let (xs, ys) = chain.split_at(width);
-            for (&x, &y) in xs.iter().zip(ys) {
-                scale += 2.0 * x.hypot(y);
-                let (x, y) = (0..STEPS).fold((x, y), |(x, y), _| {
-                    let x = x + m * y;
-                    (x, y - m * x)
-                });
-                sum += x + y;
+        for _ in 0..STEPS {
+            for chain in 0..x.len() {
+                x[chain] += m * x[(chain + 1) % x.len()];
             }
         }
-        (sum, scale)
+        x.iter().sum()
     }
 }
 
@@ -139,7 +152,7 @@ impl Problem for Peak {
 
     fn work(&self, program: &Program) -> Work {
         let parameter = |name| u64::from(program.parameter(name));
-        let fmas = 2 * parameter("steps") * parameter("chains") * parameter("width");
+        let fmas = parameter("steps") * parameter("chains") * parameter("width");
         Work {
             operations: 2 * fmas * parameter("invocations"),
             unit: WorkUnit::Flop,
@@ -148,12 +161,12 @@ impl Problem for Peak {
     }
 
     fn reference_macs(&self) -> u64 {
-        (start_elements() as u64) * u64::from(STEPS)
+        2 * start_elements() as u64 * u64::from(STEPS) * FORMS.len() as u64
     }
 
     fn check(&self, program: &Program, output: &[u8]) -> Verdict {
         let (chains, width) = (program.parameter("chains"), program.parameter("width"));
-        let roundings = f64::from(2 * STEPS + 2 * chains * width);
+        let roundings = f64::from(STEPS + chains * width);
         let outputs = f64::from(program.parameter("invocations"));
         let tolerance = tolerance::accumulation(roundings, U_F32, U_F32, outputs);
         let references: Vec<(f64, f64)> = (0..STARTS)
@@ -188,17 +201,18 @@ mod tests {
         );
         let lanes: Vec<f32> = (0..program.parameter("invocations") as usize)
             .map(|lane| {
-                let first = 1 + lane % STARTS * 2 * chains * width;
+                let first = 1 + lane % STARTS * chains * width;
                 let mut sum = 0f32;
-                for chain in problem.start[first..].chunks(2 * width).take(chains) {
-                    for e in 0..width {
-                        let (mut x, mut y) = (chain[e] as f32, chain[width + e] as f32);
-                        for _ in 0..STEPS - missing {
-                            x = MULTIPLIER.mul_add(y, x);
-                            y = (-MULTIPLIER).mul_add(x, y);
+                for e in 0..width {
+                    let mut x: Vec<f32> = (0..chains)
+                        .map(|chain| problem.start[first + chain * width + e] as f32)
+                        .collect();
+                    for _ in 0..STEPS - missing {
+                        for chain in 0..chains {
+                            x[chain] = MULTIPLIER.mul_add(x[(chain + 1) % chains], x[chain]);
                         }
-                        sum += x + y;
                     }
+                    sum += x.iter().sum::<f32>();
                 }
                 sum
             })
@@ -225,9 +239,10 @@ mod tests {
         }
     }
 
-    /// 2 flop an FMA, 2 FMA a step: 4·2048·12 a lane, 8192 lanes.
+    /// 2 operations an FMA, an FMA a step and register: 2·4096·12 a lane, 8192
+    /// lanes.
     #[test]
-    fn work_counts_both_fmas_of_a_step() {
+    fn work_counts_every_fma_twice() {
         let capabilities = capabilities();
         let program = program(
             &Build {
@@ -238,6 +253,6 @@ mod tests {
             1,
         )
         .unwrap();
-        assert_eq!(Peak::new(0).work(&program).operations, 4 * 2048 * 12 * 8192);
+        assert_eq!(Peak::new(0).work(&program).operations, 2 * 4096 * 12 * 8192);
     }
 }

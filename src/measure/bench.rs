@@ -85,10 +85,15 @@ impl<'a> Bench<'a> {
         on_phase(Phase::Verifying {
             reference_macs: problem.reference_macs(),
         });
+        let offered = programs.len();
         let candidates = self.verified(programs, problem)?;
+        let some_rejected = candidates.len() < offered;
         on_phase(Phase::WarmingUp);
         let candidate = self.fastest(candidates, problem)?;
-        let flags = self.seek_witness(kernel, id, &candidate.verified, problem)?;
+        let mut flags = self.seek_witness(kernel, id, &candidate.verified, problem)?;
+        if some_rejected {
+            flags.push(Flag::CandidateRejected);
+        }
         let mut runner = OnGpu::new(self.gpu, &candidate.loaded);
         let warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
         // What is compared at the end must have been written by timed dispatches.

@@ -354,6 +354,8 @@ pub enum Flag {
     AboveDatasheet,
     /// Checked on samples without a second kernel to compare the rest with.
     NoWitness,
+    /// Another candidate of the kernel computed a wrong output on this adapter.
+    CandidateRejected,
     /// Measured by a run too short for the stopping rule.
     Short,
 }

@@ -1,0 +1,255 @@
+//! `flopwatt run` from the outside: what it leaves, what it prints, how it ends.
+
+mod support {
+    pub mod trials;
+}
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::trials::{adapters, anywhere, needing, run};
+
+fn main() {
+    run(vec![
+        needing("a_run_leaves_a_valid_report", adapters, |_| {
+            report_is_valid()
+        }),
+        needing("every_format_prints_the_same_run", adapters, |_| formats()),
+        needing("an_explicit_case_that_does_not_fit", adapters, |_| {
+            too_large()
+        }),
+        needing("a_report_is_never_overwritten", adapters, |_| {
+            no_overwriting()
+        }),
+        needing("a_terminated_run_keeps_what_it_has", adapters, |_| {
+            termination()
+        }),
+        anywhere("wrong_usage_is_one_message", wrong_usage),
+        anywhere("the_schema_is_printed", schema),
+    ]);
+}
+
+/// A case that takes no time to speak of, with its ceiling.
+const SMALL: &str = "matmul/f32/naive/33x17x65";
+
+fn flopwatt(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+    // Any adapter will do, a software one beside a hidden GPU as well.
+    let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
+    command
+        .current_dir(folder)
+        .args(["run", "--adapter", &wanted]);
+    command
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("flopwatt starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn read_report(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("report.json")).expect("a report");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Without `--out`, one new folder under reports/.
+fn only_report(folder: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(folder.join("reports")).expect("reports/");
+    let paths: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    paths[0].clone()
+}
+
+fn report_is_valid() {
+    let folder = folder();
+    let output = output(flopwatt(folder.path()).args([SMALL, "--seed", "7"]));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let path = only_report(folder.path());
+    let report = read_report(&path);
+
+    let schema = serde_json::to_value(flopwatt::record::Report::schema()).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    let errors: Vec<String> = validator
+        .iter_errors(&report)
+        .map(|e| e.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+
+    assert_eq!(report["seed"], 7);
+    assert_eq!(report["complete"], true);
+    let cases = report["measurements"].as_array().expect("a list");
+    let ids: Vec<&str> = cases.iter().filter_map(|m| m["id"].as_str()).collect();
+    assert_eq!(ids, ["peak/f32/fma/device", SMALL]);
+    let case = &cases[1];
+    assert_eq!(case["status"], "ok");
+    // 2·33·17·65 operations; A, B and C of four bytes each.
+    assert_eq!(case["work"], 2 * 33 * 17 * 65);
+    assert_eq!(case["bytes"], 4 * (33 * 65 + 65 * 17 + 33 * 17));
+    assert_eq!(case["verification"]["checked"], "full");
+    assert_eq!(case["ceiling_id"], "peak/f32/fma/device");
+    assert!(case["power"].is_null() && case["power_reason"].is_string());
+    let number = |pointer: &str| {
+        case.pointer(pointer)
+            .and_then(Value::as_f64)
+            .expect("a number")
+    };
+    let rate = number("/work") / number("/time/median_s") / 1e9;
+    assert!((number("/gflops/median") / rate - 1.0).abs() < 1e-12);
+    let peak = cases[0]
+        .pointer("/gflops/median")
+        .and_then(Value::as_f64)
+        .expect("a peak");
+    assert!((number("/percent_of_ceiling") / (100.0 * rate / peak) - 1.0).abs() < 1e-12);
+
+    let markdown = std::fs::read_to_string(path.join("report.md")).expect("report.md");
+    assert!(markdown.contains("33x17x65"));
+    let left: Vec<_> = std::fs::read_dir(&path).expect("the folder").collect();
+    assert_eq!(left.len(), 2, "temporary files are gone: {left:?}");
+}
+
+fn formats() {
+    let folder = folder();
+    let printed = |format: &str, out: &str| {
+        let arguments = ["latency", "--format", format, "--out", out];
+        let output = output(flopwatt(folder.path()).args(arguments));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert!(printed("table", "a").contains("latency/none/dispatch/empty"));
+    let json: Value = serde_json::from_str(&printed("json", "b")).expect("JSON");
+    assert_eq!(json, read_report(&folder.path().join("b")));
+    let line: Value = serde_json::from_str(&printed("jsonl", "c")).expect("JSON");
+    assert_eq!(line["id"], "latency/none/dispatch/empty");
+    assert_eq!(printed("csv", "d").lines().count(), 2);
+    let fom = printed("fom", "e");
+    assert!(
+        fom.contains("fom latency/none/dispatch/empty median_s "),
+        "{fom}"
+    );
+    assert!(fom.ends_with("status VALID\n"), "{fom}");
+}
+
+/// 10⁶ × 10⁶ elements of C are more than any adapter binds.
+fn too_large() {
+    let folder = folder();
+    let huge = "matmul/f32/naive/1000000x1000000x1";
+    let output = output(flopwatt(folder.path()).args([huge, "--out", "o"]));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stdout(&output).contains("skipped: needs 3814698 MiB, adapter allows"));
+    let report = read_report(&folder.path().join("o"));
+    assert_eq!(
+        report["measurements"][0]["status"], "ok",
+        "the others still run"
+    );
+    assert_eq!(report["measurements"][1]["status"], "skipped");
+    assert!(report["measurements"][1]["gflops"].is_null());
+}
+
+fn no_overwriting() {
+    let folder = folder();
+    std::fs::write(folder.path().join("report.json"), "precious").expect("written");
+    let output = output(flopwatt(folder.path()).args(["latency", "--out", "."]));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("already holds a report"),
+        "{}",
+        stderr(&output)
+    );
+    let kept = std::fs::read_to_string(folder.path().join("report.json")).expect("kept");
+    assert_eq!(kept, "precious");
+}
+
+/// SIGTERM once the first case is saved: exit status 130, and a report that
+/// holds what was measured. Elsewhere than on Unix there is no such signal.
+#[cfg(unix)]
+fn termination() {
+    use std::time::{Duration, Instant};
+    let folder = folder();
+    let mut run = flopwatt(folder.path())
+        .args(["*", "--tier", "reference", "--out", "o"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("flopwatt starts");
+    let deadline = Instant::now() + Duration::from_secs(300);
+    let saved = folder.path().join("o/report.json");
+    let has_case = |_: &()| {
+        std::fs::read_to_string(&saved).is_ok_and(|text| text.contains("\"status\": \"ok\""))
+    };
+    while !has_case(&()) {
+        assert!(Instant::now() < deadline, "no case was saved");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let killed = Command::new("kill").arg(run.id().to_string()).status();
+    assert!(killed.expect("kill is there").success());
+    assert_eq!(run.wait().expect("it ends").code(), Some(130));
+    let report = read_report(&folder.path().join("o"));
+    assert_eq!(report["complete"], false);
+    assert_eq!(report["measurements"][0]["status"], "ok");
+}
+
+#[cfg(not(unix))]
+fn termination() {}
+
+fn wrong_usage() {
+    let folder = folder();
+    std::fs::write(folder.path().join("broken.json"), "{\"schema_version\": ").expect("written");
+    let cases: &[(&[&str], &str)] = &[
+        (&["conv"], "no case matches \"conv\""),
+        (
+            &["matmul/f32/naive/0x1x1"],
+            "\"0x1x1\" is not a shape of matmul",
+        ),
+        (
+            &["peak", "--shape", "7x7x7"],
+            "\"7x7x7\" is not a shape of any selected operation",
+        ),
+        (&["--tier", "fast"], "invalid value 'fast'"),
+        (&["latency", "--datasheets", "broken.json"], "broken.json:1"),
+        (&["latency", "--datasheets", "nowhere.json"], "nowhere.json"),
+    ];
+    for (arguments, message) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+        let output = output(
+            command
+                .current_dir(folder.path())
+                .arg("run")
+                .args(*arguments),
+        );
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            stderr(&output).contains(message),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!folder.path().join("reports").exists(), "{arguments:?}");
+    }
+}
+
+fn schema() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+    let output = output(command.arg("schema"));
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(jsonschema::validator_for(&schema).is_ok());
+    for field in [
+        "schema_version",
+        "run_id",
+        "adapter",
+        "datasheet",
+        "measurements",
+    ] {
+        assert!(!schema["properties"][field].is_null(), "{field}");
+    }
+}

@@ -11,6 +11,7 @@ use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::gpu::device::Gpu;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::{CaseId, Operation};
+use flopwatt::kernel::inputs;
 use flopwatt::kernel::problem::{self, Problem};
 use flopwatt::kernel::select;
 use flopwatt::measure::measurement::{Flag, Measurement, Status};
@@ -43,7 +44,7 @@ pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, S
     let start = Start {
         command: std::env::args().collect(),
         tier: TIER,
-        seed: record::fresh_seed(),
+        seed: inputs::fresh_seed(),
         datasheet: record::find_datasheet(Catalogue::builtin(), &adapter.description, memory),
         adapter: adapter.description.clone(),
     };

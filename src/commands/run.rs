@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, Failure, Outcome, print};
 use crate::datasheet::Catalogue;
 use crate::kernel::id::CaseId;
+use crate::kernel::inputs;
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
@@ -83,7 +84,7 @@ pub fn run(args: Args) -> Outcome {
     let mut report = Report::begin(Start {
         command: std::env::args().collect(),
         tier: args.tier,
-        seed: args.seed.unwrap_or_else(record::fresh_seed),
+        seed: args.seed.unwrap_or_else(inputs::fresh_seed),
         datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
         adapter,
     });

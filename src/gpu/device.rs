@@ -25,8 +25,8 @@ pub enum GpuError {
     /// A shader, pipeline or call was refused.
     #[error("refused by validation: {0}")]
     Validation(String),
-    /// The driver returned from waiting although the work is not done.
-    #[error("output not computed: the driver came back from waiting, but the work was never done")]
+    /// The driver accepts work and does not do it.
+    #[error("output not computed: the driver accepts work and does not do it")]
     Undone,
     /// The driver failed in a way that fits nowhere else.
     #[error("the driver failed: {0}")]
@@ -67,6 +67,8 @@ struct LoadedPass {
 pub struct Batch {
     /// From before the submission to the end of waiting for it.
     pub wall: Seconds,
+    /// The same with everything around it: recording, reading the timestamps.
+    pub cost: Seconds,
     /// What the device's timestamps say; `None` where it has none.
     pub device: Option<DeviceSpan>,
 }
@@ -249,6 +251,7 @@ impl Gpu {
 
     /// Records one timed compute pass, submits it alone and waits for it.
     fn submit(&self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Batch, GpuError> {
+        let begin = Instant::now();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         record(
             &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -268,7 +271,11 @@ impl Gpu {
             Some(timer) => Some(timer.span(self.read(&timer.readback)?)),
             None => None,
         };
-        Ok(Batch { wall, device })
+        Ok(Batch {
+            wall,
+            cost: Seconds(begin.elapsed().as_secs_f64()),
+            device,
+        })
     }
 
     /// The output as it stands.

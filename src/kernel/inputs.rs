@@ -5,6 +5,7 @@ use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// How the elements of the inputs are distributed. Input bits change speed and
 /// power (arXiv 2409.18324 measures almost 40 % in power), so the distribution
@@ -15,6 +16,11 @@ pub enum Data {
     /// Independent standard normal values.
     #[default]
     Normal,
+}
+
+/// A seed that nobody chose. 32 bits, which every JSON reader keeps exactly.
+pub fn fresh_seed() -> u64 {
+    u64::from(Uuid::new_v4().as_fields().0)
 }
 
 /// Values are drawn in blocks of this many from streams of their own, so that

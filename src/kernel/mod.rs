@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod bandwidth;
+pub mod canary;
 pub mod capabilities;
 pub mod id;
 pub mod inputs;

@@ -38,7 +38,7 @@ fn headline(software: bool) -> &'static [&'static str] {
             "matmul/f32/register/4096x4096x4096",
             "matmul/f32/register/8192x8192x8192",
             "matmul/f32/register/1000x777x333",
-            "attention/f32/materialised/b4h32s4096d64",
+            "attention/f32/materialised/b4h32s1024d64",
             "attention/f32/flash/b4h32s4096d64",
             "attention/f32/flash/b4h32s4096d64-causal",
             "attention/f32/flash/b4h16s4096d128",

@@ -31,6 +31,7 @@ templates!(
     "attention_scores.wgsl.jinja",
     "attention_softmax.wgsl.jinja",
     "attention_values.wgsl.jinja",
+    "canary.wgsl.jinja",
     "copy.wgsl.jinja",
     "empty.wgsl.jinja",
     "matmul_index.wgsl.jinja",

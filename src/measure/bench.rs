@@ -39,11 +39,13 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// A bench on an open device; measures what a submission costs.
+    /// A bench on an open device; makes sure that the device computes at all and
+    /// measures what a submission costs.
     ///
     /// # Errors
-    /// Whatever the device reports.
-    pub fn new(gpu: &'a Gpu, capabilities: Capabilities) -> Result<Self, GpuError> {
+    /// When the device does not do what it is told.
+    pub fn new(gpu: &'a Gpu, capabilities: Capabilities) -> Result<Self, Stopped> {
+        verify::canary(gpu)?;
         let empty: Result<Vec<Batch>, GpuError> =
             (0..OVERHEAD_SAMPLES).map(|_| gpu.run_nothing()).collect();
         Ok(Self {

@@ -85,6 +85,7 @@ mod tests {
     fn batch(wall_s: f64, begin: u64, end: u64) -> Batch {
         Batch {
             wall: Seconds(wall_s),
+            cost: Seconds(wall_s),
             device: Some(DeviceSpan::new(begin, end, 1e-9)),
         }
     }
@@ -117,6 +118,7 @@ mod tests {
     fn without_timestamps_the_host_times_and_says_so() {
         let batch = Batch {
             wall: Seconds(0.02),
+            cost: Seconds(0.02),
             device: None,
         };
         assert_eq!(choose(&[batch], OVERHEAD).flag, Some(Flag::HostTimed));

@@ -5,7 +5,7 @@ use super::measurement::{
 };
 use super::sampling::{Runner, Samples};
 use super::tier::Effort;
-use super::verify::Verified;
+use super::verify::{self, Verified};
 use super::{Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError, Loaded};
 use crate::kernel::id::CaseId;
@@ -87,7 +87,8 @@ impl Prepared<'_> {
     }
 
     /// Compares what the timed dispatches wrote with the verified output, bit by
-    /// bit, and puts the figures together.
+    /// bit, makes sure that the device still computes, and puts the figures
+    /// together.
     pub fn finish(self) -> Result<Measurement, Stopped> {
         let verdict = &self.candidate.verified.verdict;
         let now = self.gpu.output(&self.candidate.loaded)?;
@@ -95,6 +96,7 @@ impl Prepared<'_> {
             let message = "the timed dispatches did not write what the verified one wrote";
             return Err(Stopped::rejected(ReasonCode::Unstable, message, verdict));
         }
+        verify::canary(self.gpu)?;
         let program = &self.candidate.program;
         let warm = self.samples.warm();
         let values = self.samples.values();

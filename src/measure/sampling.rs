@@ -61,18 +61,18 @@ pub fn warm_up(
     let mut elapsed = 0.0;
     let mut dispatches = 1;
     let mut batch = runner.run(dispatches)?;
-    elapsed += batch.wall.0;
+    elapsed += batch.cost.0;
     let target = target_duration(&batch, overhead);
     while batch.wall.0 < target.0 && dispatches < MAX_DISPATCHES {
         dispatches = grown(dispatches, batch.wall, target);
         batch = runner.run(dispatches)?;
-        elapsed += batch.wall.0;
+        elapsed += batch.cost.0;
     }
     let mut batches = vec![batch];
     let mut steady = false;
     while elapsed < effort.warm_up_ceiling.0 {
         batch = runner.run(dispatches)?;
-        elapsed += batch.wall.0;
+        elapsed += batch.cost.0;
         batches.push(batch);
         let walls: Vec<f64> = batches.iter().rev().map(|b| b.wall.0).collect();
         steady =
@@ -134,7 +134,7 @@ impl Samples {
         let dispatches = self.warm.dispatches;
         loop {
             let batch = runner.run(dispatches)?;
-            self.elapsed.0 += batch.wall.0;
+            self.elapsed.0 += batch.cost.0;
             match clock::duration(&batch, self.warm.choice.clock, self.warm.overhead) {
                 Some(duration) => {
                     let value = duration.0 / f64::from(dispatches);
@@ -225,6 +225,7 @@ mod tests {
             let ticks = |skew: f64| (device * skew * 1e9) as u64;
             Ok(Batch {
                 wall: Seconds(device + 5e-5),
+                cost: Seconds(device + 1e-4),
                 device: self
                     .skew
                     .map(|skew| DeviceSpan::new(1, 1 + ticks(skew), 1e-9)),

@@ -10,7 +10,8 @@ use crate::kernel::id::CaseId;
 use crate::kernel::problem::Verdict;
 
 /// A case that ends without figures.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{status}: {}", .reason.message)]
 pub struct Stopped {
     status: Status,
     reason: Reason,

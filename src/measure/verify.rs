@@ -1,13 +1,32 @@
 //! Runs a program once on poisoned outputs and compares what it wrote with the
 //! reference.
 
+use super::Stopped;
 use super::measurement::{Reason, ReasonCode};
 use crate::gpu::device::{Gpu, GpuError, Loaded};
-use crate::kernel::Kernel;
+use crate::kernel::canary::Canary;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::problem::{Problem, Rejection, Verdict};
 use crate::kernel::program::Program;
 use crate::kernel::shape::Shape;
+use crate::kernel::{BuildError, Kernel, inputs};
+
+/// Asks the device for a small result that only computing can give.
+///
+/// # Errors
+/// [`GpuError::Undone`] when the answer is wrong, or whatever the device reports.
+pub fn canary(gpu: &Gpu) -> Result<(), Stopped> {
+    let canary = Canary::new(inputs::fresh_seed());
+    let program = canary.program().map_err(BuildError::from)?;
+    let loaded = gpu.load(&program, &[canary.input()])?;
+    gpu.poison(&loaded)?;
+    gpu.run(&loaded, 1)?;
+    if canary.is_answered(&gpu.output(&loaded)?) {
+        Ok(())
+    } else {
+        Err(GpuError::Undone.into())
+    }
+}
 
 /// A verdict and the output that it is about.
 pub struct Verified {

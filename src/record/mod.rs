@@ -125,8 +125,3 @@ impl Report {
         schemars::schema_for!(Report)
     }
 }
-
-/// A seed that nobody chose. 32 bits, which every JSON reader keeps exactly.
-pub fn fresh_seed() -> u64 {
-    u64::from(Uuid::new_v4().as_fields().0)
-}

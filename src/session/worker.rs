@@ -132,7 +132,6 @@ impl Worker {
         let mut reported = None;
         let mut on_phase = |phase: Phase| self.report(phase, &mut reported);
         let outcome = Bench::new(&gpu, capabilities)
-            .map_err(Stopped::from)
             .and_then(|bench| bench.measure(id, problem, tier, &mut on_phase));
         if !outcome.as_ref().is_err_and(Stopped::wants_fresh_device) {
             device.gpu = Some(gpu);

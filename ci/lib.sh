@@ -6,6 +6,10 @@ if ! command -v cargo >/dev/null && [ -x "${HOME:-}/.cargo/bin/cargo" ]; then
     PATH=$HOME/.cargo/bin:$PATH
 fi
 
+# Mesa's device-select layer prints an error where there is no window system.
+# flopwatt itself turns it off; benches and tests take it from here.
+export NODEVICE_SELECT=${NODEVICE_SELECT:-1}
+
 # Talk goes to standard error, so that standard output stays data.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 

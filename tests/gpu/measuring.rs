@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use flopwatt::gpu::adapter;
+use flopwatt::gpu::device::GpuError;
 use flopwatt::kernel::id::CaseId;
 use flopwatt::kernel::problem::Checked;
 use flopwatt::kernel::shape::{GemmShape, Layout, Shape};
@@ -42,6 +43,11 @@ pub fn trials() -> Vec<Trial> {
             "dispatches_that_did_not_run_are_noticed_after_timing",
             stage,
             dispatches_that_did_not_run_are_noticed_after_timing,
+        ),
+        needing(
+            "a_refused_shader_is_an_error_and_the_device_goes_on",
+            stage,
+            a_refused_shader_is_an_error_and_the_device_goes_on,
         ),
         needing(
             "a_shape_beyond_the_adapter_is_skipped",
@@ -113,6 +119,22 @@ fn dispatches_that_did_not_run_are_noticed_after_timing(stage: &'static Stage) {
     timed.sample().expect("a sample");
     let m = timed.finish().expect("one sample is a figure");
     assert_eq!(m.time.expect("a time").samples_s.len(), 1);
+}
+
+/// wgpu would panic over the validation error; here it is an error of the load,
+/// and the next case is measured as if nothing had been.
+fn a_refused_shader_is_an_error_and_the_device_goes_on(stage: &'static Stage) {
+    let id = case("matmul/f32/naive/64x60x50");
+    let kernel = Kernel::find(&id).expect("a kernel");
+    let candidates = kernel.candidates(id.shape, &stage.capabilities);
+    let mut program = candidates.expect("it fits").remove(0);
+    program.passes[0].wgsl = "@compute @workgroup_size(1) fn main() { nonsense }".into();
+    let refused = stage.gpu.load(&program, problem_of(&id).inputs()).err();
+    assert!(
+        matches!(&refused, Some(GpuError::Validation(text)) if text.contains("nonsense") && !text.contains('\n')),
+        "{refused:?}"
+    );
+    assert_eq!(measure(stage, &id).status, Status::Ok);
 }
 
 /// K = 1 and M = N just large enough for the output to exceed what can be bound:

@@ -171,7 +171,7 @@ impl Row {
                 "backend",
                 format!("{}, {}", adapter.backend, adapter.device_type),
             ),
-            ("driver", driver(adapter)),
+            ("driver", adapter.driver_and_version()),
             ("hardware", hardware(adapter, self.memory)),
             ("features", features(adapter)),
             ("coop matrix", cooperative_matrix(adapter)),
@@ -180,15 +180,6 @@ impl Row {
         ];
         lines.map(|(label, text)| (label.into(), text)).into()
     }
-}
-
-fn driver(adapter: &AdapterDescription) -> String {
-    let parts = [adapter.driver.as_str(), adapter.driver_info.as_str()];
-    let known: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    if known.is_empty() {
-        return "unknown".into();
-    }
-    known.join(", ")
 }
 
 fn hardware(adapter: &AdapterDescription, memory: Option<Bytes>) -> String {

@@ -266,6 +266,16 @@ impl From<&wgpu::Limits> for AdapterLimits {
 }
 
 impl AdapterDescription {
+    /// The driver and its version, as far as they are known.
+    pub fn driver_and_version(&self) -> String {
+        let parts = [self.driver.as_str(), self.driver_info.as_str()];
+        let known: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        if known.is_empty() {
+            return "unknown".into();
+        }
+        known.join(", ")
+    }
+
     /// Whether the CPU does the computing.
     pub fn is_software(&self) -> bool {
         self.device_type == DeviceType::Cpu

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::number::{MISSING, brief, duration, fixed, number, rate_unit};
 use super::peaks;
 use crate::datasheet::Peak;
-use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
 use crate::record::Report;
@@ -116,16 +115,6 @@ pub(super) fn absence(measurement: &Measurement) -> Option<String> {
         Some(reason) => format!("{}: {}", measurement.status, reason.message),
         None => measurement.status.to_string(),
     })
-}
-
-/// The driver and its version, as far as they are known.
-pub(super) fn driver(adapter: &AdapterDescription) -> String {
-    let parts = [adapter.driver.as_str(), adapter.driver_info.as_str()];
-    let known: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    if known.is_empty() {
-        return "unknown".into();
-    }
-    known.join(", ")
 }
 
 /// The datasheet, or why there is none.

@@ -34,7 +34,7 @@ fn provenance(report: &Report) -> String {
     let adapter = &report.adapter;
     let rows = [
         ("adapter", adapter.name.clone()),
-        ("driver", cells::driver(adapter)),
+        ("driver", adapter.driver_and_version()),
         (
             "backend",
             format!("{}, {}", adapter.backend, adapter.device_type),

@@ -37,7 +37,7 @@ fn heading(report: &Report) -> Vec<String> {
     let adapter = &report.adapter;
     vec![
         adapter.name.clone(),
-        format!("driver: {}", cells::driver(adapter)),
+        format!("driver: {}", adapter.driver_and_version()),
         format!("backend: {}, {}", adapter.backend, adapter.device_type),
         format!("run: {}", cells::effort(report)),
         format!("datasheet: {}", cells::datasheet(report)),

@@ -42,7 +42,7 @@ pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, S
     let Chosen { adapter, memory } = adapter::choose(wanted)?;
     let gpu = Gpu::open(&adapter.wgpu)?;
     let start = Start {
-        command: std::env::args().collect(),
+        command: record::command_line(),
         tier: TIER,
         seed: inputs::fresh_seed(),
         datasheet: record::find_datasheet(Catalogue::builtin(), &adapter.description, memory),
@@ -58,7 +58,7 @@ impl<'a> Harness<'a> {
         (adapter, start): (AdapterDescription, Start),
     ) -> anyhow::Result<Self> {
         let report = Report::begin(start);
-        let arguments: Vec<String> = std::env::args().collect();
+        let arguments = record::command_line();
         let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
         Ok(Self {
             bench: Bench::new(gpu, Capabilities::from(&adapter))?,

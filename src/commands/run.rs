@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Outcome {
     let software = adapter.is_software();
     let cases = select::select(&args.filters, &args.shapes, software)?;
     let mut report = Report::begin(Start {
-        command: std::env::args().collect(),
+        command: record::command_line(),
         tier: args.tier,
         seed: args.seed.unwrap_or_else(inputs::fresh_seed),
         datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),

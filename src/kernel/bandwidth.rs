@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 
 use minijinja::context;
 
+use super::capabilities::Unfit;
 use super::inputs;
 use super::problem::{Checked, Problem, Tensor, Verdict, Work, WorkUnit, f32_elements};
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::Shape;
-use super::{Build, Candidates, Parameters, capabilities::Unfit};
+use super::{Build, Candidates, Parameters, template};
 use crate::units::Bytes;
 
 const LANES: u32 = 256;
@@ -62,7 +63,7 @@ fn program(
         ],
         passes: vec![Pass {
             template,
-            wgsl: build.render(template, context! { lanes, per_lane, type => element })?,
+            wgsl: template::render(template, context! { lanes, per_lane, type => element })?,
             bindings: vec![0, 1, 2],
             workgroups: [row, groups.div_ceil(row), 1],
         }],

@@ -24,7 +24,6 @@ use std::collections::BTreeMap;
 
 use capabilities::{Capabilities, Unfit};
 use id::{CaseId, Operation, Precision};
-use minijinja::Value;
 use program::Program;
 use shape::Shape;
 use template::TemplateError;
@@ -39,16 +38,6 @@ pub struct Build<'a> {
     pub shape: Shape,
     /// What the adapter offers.
     pub capabilities: &'a Capabilities,
-}
-
-impl Build<'_> {
-    /// Renders a shader template.
-    ///
-    /// # Errors
-    /// When the template does not render.
-    pub fn render(&self, template: &str, context: Value) -> Result<String, TemplateError> {
-        template::render(template, context)
-    }
 }
 
 /// Why a kernel has no program for a shape on an adapter.

@@ -12,7 +12,7 @@ use super::inputs;
 use super::problem::{Checked, Problem, Tensor, Verdict, Work, WorkUnit, f32_elements};
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::tolerance::{self, U_F32};
-use super::{Build, Candidates, Parameters};
+use super::{Build, Candidates, Parameters, template};
 use crate::units::Bytes;
 
 /// (chains, vector width) that are tried. Chains hide the latency of an FMA,
@@ -65,7 +65,7 @@ fn program(build: &Build, chains: u32, width: u32) -> Result<Program, super::Bui
     let groups = invocations(build.capabilities) / lanes;
     let element = if width == 1 { "f32" } else { "vec4<f32>" };
     let template = "peak_fma.wgsl.jinja";
-    let wgsl = build.render(
+    let wgsl = template::render(
         template,
         context! { chains, width, lanes, starts => STARTS, unroll => UNROLL, type => element },
     )?;

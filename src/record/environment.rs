@@ -48,6 +48,14 @@ impl Host {
     }
 }
 
+/// The command line, for the record; what is not Unicode is replaced.
+pub fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os();
+    arguments
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// A source revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Git {

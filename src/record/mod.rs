@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use environment::{Git, Host};
+pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};

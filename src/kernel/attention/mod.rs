@@ -7,7 +7,7 @@ use minijinja::context;
 use super::capabilities::Unfit;
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::{AttentionShape, Shape};
-use super::template::TemplateError;
+use super::template::{self, TemplateError};
 use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
@@ -55,7 +55,7 @@ pub fn materialised(build: &Build) -> Candidates {
     let pass = |template, bindings: &[usize], workgroups| -> Result<Pass, TemplateError> {
         Ok(Pass {
             template,
-            wgsl: build.render(template, context! { tile, lanes })?,
+            wgsl: template::render(template, context! { tile, lanes })?,
             bindings: bindings.to_vec(),
             workgroups,
         })
@@ -107,7 +107,7 @@ pub fn flash(build: &Build) -> Candidates {
         buffers: tensors(&shape),
         passes: vec![Pass {
             template,
-            wgsl: build.render(template, context! { head_dim, lanes, tile_kv, keys })?,
+            wgsl: template::render(template, context! { head_dim, lanes, tile_kv, keys })?,
             bindings: vec![0, 1, 2, 3, 4],
             workgroups: [shape.q_len.div_ceil(lanes), shape.batch * shape.heads, 1],
         }],

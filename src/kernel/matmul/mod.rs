@@ -7,7 +7,7 @@ use minijinja::{Value, context};
 use super::capabilities::Unfit;
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::{GemmShape, Layout, Shape};
-use super::{Build, Candidates};
+use super::{Build, Candidates, template};
 use crate::units::Bytes;
 
 /// Listed sizes: square ones that show the approach to the peak, and one that
@@ -92,7 +92,7 @@ fn one_pass(
         Layout::Tn => "tn",
     };
     let parameters: super::Parameters = parameters.iter().map(|&(n, v)| (n.into(), v)).collect();
-    let wgsl = build.render(
+    let wgsl = template::render(
         template,
         context! { layout, ..Value::from_pairs(parameters.clone()) },
     )?;

@@ -97,7 +97,7 @@ impl<'a> Harness<'a> {
         let mut group = criterion.benchmark_group(id.operation.to_string());
         // Criterion's own bookkeeping takes a batch of ours for one iteration more
         // or less; with flat sampling each of its samples is one batch.
-        group.sampling_mode(SamplingMode::Flat).sample_size(10);
+        group.sampling_mode(SamplingMode::Flat).sample_size(30);
         match id.operation {
             Operation::Latency => {}
             Operation::Bandwidth => drop(group.throughput(Throughput::Bytes(1))),

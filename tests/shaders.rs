@@ -10,6 +10,7 @@ use std::fmt::Debug;
 
 use cases::edge_shapes;
 use flopwatt::kernel::CATALOGUE;
+use flopwatt::kernel::canary::Canary;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::program::Pass;
 use flopwatt::units::Bytes;
@@ -83,8 +84,15 @@ fn shaders_on(adapter: &Capabilities) -> Vec<Shader> {
     shaders
 }
 
+/// Every shader of the catalogue, and the canary that every device must answer.
 fn shaders() -> Vec<Shader> {
-    ADAPTERS.iter().flat_map(shaders_on).collect()
+    let canary = Canary::new(0).program().expect("it renders").passes;
+    let canary = canary.into_iter().map(|pass| Shader {
+        origin: "canary".into(),
+        pass,
+    });
+    let catalogue = ADAPTERS.iter().flat_map(shaders_on);
+    catalogue.chain(canary).collect()
 }
 
 fn validate(module: &Module) -> Result<ModuleInfo, String> {

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use criterion::Criterion;
 use device_time::DeviceTime;
+use flopwatt::gpu::select::SelectError;
 use harness::Harness;
 
 fn main() -> ExitCode {
@@ -22,7 +23,9 @@ fn main() -> ExitCode {
         Ok(opened) => opened,
         Err(error) => {
             eprintln!("error: {error:#}");
-            return ExitCode::from(3);
+            let select = error.downcast_ref::<SelectError>();
+            let misnamed = select.is_some_and(|error| !error.nothing_to_measure());
+            return ExitCode::from(if misnamed { 2 } else { 3 });
         }
     };
     let mut harness = match Harness::new(&gpu, chosen) {

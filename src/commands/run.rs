@@ -93,14 +93,39 @@ pub fn run(args: Args) -> Outcome {
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;
-    eprintln!(
-        "report: {}",
-        folder.path.join(record::REPORT_FILE).display()
-    );
+    talk(&cases, &report, ended);
+    let file = folder.path.join(record::REPORT_FILE);
+    say(format!("report: {}", file.display()));
     Ok(match ended {
         Ended::Interrupted => Exit::Interrupted,
         Ended::Complete => exit(&cases, &report.measurements),
     })
+}
+
+/// Says what the exit status stands for, where the table alone does not.
+fn talk(cases: &[Selected], report: &Report, ended: Ended) {
+    if ended == Ended::Interrupted {
+        let measured = report.measurements.len();
+        say(format!(
+            "interrupted: {measured} of {} cases are in the report",
+            cases.len()
+        ));
+    }
+    for (case, measurement) in cases.iter().zip(&report.measurements) {
+        if let (true, Status::Skipped, Some(reason)) =
+            (case.explicit, measurement.status, &measurement.reason)
+        {
+            say(format!(
+                "error: {} cannot run on this adapter: {}",
+                case.id, reason.message
+            ));
+        }
+    }
+}
+
+/// A line on standard error, in one piece: standard error is not buffered.
+fn say(line: String) {
+    eprint!("{}", line + "\n");
 }
 
 /// Measures the cases in a worker process.

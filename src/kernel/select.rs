@@ -73,12 +73,12 @@ pub enum SelectError {
     #[error(transparent)]
     Id(#[from] IdError),
     /// Not a glob.
-    #[error("\"{filter}\" is not a valid filter: {source}")]
+    #[error("\"{filter}\" is not a valid filter: {cause}")]
     Glob {
         /// The filter.
         filter: String,
         /// What is wrong with it.
-        source: globset::Error,
+        cause: globset::Error,
     },
     /// `--shape` that no selected operation takes.
     #[error(
@@ -138,9 +138,9 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
         format!("{}/*", filter.trim_end_matches('/'))
     };
     let glob: GlobMatcher = Glob::new(&pattern)
-        .map_err(|source| SelectError::Glob {
+        .map_err(|cause| SelectError::Glob {
             filter: filter.to_owned(),
-            source,
+            cause,
         })?
         .compile_matcher();
     let all = CATALOGUE.iter().flat_map(|kernel| {

@@ -128,7 +128,7 @@ impl Shape {
         let (parsed, expected) = match operation {
             Operation::Matmul => (
                 parse_gemm(text).map(Self::Gemm),
-                "[bBATCH-]MxNxK[-nt|-tn] with sizes of at least 1, such as 1024x1024x1024",
+                "[bBATCH-]MxNxK[-nt|-tn] with sizes of at least 1 and at most 2^60 multiply-adds, such as 1024x1024x1024",
             ),
             Operation::Attention => (
                 parse_attention(text).map(Self::Attention),

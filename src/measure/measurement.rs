@@ -256,8 +256,9 @@ pub struct Time {
     pub cache: Cache,
     /// Median of the samples.
     pub median_s: Seconds,
-    /// 95 % confidence interval of the median.
-    pub ci95_s: [Seconds; 2],
+    /// 95 % confidence interval of the median; `null` below six samples, which
+    /// have none.
+    pub ci95_s: Option<[Seconds; 2]>,
     /// 5th percentile.
     pub p5_s: Seconds,
     /// 95th percentile.
@@ -280,7 +281,7 @@ impl Time {
             clock,
             cache,
             median_s: Seconds(stats::median(samples)?),
-            ci95_s: stats::median_ci95(samples)?.map(Seconds),
+            ci95_s: stats::median_ci95(samples).map(|ends| ends.map(Seconds)),
             p5_s: Seconds(stats::quantile(samples, 0.05)?),
             p95_s: Seconds(stats::quantile(samples, 0.95)?),
             samples_s: samples.iter().copied().map(Seconds).collect(),
@@ -294,8 +295,9 @@ impl Time {
 pub struct Rate {
     /// At the median time.
     pub median: Gflops,
-    /// At the ends of the time's 95 % interval, low to high.
-    pub ci95: [Gflops; 2],
+    /// At the ends of the time's 95 % interval, low to high; `null` where the time
+    /// has none.
+    pub ci95: Option<[Gflops; 2]>,
 }
 
 impl Rate {
@@ -304,7 +306,7 @@ impl Rate {
         let rate = |s: Seconds| Gflops(work.operations as f64 / s.0 / 1e9);
         (work.operations > 0).then(|| Self {
             median: rate(time.median_s),
-            ci95: [rate(time.ci95_s[1]), rate(time.ci95_s[0])],
+            ci95: time.ci95_s.map(|[low, high]| [rate(high), rate(low)]),
         })
     }
 }
@@ -339,6 +341,8 @@ pub enum ShaderMode {
 pub enum Flag {
     /// Time was up before the interval was narrow enough.
     NotConverged,
+    /// Fewer than six samples: the median has no interval.
+    FewSamples,
     /// The warm-up ended without a steady state.
     NotSteady,
     /// The adapter has no timestamps: host clock.
@@ -423,10 +427,12 @@ mod tests {
             bytes: 0,
         };
         let mut time = Time::summarise(&[0.5], Clock::Device, Cache::Hot, 1).unwrap();
-        time.ci95_s = [Seconds(0.4), Seconds(0.8)];
+        assert_eq!(time.ci95_s, None, "one sample has no interval");
+        assert_eq!(Rate::of(&work, &time).unwrap().ci95, None);
+        time.ci95_s = Some([Seconds(0.4), Seconds(0.8)]);
         let rate = Rate::of(&work, &time).unwrap();
         assert_eq!(rate.median, Gflops(4.0));
-        assert_eq!(rate.ci95, [Gflops(2.5), Gflops(5.0)]);
+        assert_eq!(rate.ci95, Some([Gflops(2.5), Gflops(5.0)]));
         assert_eq!(
             Rate::of(
                 &Work {

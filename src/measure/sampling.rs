@@ -200,6 +200,9 @@ impl Samples {
         if !effort.is_converged(&self.values) {
             flags.push(Flag::NotConverged);
         }
+        if self.values.len() < stats::MIN_SAMPLES_FOR_CI {
+            flags.push(Flag::FewSamples);
+        }
         flags
     }
 }

@@ -8,6 +8,7 @@ use crate::datasheet::Peak;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
 use crate::record::Report;
+use crate::units::Gflops;
 
 /// A heading and the text under it for a measured case.
 pub(super) struct Column {
@@ -50,7 +51,7 @@ pub(super) const FIGURES: [Column; 7] = [
         or_missing(m.percent_of_datasheet.map(number))
     }),
     Column {
-        heading: &["verified", "(error ≤ bound)"],
+        heading: &["verified", "error≤bound"],
         text: |m| verified(&m.verification),
         numeric: false,
         breaks: true,
@@ -68,14 +69,16 @@ fn time(measurement: &Measurement) -> String {
 /// The median and its interval, to the digits in which the ends differ.
 fn rate(measurement: &Measurement) -> String {
     let text = |rate: Rate| {
-        let [low, median, high] =
-            [rate.ci95[0], rate.median, rate.ci95[1]].map(|v| fixed(v.0, 4, rate.median.0));
+        let digits = |v: Gflops| fixed(v.0, 4, rate.median.0);
+        let interval = rate.ci95.map_or_else(String::new, |[low, high]| {
+            format!(" [{}, {}]", digits(low), digits(high))
+        });
         // The heading states the other unit.
         let unit = match measurement.work_unit {
             WorkUnit::Flop => String::new(),
             unit @ WorkUnit::Op => format!(" {}", rate_unit(unit)),
         };
-        format!("{median} [{low}, {high}]{unit}")
+        format!("{}{interval}{unit}", digits(rate.median))
     };
     or_missing(measurement.gflops.map(text))
 }
@@ -148,7 +151,7 @@ pub(super) fn ceiling_note(report: &Report) -> String {
     let ceilings = peaks::ceilings(report).into_iter();
     let named: Vec<_> = ceilings.filter_map(name).collect();
     if named.is_empty() {
-        "not measured in this run".into()
+        "no figure of this run refers to a ceiling".into()
     } else {
         format!("{}, measured in this run", named.join("; "))
     }

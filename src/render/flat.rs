@@ -74,8 +74,12 @@ pub(super) const COLUMNS: &[Column] = &[
     ("clock", |_, m| time(m, |t| value(t.clock))),
     ("cache", |_, m| time(m, |t| value(t.cache))),
     ("median_s", |_, m| time(m, |t| value(t.median_s))),
-    ("ci95_low_s", |_, m| time(m, |t| value(t.ci95_s[0]))),
-    ("ci95_high_s", |_, m| time(m, |t| value(t.ci95_s[1]))),
+    ("ci95_low_s", |_, m| {
+        time(m, |t| value(t.ci95_s.map(|ends| ends[0])))
+    }),
+    ("ci95_high_s", |_, m| {
+        time(m, |t| value(t.ci95_s.map(|ends| ends[1])))
+    }),
     ("p5_s", |_, m| time(m, |t| value(t.p5_s))),
     ("p95_s", |_, m| time(m, |t| value(t.p95_s))),
     ("samples", |_, m| time(m, |t| value(t.samples_s.len()))),
@@ -83,8 +87,12 @@ pub(super) const COLUMNS: &[Column] = &[
         time(m, |t| value(t.dispatches_per_sample))
     }),
     ("gflops_median", |_, m| rate(m, |r| value(r.median))),
-    ("gflops_ci95_low", |_, m| rate(m, |r| value(r.ci95[0]))),
-    ("gflops_ci95_high", |_, m| rate(m, |r| value(r.ci95[1]))),
+    ("gflops_ci95_low", |_, m| {
+        rate(m, |r| value(r.ci95.map(|ends| ends[0])))
+    }),
+    ("gflops_ci95_high", |_, m| {
+        rate(m, |r| value(r.ci95.map(|ends| ends[1])))
+    }),
     ("gbytes_per_s", |_, m| value(m.gbytes_per_s)),
     ("ceiling_id", |_, m| value(&m.ceiling_id)),
     ("percent_of_ceiling", |_, m| value(m.percent_of_ceiling)),

@@ -222,7 +222,7 @@ mod tests {
 
         ## Cases
 
-        | case | time | GFLOP/s [95 %] | GB/s | FLOP per byte | % of ceiling | % of datasheet | verified (error ≤ bound) | flags |
+        | case | time | GFLOP/s [95 %] | GB/s | FLOP per byte | % of ceiling | % of datasheet | verified error≤bound | flags |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
         | peak/f32/fma/device | 1.00 s | 60200 [59722, 60685] | – | – | – | 90.0 | full 4e-7 ≤ 3e-5 |  |
         | bandwidth/f32/copy/256MiB | 100 µs | – | 2684 | – | – | 80.1 | full 4e-7 ≤ 3e-5 |  |

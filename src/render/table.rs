@@ -240,7 +240,7 @@ mod tests {
         datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
 
         case                                             time               GFLOP/s  GB/s      FLOP     % of       % of  verified             flags
-                                                                             [95 %]        per byte  ceiling  datasheet  (error ≤ bound)
+                                                                             [95 %]        per byte  ceiling  datasheet  error≤bound
         peak/f32/fma/device                            1.00 s  60200 [59722, 60685]     –         –        –       90.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB                      100 µs                     –  2684         –        –       80.1  full 4e-7 ≤ 3e-5
         latency/none/dispatch/empty                   2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
@@ -265,7 +265,7 @@ mod tests {
         datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
 
             time               GFLOP/s  GB/s      FLOP     % of       % of  verified
-                                [95 %]        per byte  ceiling  datasheet  (error ≤ bound)
+                                [95 %]        per byte  ceiling  datasheet  error≤bound
         peak/f32/fma/device
           1.00 s  60200 [59722, 60685]     –         –        –       90.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB
@@ -295,7 +295,7 @@ mod tests {
         datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
 
             time         GFLOP/s  GB/s      FLOP     % of       % of  verified
-                          [95 %]        per byte  ceiling  datasheet  (error ≤ bound)
+                          [95 %]        per byte  ceiling  datasheet  error≤bound
         peak/f32/fma/device
           1.00 s           60200     –         –        –       90.0  full
                   [59722, 60685]                                      4e-7 ≤ 3e-5

@@ -223,7 +223,9 @@ fn wrap(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::measurement::Rate;
     use crate::render::fixture;
+    use crate::units::Gflops;
 
     fn at(width: u16) -> String {
         let table = Table { width: Some(width) };
@@ -349,6 +351,26 @@ mod tests {
             let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(width.into()), "{text}");
         }
+    }
+
+    /// Every column as wide as three significant digits and an interval can be.
+    #[test]
+    fn the_widest_figures_fit_into_eighty_columns() {
+        let mut report = fixture::report();
+        for measurement in &mut report.measurements {
+            if let Some(rate) = &mut measurement.gflops {
+                *rate = Rate {
+                    median: Gflops(0.4117),
+                    ci95: Some([Gflops(0.3871), Gflops(0.4226)]),
+                };
+                measurement.gbytes_per_s = Some(0.00965);
+                measurement.percent_of_ceiling = Some(0.0767);
+                measurement.percent_of_datasheet = Some(0.0767);
+            }
+        }
+        let text = Table { width: Some(80) }.render(&report);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{text}");
     }
 
     #[test]

@@ -88,13 +88,13 @@ pub fn run(args: Args) -> Outcome {
         datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
         adapter,
     });
-    let folder = Folder::choose(args.out, &report)?;
+    let folder = report_folder(args.out, &report)?;
     let ended = measure(&cases, &mut report, &folder)?;
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;
     talk(&cases, &report, ended);
-    let file = folder.path.join(record::REPORT_FILE);
+    let file = folder.join(record::REPORT_FILE);
     say(format!("report: {}", file.display()));
     Ok(match ended {
         Ended::Interrupted => Exit::Interrupted,
@@ -111,16 +111,24 @@ fn talk(cases: &[Selected], report: &Report, ended: Ended) {
             cases.len()
         ));
     }
-    for (case, measurement) in cases.iter().zip(&report.measurements) {
-        if let (true, Status::Skipped, Some(reason)) =
-            (case.explicit, measurement.status, &measurement.reason)
-        {
-            say(format!(
-                "error: {} cannot run on this adapter: {}",
-                case.id, reason.message
-            ));
-        }
+    for measurement in named_but_skipped(cases, &report.measurements) {
+        let why = measurement.reason.as_ref().map_or("", |r| &r.message);
+        say(format!(
+            "error: {} cannot run on this adapter: {why}",
+            measurement.id
+        ));
     }
+}
+
+/// Cases named by their full id that this adapter cannot run.
+fn named_but_skipped<'a>(
+    cases: &'a [Selected],
+    measurements: &'a [Measurement],
+) -> impl Iterator<Item = &'a Measurement> {
+    let pairs = cases.iter().zip(measurements);
+    pairs
+        .filter(|(case, m)| case.explicit && m.status == Status::Skipped)
+        .map(|(_, measurement)| measurement)
 }
 
 /// A line on standard error, in one piece: standard error is not buffered.
@@ -129,7 +137,7 @@ fn say(line: String) {
 }
 
 /// Measures the cases in a worker process.
-fn measure(cases: &[Selected], report: &mut Report, folder: &Folder) -> Result<Ended, Failure> {
+fn measure(cases: &[Selected], report: &mut Report, folder: &Path) -> Result<Ended, Failure> {
     let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let worker = || {
@@ -142,7 +150,7 @@ fn measure(cases: &[Selected], report: &mut Report, folder: &Folder) -> Result<E
         worker: &worker,
         interrupted: interruption()?,
     };
-    folder.save(report)?;
+    render::save(report, folder)?;
     let mut observer = OnScreen {
         bar: progress_bar(ids.len()),
         folder,
@@ -163,15 +171,11 @@ fn interruption() -> Result<&'static AtomicBool, Failure> {
 /// The status that the cases' outcomes amount to.
 fn exit(cases: &[Selected], measurements: &[Measurement]) -> Exit {
     let any = |status| measurements.iter().any(|m| m.status == status);
-    let named_but_skipped = cases.iter().zip(measurements);
-    let named_but_skipped = named_but_skipped
-        .filter(|(case, m)| case.explicit && m.status == Status::Skipped)
-        .count();
     if !any(Status::Ok) && (any(Status::Rejected) || any(Status::Failed)) {
         Exit::NothingMeasured
     } else if any(Status::Rejected) || any(Status::Failed) {
         Exit::Failed
-    } else if named_but_skipped > 0 {
+    } else if named_but_skipped(cases, measurements).next().is_some() {
         Exit::Usage
     } else if !any(Status::Ok) {
         Exit::NothingMeasured
@@ -180,34 +184,23 @@ fn exit(cases: &[Selected], measurements: &[Measurement]) -> Exit {
     }
 }
 
-/// Where the report goes.
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    /// The folder, which must not hold a report already.
-    fn choose(out: Option<PathBuf>, report: &Report) -> Result<Self, Failure> {
-        let path = out.unwrap_or_else(|| Path::new("reports").join(record::folder_name(report)));
-        if path.join(record::REPORT_FILE).exists() {
-            return Err(anyhow!(
-                "{} already holds a report: choose another --out, or move it away",
-                path.display()
-            )
-            .into());
-        }
-        Ok(Self { path })
+/// Where the report goes: a folder that must not hold one already.
+fn report_folder(out: Option<PathBuf>, report: &Report) -> Result<PathBuf, Failure> {
+    let path = out.unwrap_or_else(|| Path::new("reports").join(record::folder_name(report)));
+    if path.join(record::REPORT_FILE).exists() {
+        return Err(anyhow!(
+            "{} already holds a report: choose another --out, or move it away",
+            path.display()
+        )
+        .into());
     }
-
-    fn save(&self, report: &Report) -> Result<(), SaveError> {
-        render::save(report, &self.path)
-    }
+    Ok(path)
 }
 
 /// Progress on a terminal; silence elsewhere.
 struct OnScreen<'a> {
     bar: ProgressBar,
-    folder: &'a Folder,
+    folder: &'a Path,
 }
 
 impl Observer for OnScreen<'_> {
@@ -225,7 +218,7 @@ impl Observer for OnScreen<'_> {
         if let Some(measurement) = report.measurements.last() {
             self.bar.println(outcome_line(measurement));
         }
-        self.folder.save(report)
+        render::save(report, self.folder)
     }
 }
 

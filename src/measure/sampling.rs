@@ -44,8 +44,6 @@ pub struct Warm {
     pub overhead: Seconds,
     /// Whether the last batches showed no trend.
     pub steady: bool,
-    /// Seconds per dispatch at the end.
-    pub estimate: Seconds,
 }
 
 /// Finds the batch size, then runs batches for the warm-up time and until they
@@ -86,7 +84,6 @@ pub fn warm_up(
         choice: clock::choose(&batches, overhead),
         overhead,
         steady,
-        estimate: Seconds(batch.wall.0 / f64::from(dispatches)),
     })
 }
 

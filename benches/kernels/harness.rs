@@ -14,6 +14,7 @@ use flopwatt::kernel::id::{CaseId, Operation};
 use flopwatt::kernel::inputs;
 use flopwatt::kernel::problem::{self, Problem};
 use flopwatt::kernel::select;
+use flopwatt::kernel::template::Templates;
 use flopwatt::measure::measurement::{Flag, Measurement, Status};
 use flopwatt::measure::tier::Tier;
 use flopwatt::measure::{Bench, Prepared, Stopped};
@@ -61,7 +62,7 @@ impl<'a> Harness<'a> {
         let arguments = record::command_line();
         let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
         Ok(Self {
-            bench: Bench::new(gpu, Capabilities::from(&adapter))?,
+            bench: Bench::new(gpu, Capabilities::from(&adapter), Templates::builtin())?,
             folder: Path::new("reports").join(record::folder_name(&report)),
             report,
             software: adapter.is_software(),

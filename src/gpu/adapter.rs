@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{identity, pci};
+use crate::kernel::capabilities::{CooperativeShape, Scalar};
 use crate::units::Bytes;
 
 /// An adapter that can be opened, and what it says of itself.
@@ -169,55 +170,6 @@ pub struct AdapterFeatures {
     pub timestamps_inside_passes: bool,
     /// Shapes of cooperative matrices; empty where there are none.
     pub cooperative_matrix: Vec<CooperativeShape>,
-}
-
-/// One supported cooperative matrix product, C += A·B.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct CooperativeShape {
-    /// Rows of A and C.
-    pub m: u32,
-    /// Columns of B and C.
-    pub n: u32,
-    /// Columns of A and rows of B.
-    pub k: u32,
-    /// Element type of A and B.
-    pub ab: Scalar,
-    /// Element type of C and of the result.
-    pub cr: Scalar,
-}
-
-impl fmt::Display for CooperativeShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { m, n, k, ab, cr } = self;
-        write!(f, "{m}x{n}x{k} {ab}→{cr}")
-    }
-}
-
-/// Element type of a cooperative matrix.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Scalar {
-    /// 16-bit float.
-    F16,
-    /// 32-bit float.
-    F32,
-    /// 32-bit signed integer.
-    I32,
-    /// 32-bit unsigned integer.
-    U32,
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F16 => "f16",
-            Self::F32 => "f32",
-            Self::I32 => "i32",
-            Self::U32 => "u32",
-        })
-    }
 }
 
 impl From<wgpu::CooperativeScalarType> for Scalar {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::adapter::AdapterDescription;
-use crate::kernel::capabilities::Capabilities;
+use crate::kernel::capabilities::{Capabilities, Features};
 use crate::units::Bytes;
 
 impl From<&AdapterDescription> for Capabilities {
@@ -22,6 +22,16 @@ impl From<&AdapterDescription> for Capabilities {
             last_level_cache: software
                 .then(|| cpu_cache(Path::new("/sys/devices/system/cpu/cpu0/cache")))
                 .flatten(),
+            features: Features {
+                f16: adapter.features.f16,
+                f64: adapter.features.f64,
+                int64: adapter.features.int64,
+                subgroup: adapter
+                    .subgroup_min_size
+                    .zip(adapter.subgroup_max_size)
+                    .map(Into::into),
+                cooperative: adapter.features.cooperative_matrix.clone(),
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use wgpu::util::DeviceExt;
 
 use super::timer::{DeviceSpan, Timer};
-use crate::kernel::problem::Tensor;
+use crate::kernel::element::Tensor;
 use crate::kernel::program::{BufferSpec, Pass, Program, Role};
 use crate::units::{Bytes, Seconds};
 
@@ -34,7 +34,12 @@ pub enum GpuError {
 }
 
 /// Features that kernels or timers use; each is requested where it is offered.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SHADER_F64)
+    .union(wgpu::Features::SHADER_INT64)
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 /// Every output byte is set to this before the output is computed: a NaN in
 /// every float format.
@@ -83,6 +88,11 @@ impl Gpu {
             label: Some("flopwatt"),
             required_features: adapter.features() & WANTED,
             required_limits: adapter.limits(),
+            // SAFETY: of what wgpu calls experimental only cooperative matrices are
+            // asked for. Kernels use them in the shapes that the adapter lists and
+            // keep loads and stores inside of their buffers; their results are
+            // verified like all others.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         });
         let (device, queue) =

@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 use minijinja::context;
 
 use super::capabilities::Unfit;
+use super::element::{Element, Tensor};
 use super::inputs;
-use super::problem::{Checked, Problem, Tensor, Verdict, Work, WorkUnit, f32_elements};
+use super::problem::{Checked, Problem, Verdict, Work, WorkUnit};
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::Shape;
-use super::{Build, Candidates, Parameters, template};
+use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
 const LANES: u32 = 256;
@@ -63,7 +64,9 @@ fn program(
         ],
         passes: vec![Pass {
             template,
-            wgsl: template::render(template, context! { lanes, per_lane, type => element })?,
+            wgsl: build
+                .templates
+                .render(template, context! { lanes, per_lane, type => element })?,
             bindings: vec![0, 1, 2],
             workgroups: [row, groups.div_ceil(row), 1],
         }],
@@ -93,7 +96,7 @@ impl Problem for Copy {
     fn inputs(&self) -> &[Tensor] {
         std::slice::from_ref(self.source.get_or_init(|| {
             let elements = (self.working_set / 2 / 4) as usize;
-            Tensor::from_f32(&inputs::normal(self.seed, 0, elements))
+            inputs::normal(self.seed, 0, elements, Element::F32)
         }))
     }
 
@@ -111,9 +114,10 @@ impl Problem for Copy {
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
         let mut tracker = Verdict::tracker(Checked::Full, 0.0);
-        let source = &self.inputs()[0].bytes;
-        if output != source {
-            let pairs = f32_elements(output).zip(f32_elements(source));
+        let source = &self.inputs()[0];
+        if output != source.bytes {
+            let found = source.element.read(output, source.count);
+            let pairs = found.into_iter().zip(source.values());
             for (index, (found, expected)) in pairs.enumerate() {
                 tracker.compare(found, expected, expected.abs(), || {
                     format!("element {index}")

@@ -8,10 +8,10 @@ use minijinja::context;
 use rand_core::Rng;
 
 use super::Parameters;
+use super::element::{Element, Tensor};
 use super::inputs;
-use super::problem::Tensor;
 use super::program::{BufferSpec, Pass, Program, Role};
-use super::template::{self, TemplateError};
+use super::template::{TemplateError, Templates};
 use crate::units::Bytes;
 
 /// Words that are challenged, one an invocation.
@@ -46,7 +46,8 @@ impl Canary {
             buffers: vec![buffer(Role::Input(0)), buffer(Role::Output)],
             passes: vec![Pass {
                 template,
-                wgsl: template::render(template, context! { lanes => WORDS })?,
+                // Never another set's: those may be what is under test.
+                wgsl: Templates::builtin().render(template, context! { lanes => WORDS })?,
                 bindings: vec![0, 1],
                 workgroups: [1, 1, 1],
             }],
@@ -58,6 +59,8 @@ impl Canary {
         let bytes = self.words.iter().flat_map(|word| word.to_le_bytes());
         Tensor {
             bytes: bytes.collect(),
+            element: Element::I32,
+            count: self.words.len(),
         }
     }
 

@@ -1,12 +1,19 @@
 //! What an adapter offers, as far as the catalogue has to know.
 
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::units::Bytes;
 
+use super::element::Element;
 use super::program::Program;
+use super::shader::Footprint;
 
 /// Limits and features that decide which programs an adapter can run, and how
 /// large a case should be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Capabilities {
     /// A CPU pretending to be a GPU: shapes and lane counts are kept small.
     pub software: bool,
@@ -22,6 +29,74 @@ pub struct Capabilities {
     pub max_workgroups_per_dimension: u32,
     /// Size of the last-level cache where it is known.
     pub last_level_cache: Option<Bytes>,
+    /// Optional abilities.
+    pub features: Features,
+}
+
+/// Optional abilities that some kernels need.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Features {
+    /// 16-bit floats.
+    pub f16: bool,
+    /// 64-bit floats.
+    pub f64: bool,
+    /// 64-bit integers.
+    pub int64: bool,
+    /// Subgroup operations, and the fewest and most lanes of a subgroup.
+    pub subgroup: Option<[u32; 2]>,
+    /// Shapes of cooperative matrices.
+    pub cooperative: Vec<CooperativeShape>,
+}
+
+/// One supported cooperative matrix product, C += A·B.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct CooperativeShape {
+    /// Rows of A and C.
+    pub m: u32,
+    /// Columns of B and C.
+    pub n: u32,
+    /// Columns of A and rows of B.
+    pub k: u32,
+    /// Element type of A and B.
+    pub ab: Scalar,
+    /// Element type of C and of the result.
+    pub cr: Scalar,
+}
+
+impl fmt::Display for CooperativeShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { m, n, k, ab, cr } = self;
+        write!(f, "{m}x{n}x{k} {ab}→{cr}")
+    }
+}
+
+/// Element type of a cooperative matrix.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scalar {
+    /// 16-bit float.
+    F16,
+    /// 32-bit float.
+    F32,
+    /// 32-bit signed integer.
+    I32,
+    /// 32-bit unsigned integer.
+    U32,
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::I32 => "i32",
+            Self::U32 => "u32",
+        })
+    }
 }
 
 /// Why an adapter cannot run a case.
@@ -43,6 +118,25 @@ pub enum Unfit {
         /// The adapter's limit.
         allowed: u32,
     },
+    /// A workgroup shares more memory than the adapter has for it.
+    #[error("needs {} bytes of workgroup memory, adapter allows {}", .needed.0, .allowed.0)]
+    WorkgroupMemory {
+        /// What the largest workgroup shares.
+        needed: Bytes,
+        /// The adapter's limit.
+        allowed: Bytes,
+    },
+    /// A workgroup has more invocations than the adapter runs.
+    #[error("needs {needed} invocations in a workgroup, adapter allows {allowed}")]
+    Invocations {
+        /// Invocations of the largest workgroup.
+        needed: u32,
+        /// The adapter's limit.
+        allowed: u32,
+    },
+    /// The adapter lacks an optional ability.
+    #[error("needs {0}")]
+    Feature(String),
     /// The kernel does not handle such shapes.
     #[error("needs {0}")]
     Shape(String),
@@ -60,26 +154,65 @@ impl Capabilities {
             max_workgroup_invocations: 1024,
             max_workgroups_per_dimension: 65_535,
             last_level_cache: None,
+            features: Features::default(),
         }
     }
 
-    /// Whether the adapter's limits admit `program`.
+    /// Whether the adapter's limits admit `program`, whose workgroups leave these
+    /// footprints.
     ///
     /// # Errors
     /// The first limit that it exceeds.
-    pub fn admit(&self, program: &Program) -> Result<(), Unfit> {
+    pub fn admit(&self, program: &Program, footprints: &[Footprint]) -> Result<(), Unfit> {
         let allowed = self.max_storage_binding.min(self.max_buffer);
         let needed = program.buffers.iter().map(|b| b.size).max();
         if let Some(needed) = needed.filter(|&n| n > allowed) {
             return Err(Unfit::Memory { needed, allowed });
         }
+        let allowed = self.max_workgroups_per_dimension;
         let grid = program.passes.iter().flat_map(|p| p.workgroups).max();
-        match grid.filter(|&g| g > self.max_workgroups_per_dimension) {
-            Some(needed) => Err(Unfit::Grid {
-                needed,
-                allowed: self.max_workgroups_per_dimension,
-            }),
-            None => Ok(()),
+        if let Some(needed) = grid.filter(|&n| n > allowed) {
+            return Err(Unfit::Grid { needed, allowed });
+        }
+        let allowed = self.max_workgroup_invocations;
+        let needed = footprints.iter().map(|f| f.invocations).max();
+        if let Some(needed) = needed.filter(|&n| n > allowed) {
+            return Err(Unfit::Invocations { needed, allowed });
+        }
+        let allowed = self.max_workgroup_memory;
+        let needed = footprints.iter().map(|f| f.workgroup_memory).max();
+        if let Some(needed) = needed.filter(|&n| n > allowed) {
+            return Err(Unfit::WorkgroupMemory { needed, allowed });
+        }
+        Ok(())
+    }
+
+    /// Whether the adapter can hold and compute with `element`.
+    ///
+    /// # Errors
+    /// The missing ability, by the name of wgpu's feature.
+    pub fn need_element(&self, element: Element) -> Result<(), Unfit> {
+        let missing = match element {
+            Element::F16 if !self.features.f16 => "SHADER_F16",
+            Element::F64 if !self.features.f64 => "SHADER_F64",
+            _ => return Ok(()),
+        };
+        Err(Unfit::Feature(missing.into()))
+    }
+
+    /// Lanes of a subgroup, where every subgroup has the same number: kernels
+    /// that pass values between lanes are written for one.
+    ///
+    /// # Errors
+    /// When there are no subgroup operations, or subgroups come in several sizes
+    /// (WGSL cannot choose among them).
+    pub fn need_subgroup(&self) -> Result<u32, Unfit> {
+        match self.features.subgroup {
+            Some([min, max]) if min == max => Ok(max),
+            Some([min, max]) => Err(Unfit::Feature(format!(
+                "subgroups of one size, adapter has {min} to {max} lanes"
+            ))),
+            None => Err(Unfit::Feature("SUBGROUP".into())),
         }
     }
 }
@@ -88,6 +221,7 @@ impl Capabilities {
 mod tests {
     use super::*;
     use crate::kernel::shape::Shape;
+    use crate::kernel::template::Templates;
     use crate::kernel::{BuildError, CATALOGUE};
 
     #[test]
@@ -98,17 +232,60 @@ mod tests {
         };
         let kernel = CATALOGUE.iter().find(|k| k.variant == "naive").unwrap();
         let shape = Shape::parse(kernel.operation, "1024x1024x1024").unwrap();
-        let refused = kernel.candidates(shape, &small).unwrap_err();
+        let templates = Templates::builtin();
+        let refused = kernel.candidates(shape, &small, templates).unwrap_err();
         assert!(matches!(refused, BuildError::Unfit(_)));
         assert_eq!(refused.to_string(), "needs 4 MiB, adapter allows 1 MiB");
 
         let flat = Shape::parse(kernel.operation, "2000000x1x1").unwrap();
         let refused = kernel
-            .candidates(flat, &Capabilities::generous())
+            .candidates(flat, &Capabilities::generous(), templates)
             .unwrap_err();
         assert!(
             refused.to_string().contains("125000 workgroups"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn workgroups_that_are_too_large_are_refused() {
+        let tight = Capabilities {
+            max_workgroup_invocations: 64,
+            ..Capabilities::generous()
+        };
+        let refusal = |variant, capabilities: &Capabilities| {
+            let kernel = CATALOGUE.iter().find(|k| k.variant == variant).unwrap();
+            let shape = Shape::parse(kernel.operation, "64x64x64").unwrap();
+            let refused = kernel.candidates(shape, capabilities, Templates::builtin());
+            refused.unwrap_err().to_string()
+        };
+        assert_eq!(
+            refusal("naive", &tight),
+            "needs 256 invocations in a workgroup, adapter allows 64"
+        );
+        // Two tiles of 16×16 float32 are 2 KiB.
+        let tight = Capabilities {
+            max_workgroup_memory: Bytes(1024),
+            ..Capabilities::generous()
+        };
+        assert_eq!(
+            refusal("workgroup", &tight),
+            "needs 2048 bytes of workgroup memory, adapter allows 1024"
+        );
+    }
+
+    #[test]
+    fn missing_abilities_are_named() {
+        let mut capabilities = Capabilities::generous();
+        let missing = capabilities.need_element(Element::F16).unwrap_err();
+        assert_eq!(missing.to_string(), "needs SHADER_F16");
+        assert_eq!(capabilities.need_element(Element::F32), Ok(()));
+        let missing = capabilities.need_subgroup().unwrap_err();
+        assert_eq!(missing.to_string(), "needs SUBGROUP");
+        capabilities.features.subgroup = Some([8, 32]);
+        let mixed = capabilities.need_subgroup().unwrap_err();
+        assert!(mixed.to_string().ends_with("8 to 32 lanes"), "{mixed}");
+        capabilities.features.subgroup = Some([32, 32]);
+        assert_eq!(capabilities.need_subgroup(), Ok(32));
     }
 }

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::element::{Element, Tensor};
+
 /// How the elements of the inputs are distributed. Input bits change speed and
 /// power (arXiv 2409.18324 measures almost 40 % in power), so the distribution
 /// is stored with every figure.
@@ -27,13 +29,31 @@ pub fn fresh_seed() -> u64 {
 /// filling a tensor in parallel does not depend on the number of threads.
 const BLOCK: usize = 1 << 16;
 
-/// `count` standard normal values for tensor number `tensor` of a problem.
-pub fn normal(seed: u64, tensor: u64, count: usize) -> Vec<f32> {
-    let mut values = vec![0.0; count];
-    values
-        .par_chunks_mut(BLOCK)
+/// Standard deviation of 8-bit integers: four of them fit into the range, and
+/// all bits are in use.
+const I8_DEVIATION: f64 = 32.0;
+
+/// `count` normal values for tensor number `tensor` of a problem: of standard
+/// deviation 1, or 32 for integers.
+pub fn normal(seed: u64, tensor: u64, count: usize, element: Element) -> Tensor {
+    let deviation = match element {
+        Element::I8 | Element::I32 => I8_DEVIATION,
+        _ => 1.0,
+    };
+    let mut values = Tensor::zeros(element, count);
+    let size = element.size() as usize;
+    values.bytes[..count * size]
+        .par_chunks_mut(BLOCK * size)
         .enumerate()
-        .for_each(|(block, chunk)| fill_normal(&mut stream(seed, tensor, block as u64), chunk));
+        .for_each(|(block, chunk)| {
+            let mut rng = stream(seed, tensor, block as u64);
+            for pair in chunk.chunks_mut(2 * size) {
+                let drawn = normal_pair(&mut rng);
+                for (slot, value) in pair.chunks_mut(size).zip(drawn) {
+                    element.write(deviation * value, slot);
+                }
+            }
+        });
     values
 }
 
@@ -52,16 +72,11 @@ pub fn index(rng: &mut Pcg64Mcg, bound: usize) -> usize {
 
 /// Box–Muller with libm's functions, which compute the same bits everywhere;
 /// the platform's own do not.
-fn fill_normal(rng: &mut Pcg64Mcg, chunk: &mut [f32]) {
-    for pair in chunk.chunks_mut(2) {
-        let u = 1.0 - uniform(rng);
-        let angle = 2.0 * std::f64::consts::PI * uniform(rng);
-        let radius = libm::sqrt(-2.0 * libm::log(u));
-        pair[0] = (radius * libm::cos(angle)) as f32;
-        if let Some(second) = pair.get_mut(1) {
-            *second = (radius * libm::sin(angle)) as f32;
-        }
-    }
+fn normal_pair(rng: &mut Pcg64Mcg) -> [f64; 2] {
+    let u = 1.0 - uniform(rng);
+    let angle = 2.0 * std::f64::consts::PI * uniform(rng);
+    let radius = libm::sqrt(-2.0 * libm::log(u));
+    [radius * libm::cos(angle), radius * libm::sin(angle)]
 }
 
 /// Uniform in [0, 1) with 53 bits.
@@ -88,7 +103,7 @@ mod tests {
                 .num_threads(threads)
                 .build()
                 .unwrap()
-                .install(|| normal(7, 0, 3 * BLOCK + 5))
+                .install(|| normal(7, 0, 3 * BLOCK + 5, Element::F32).bytes)
         };
         assert_eq!(on(1), on(3));
     }
@@ -97,15 +112,29 @@ mod tests {
     #[test]
     fn values_are_standard_normal_and_differ_by_seed_and_tensor() {
         let n = 1 << 20;
-        let values = normal(1, 0, n);
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n as f64;
-        let variance = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n as f64;
+        let values = |seed, tensor| normal(seed, tensor, n, Element::F32).values();
+        let drawn = values(1, 0);
+        let mean = drawn.iter().sum::<f64>() / n as f64;
+        let variance = drawn.iter().map(|v| v.powi(2)).sum::<f64>() / n as f64;
         assert!(mean.abs() < 4.0 / 1024.0, "{mean}");
         assert!(
             (variance - 1.0).abs() < 4.0 * f64::sqrt(2.0) / 1024.0,
             "{variance}"
         );
-        assert_ne!(values, normal(2, 0, n));
-        assert_ne!(values, normal(1, 1, n));
+        assert_ne!(drawn, values(2, 0));
+        assert_ne!(drawn, values(1, 1));
+    }
+
+    /// The same draws in every format, rounded: two values of 2⁻¹¹ and half an
+    /// integer at most from the one in double precision.
+    #[test]
+    fn formats_differ_by_rounding_only() {
+        let exact = normal(3, 0, 1001, Element::F64).values();
+        let half = normal(3, 0, 1001, Element::F16).values();
+        let byte = normal(3, 0, 1001, Element::I8).values();
+        for ((exact, half), byte) in exact.iter().zip(half).zip(byte) {
+            assert!((exact - half).abs() <= exact.abs() / 2048.0 + 1e-7);
+            assert!((I8_DEVIATION * exact - byte).abs() <= 0.5);
+        }
     }
 }

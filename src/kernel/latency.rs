@@ -3,17 +3,18 @@
 
 use minijinja::context;
 
+use super::element::{Element, Tensor};
 use super::inputs;
-use super::problem::{Checked, Problem, Tensor, Verdict, Work, WorkUnit, f32_elements};
+use super::problem::{Checked, Problem, Verdict, Work, WorkUnit};
 use super::program::{BufferSpec, Pass, Program, Role};
-use super::{Build, Candidates, Parameters, template};
+use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
 /// Words of the output. Only the first is stored, the others stay poisoned.
 const WORDS: u64 = 1;
 
 /// The next-to-empty dispatch.
-pub fn dispatch(_build: &Build) -> Candidates {
+pub fn dispatch(build: &Build) -> Candidates {
     let template = "empty.wgsl.jinja";
     let buffer = |role| BufferSpec {
         role,
@@ -24,7 +25,7 @@ pub fn dispatch(_build: &Build) -> Candidates {
         buffers: vec![buffer(Role::Input(0)), buffer(Role::Output)],
         passes: vec![Pass {
             template,
-            wgsl: template::render(template, context! {})?,
+            wgsl: build.templates.render(template, context! {})?,
             bindings: vec![0, 1],
             workgroups: [1, 1, 1],
         }],
@@ -40,7 +41,7 @@ impl Empty {
     /// The word that `seed` gives.
     pub fn new(seed: u64) -> Self {
         Self {
-            inputs: [Tensor::from_f32(&inputs::normal(seed, 0, WORDS as usize))],
+            inputs: [inputs::normal(seed, 0, WORDS as usize, Element::F32)],
         }
     }
 }
@@ -64,8 +65,9 @@ impl Problem for Empty {
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
         let mut tracker = Verdict::tracker(Checked::Full, 0.0);
-        let pairs = f32_elements(output).zip(f32_elements(&self.inputs[0].bytes));
-        for (found, expected) in pairs {
+        let source = &self.inputs[0];
+        let found = source.element.read(output, source.count);
+        for (found, expected) in found.into_iter().zip(source.values()) {
             tracker.compare(found, expected, expected.abs(), || "the stored word".into());
         }
         tracker.verdict(output)
@@ -84,7 +86,7 @@ mod tests {
             buffers: Vec::new(),
             passes: Vec::new(),
         };
-        let stored = problem.inputs[0].bytes.clone();
+        let stored = problem.inputs[0].bytes[..4].to_vec();
         assert_eq!(problem.check(&program, &stored).rejection, None);
         let rejection = problem.check(&program, &[0xff; 4]).rejection.unwrap();
         assert!(rejection.to_string().starts_with("output not computed"));

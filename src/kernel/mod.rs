@@ -8,6 +8,7 @@ pub mod attention;
 pub mod bandwidth;
 pub mod canary;
 pub mod capabilities;
+pub mod element;
 pub mod id;
 pub mod inputs;
 pub mod latency;
@@ -16,6 +17,7 @@ pub mod peak;
 pub mod problem;
 pub mod program;
 pub mod select;
+pub mod shader;
 pub mod shape;
 pub mod template;
 pub mod tolerance;
@@ -25,8 +27,9 @@ use std::collections::BTreeMap;
 use capabilities::{Capabilities, Unfit};
 use id::{CaseId, Operation, Precision};
 use program::Program;
+use shader::Footprint;
 use shape::Shape;
-use template::TemplateError;
+use template::{TemplateError, Templates};
 
 /// Tile sizes and the like, by name.
 pub type Parameters = BTreeMap<String, u32>;
@@ -36,8 +39,12 @@ pub type Parameters = BTreeMap<String, u32>;
 pub struct Build<'a> {
     /// Problem size.
     pub shape: Shape,
+    /// Number formats.
+    pub precision: Precision,
     /// What the adapter offers.
     pub capabilities: &'a Capabilities,
+    /// Where the shaders' texts come from.
+    pub templates: &'a Templates,
 }
 
 /// Why a kernel has no program for a shape on an adapter.
@@ -63,6 +70,8 @@ pub struct Kernel {
     pub precision: Precision,
     /// Its name among the kernels of that operation and precision.
     pub variant: &'static str,
+    /// The arithmetic ceiling that it is held against.
+    ceiling: Option<Ceiling>,
     /// Shapes that `'*'` selects, by whether the adapter is a software adapter.
     shapes: fn(bool) -> Vec<Shape>,
     /// Programs for a shape, any of which computes it.
@@ -71,17 +80,12 @@ pub struct Kernel {
 
 /// Every kernel, ceilings first, from simple to refined.
 pub static CATALOGUE: &[Kernel] = &[
-    Kernel {
-        operation: Operation::Peak,
-        precision: Precision::F32,
-        variant: "fma",
-        shapes: |_| vec![Shape::Device],
-        build: peak::fma,
-    },
+    peak(Precision::F32, "fma", peak::fma),
     Kernel {
         operation: Operation::Bandwidth,
         precision: Precision::F32,
         variant: "copy",
+        ceiling: None,
         shapes: bandwidth::shapes,
         build: bandwidth::copy,
     },
@@ -89,45 +93,100 @@ pub static CATALOGUE: &[Kernel] = &[
         operation: Operation::Latency,
         precision: Precision::None,
         variant: "dispatch",
+        ceiling: None,
         shapes: |_| vec![Shape::Empty],
         build: latency::dispatch,
     },
-    Kernel {
-        operation: Operation::Matmul,
-        precision: Precision::F32,
-        variant: "naive",
-        shapes: matmul::shapes,
-        build: matmul::naive,
-    },
-    Kernel {
-        operation: Operation::Matmul,
-        precision: Precision::F32,
-        variant: "workgroup",
-        shapes: matmul::shapes,
-        build: matmul::workgroup,
-    },
-    Kernel {
-        operation: Operation::Matmul,
-        precision: Precision::F32,
-        variant: "register",
-        shapes: matmul::shapes,
-        build: matmul::register,
-    },
-    Kernel {
-        operation: Operation::Attention,
-        precision: Precision::F32,
-        variant: "materialised",
-        shapes: attention::shapes,
-        build: attention::materialised,
-    },
-    Kernel {
-        operation: Operation::Attention,
-        precision: Precision::F32,
-        variant: "flash",
-        shapes: attention::shapes,
-        build: attention::flash,
-    },
+    matmul(Precision::F32, "naive", F32_FMA, matmul::naive),
+    matmul(Precision::F32, "workgroup", F32_FMA, matmul::workgroup),
+    matmul(Precision::F32, "register", F32_FMA, matmul::register),
+    matmul(Precision::F16, "naive", F16_FMA, matmul::naive),
+    matmul(Precision::F16, "workgroup", F16_FMA, matmul::workgroup),
+    matmul(Precision::F16, "register", F16_FMA, matmul::register),
+    matmul(Precision::F16F32acc, "naive", F32_FMA, matmul::naive),
+    matmul(
+        Precision::F16F32acc,
+        "workgroup",
+        F32_FMA,
+        matmul::workgroup,
+    ),
+    matmul(Precision::F16F32acc, "register", F32_FMA, matmul::register),
+    matmul(Precision::I8I32acc, "naive", I8_DOT, matmul::naive),
+    matmul(Precision::I8I32acc, "workgroup", I8_DOT, matmul::workgroup),
+    matmul(Precision::I8I32acc, "register", I8_DOT, matmul::register),
+    matmul(Precision::F64, "naive", F64_FMA, matmul::naive),
+    matmul(Precision::F64, "workgroup", F64_FMA, matmul::workgroup),
+    matmul(Precision::F64, "register", F64_FMA, matmul::register),
+    attention(
+        Precision::F32,
+        "materialised",
+        F32_FMA,
+        attention::materialised,
+    ),
+    attention(Precision::F32, "flash", F32_FMA, attention::flash),
+    attention(
+        Precision::F16,
+        "materialised",
+        F32_FMA,
+        attention::materialised,
+    ),
+    attention(Precision::F16, "flash", F32_FMA, attention::flash),
 ];
+
+/// An arithmetic ceiling: precision and variant of an [`Operation::Peak`] kernel.
+type Ceiling = (Precision, &'static str);
+
+/// Kernels that multiply halves and add in single precision are held against
+/// the single-precision ceiling, since that is the arithmetic they do.
+const F32_FMA: Ceiling = (Precision::F32, "fma");
+const F16_FMA: Ceiling = (Precision::F16, "fma");
+const F64_FMA: Ceiling = (Precision::F64, "fma");
+const I8_DOT: Ceiling = (Precision::I8I32acc, "dot");
+
+type BuildFn = fn(&Build) -> Candidates;
+
+const fn peak(precision: Precision, variant: &'static str, build: BuildFn) -> Kernel {
+    Kernel {
+        operation: Operation::Peak,
+        precision,
+        variant,
+        ceiling: None,
+        shapes: |_| vec![Shape::Device],
+        build,
+    }
+}
+
+const fn matmul(
+    precision: Precision,
+    variant: &'static str,
+    ceiling: Ceiling,
+    build: BuildFn,
+) -> Kernel {
+    Kernel {
+        operation: Operation::Matmul,
+        precision,
+        variant,
+        ceiling: Some(ceiling),
+        shapes: matmul::shapes,
+        build,
+    }
+}
+
+const fn attention(
+    precision: Precision,
+    variant: &'static str,
+    ceiling: Ceiling,
+    build: BuildFn,
+) -> Kernel {
+    Kernel {
+        operation: Operation::Attention,
+        precision,
+        variant,
+        ceiling: Some(ceiling),
+        shapes: attention::shapes,
+        build,
+    }
+}
 
 impl Kernel {
     /// The catalogue's kernel for `id`, whatever its shape.
@@ -141,9 +200,9 @@ impl Kernel {
         self.operation == id.operation && self.precision == id.precision
     }
 
-    /// Other kernels that compute the same as this one.
+    /// Other kernels that compute the same as this one, the most refined first.
     pub fn siblings(&self) -> impl Iterator<Item = &'static Self> + '_ {
-        CATALOGUE.iter().filter(|k| {
+        CATALOGUE.iter().rev().filter(|k| {
             k.operation == self.operation
                 && k.precision == self.precision
                 && k.variant != self.variant
@@ -163,23 +222,29 @@ impl Kernel {
     /// Programs that the adapter admits, at least one.
     ///
     /// # Errors
-    /// [`BuildError::Unfit`] where the adapter or the kernel cannot do the shape.
-    pub fn candidates(&self, shape: Shape, capabilities: &Capabilities) -> Candidates {
+    /// [`BuildError::Unfit`] where the adapter or the kernel cannot do the shape,
+    /// [`BuildError::Template`] where a template renders no shader.
+    pub fn candidates(
+        &self,
+        shape: Shape,
+        capabilities: &Capabilities,
+        templates: &Templates,
+    ) -> Candidates {
+        capabilities.need_element(self.precision.operand())?;
         let programs = (self.build)(&Build {
             shape,
+            precision: self.precision,
             capabilities,
+            templates,
         })?;
         let mut refused = None;
-        let admitted: Vec<Program> = programs
-            .into_iter()
-            .filter(|program| match capabilities.admit(program) {
-                Ok(()) => true,
-                Err(unfit) => {
-                    refused = Some(unfit);
-                    false
-                }
-            })
-            .collect();
+        let mut admitted = Vec::new();
+        for program in programs {
+            match capabilities.admit(&program, &footprints(&program)?) {
+                Ok(()) => admitted.push(program),
+                Err(unfit) => refused = Some(unfit),
+            }
+        }
         match refused {
             Some(unfit) if admitted.is_empty() => Err(unfit.into()),
             _ => Ok(admitted),
@@ -187,13 +252,25 @@ impl Kernel {
     }
 }
 
+fn footprints(program: &Program) -> Result<Vec<Footprint>, TemplateError> {
+    let footprint = |pass: &program::Pass| {
+        Footprint::of(&pass.wgsl).map_err(|source| TemplateError::Wgsl {
+            template: pass.template,
+            source,
+        })
+    };
+    program.passes.iter().map(footprint).collect()
+}
+
 /// The measured ceiling that a case is held against, if it has one.
 pub fn ceiling_of(id: &CaseId) -> Option<CaseId> {
-    let compute = matches!(id.operation, Operation::Matmul | Operation::Attention);
-    let peak = CATALOGUE
-        .iter()
-        .find(|k| k.operation == Operation::Peak && k.precision == id.precision);
-    peak.filter(|_| compute).map(|k| k.case(Shape::Device))
+    let (precision, variant) = Kernel::find(id)?.ceiling?;
+    Some(CaseId {
+        operation: Operation::Peak,
+        precision,
+        variant: variant.to_owned(),
+        shape: Shape::Device,
+    })
 }
 
 #[cfg(test)]

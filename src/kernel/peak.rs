@@ -8,11 +8,12 @@
 use minijinja::context;
 
 use super::capabilities::Capabilities;
+use super::element::{Element, Tensor};
 use super::inputs;
-use super::problem::{Checked, Problem, Tensor, Verdict, Work, WorkUnit, f32_elements};
+use super::problem::{Checked, Problem, Verdict, Work, WorkUnit};
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::tolerance::{self, U_F32};
-use super::{Build, Candidates, Parameters, template};
+use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
 /// (chains, vector width) that are tried. Chains hide the latency of an FMA,
@@ -65,7 +66,7 @@ fn program(build: &Build, chains: u32, width: u32) -> Result<Program, super::Bui
     let groups = invocations(build.capabilities) / lanes;
     let element = if width == 1 { "f32" } else { "vec4<f32>" };
     let template = "peak_fma.wgsl.jinja";
-    let wgsl = template::render(
+    let wgsl = build.templates.render(
         template,
         context! { chains, width, lanes, starts => STARTS, unroll => UNROLL, type => element },
     )?;
@@ -80,7 +81,7 @@ fn program(build: &Build, chains: u32, width: u32) -> Result<Program, super::Bui
             BufferSpec::uniform(vec![STEPS / UNROLL, groups * lanes]),
             BufferSpec {
                 role: Role::Input(0),
-                size: Bytes(4 * start_elements() as u64),
+                size: Bytes(Element::F32.buffer_size(start_elements() as u64)),
             },
             BufferSpec {
                 role: Role::Output,
@@ -111,11 +112,11 @@ pub struct Peak {
 impl Peak {
     /// Starting values from `seed`.
     pub fn new(seed: u64) -> Self {
-        let mut start = inputs::normal(seed, 0, start_elements());
-        start[0] = MULTIPLIER;
+        let mut start = inputs::normal(seed, 0, start_elements(), Element::F32).values();
+        start[0] = f64::from(MULTIPLIER);
         Self {
-            inputs: [Tensor::from_f32(&start)],
-            start: start.iter().copied().map(f64::from).collect(),
+            inputs: [Tensor::new(Element::F32, &start)],
+            start,
         }
     }
 
@@ -174,7 +175,9 @@ impl Problem for Peak {
             .map(|start| self.reference(start, chains as usize, width as usize))
             .collect();
         let mut tracker = Verdict::tracker(Checked::Full, tolerance);
-        for (lane, found) in f32_elements(output).enumerate() {
+        let lanes = program.parameter("invocations") as usize;
+        let found = Element::F32.read(output, lanes);
+        for (lane, found) in found.into_iter().enumerate() {
             let (expected, scale) = references[lane % STARTS];
             tracker.compare(found, expected, scale, || format!("invocation {lane}"));
         }
@@ -185,7 +188,9 @@ impl Problem for Peak {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::id::Precision;
     use crate::kernel::shape::Shape;
+    use crate::kernel::template::Templates;
 
     fn capabilities() -> Capabilities {
         Capabilities {
@@ -200,7 +205,7 @@ mod tests {
             program.parameter("chains") as usize,
             program.parameter("width") as usize,
         );
-        let lanes: Vec<f32> = (0..program.parameter("invocations") as usize)
+        let lanes: Vec<f64> = (0..program.parameter("invocations") as usize)
             .map(|lane| {
                 let first = 1 + lane % STARTS * chains * width;
                 let mut sum = 0f32;
@@ -215,10 +220,10 @@ mod tests {
                     }
                     sum += x.iter().sum::<f32>();
                 }
-                sum
+                f64::from(sum)
             })
             .collect();
-        Tensor::from_f32(&lanes).bytes
+        Tensor::new(Element::F32, &lanes).bytes
     }
 
     #[test]
@@ -227,7 +232,9 @@ mod tests {
         let capabilities = capabilities();
         let build = Build {
             shape: Shape::Device,
+            precision: Precision::F32,
             capabilities: &capabilities,
+            templates: Templates::builtin(),
         };
         for mut program in fma(&build).unwrap() {
             program
@@ -248,7 +255,9 @@ mod tests {
         let program = program(
             &Build {
                 shape: Shape::Device,
+                precision: Precision::F32,
                 capabilities: &capabilities,
+                templates: Templates::builtin(),
             },
             12,
             1,

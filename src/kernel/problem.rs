@@ -6,36 +6,11 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::element::Tensor;
 use super::id::{Operation, Precision};
 use super::program::Program;
 use super::shape::Shape;
 use super::{attention, bandwidth, latency, matmul, peak};
-
-/// An input as the kernel reads it.
-#[derive(Clone, Debug)]
-pub struct Tensor {
-    /// Little-endian elements.
-    pub bytes: Vec<u8>,
-}
-
-impl Tensor {
-    /// A tensor of float32 elements.
-    pub fn from_f32(values: &[f32]) -> Self {
-        Self {
-            bytes: bytemuck::cast_slice(values).to_vec(),
-        }
-    }
-}
-
-/// Float32 elements of a buffer, widened for the reference. A trailing partial
-/// element is ignored.
-pub fn f32_elements(bytes: &[u8]) -> impl Iterator<Item = f64> + '_ {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|&b| f64::from(f32::from_le_bytes(b)))
-}
 
 /// How much of the output was compared with the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -268,12 +243,12 @@ pub fn problem(
     seed: u64,
 ) -> Option<Box<dyn Problem>> {
     match (operation, precision, shape) {
-        (Operation::Matmul, Precision::F32, Shape::Gemm(shape)) => {
-            Some(Box::new(matmul::problem::Matmul::new(shape, seed)))
-        }
-        (Operation::Attention, Precision::F32, Shape::Attention(shape)) => {
-            Some(Box::new(attention::problem::Attention::new(shape, seed)))
-        }
+        (Operation::Matmul, _, Shape::Gemm(shape)) if precision != Precision::None => Some(
+            Box::new(matmul::problem::Matmul::new(shape, precision, seed)),
+        ),
+        (Operation::Attention, Precision::F32 | Precision::F16, Shape::Attention(shape)) => Some(
+            Box::new(attention::problem::Attention::new(shape, precision, seed)),
+        ),
         (Operation::Peak, Precision::F32, Shape::Device) => Some(Box::new(peak::Peak::new(seed))),
         (Operation::Bandwidth, Precision::F32, Shape::WorkingSet { bytes }) => {
             Some(Box::new(bandwidth::Copy::new(bytes, seed)))
@@ -288,9 +263,10 @@ pub fn problem(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::element::Element;
 
-    fn bytes(values: &[f32]) -> Vec<u8> {
-        Tensor::from_f32(values).bytes
+    fn bytes(values: &[f64]) -> Vec<u8> {
+        Tensor::new(Element::F32, values).bytes
     }
 
     #[test]
@@ -299,7 +275,7 @@ mod tests {
         tracker.compare(1.0, 1.0, 1.0, || "0".into());
         tracker.compare(f64::NAN, 1.0, 1.0, || "1".into());
         tracker.compare(1.0, 1.0, 1.0, || "2".into());
-        let verdict = tracker.verdict(&bytes(&[1.0, f32::NAN, 1.0]));
+        let verdict = tracker.verdict(&bytes(&[1.0, f64::NAN, 1.0]));
         assert_eq!(verdict.max_scaled_error, None);
         assert!(
             matches!(verdict.rejection, Some(Rejection::WrongElement { place, .. }) if place == "1")

@@ -3,17 +3,36 @@
 //! WGSL has no generics and no unrolling, so kernels are generated: a template
 //! names every accumulator it needs. Texts are rendered at run time.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::{fs, io};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
+use sha2::{Digest, Sha256};
 
-/// A template that does not render: a defect of the template or its parameters.
+use super::shader::ShaderError;
+
+/// A template that does not render, or renders no shader.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot render shader template {template}: {source}")]
-pub struct TemplateError {
-    template: String,
-    source: minijinja::Error,
+pub enum TemplateError {
+    /// The template is missing, malformed, or uses a value that is not given.
+    #[error("cannot render shader template {template}: {message}")]
+    Render {
+        /// File name.
+        template: String,
+        /// What is wrong and in which line.
+        message: String,
+    },
+    /// What it renders is not WGSL.
+    #[error("shader template {template} renders no valid WGSL: {source}")]
+    Wgsl {
+        /// File name.
+        template: &'static str,
+        /// What is wrong and where.
+        source: ShaderError,
+    },
 }
 
 macro_rules! templates {
@@ -41,34 +60,137 @@ templates!(
     "peak_fma.wgsl.jinja",
 );
 
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()
-        .expect("the default delimiters are valid");
-    environment.set_syntax(syntax);
-    environment.set_loader(|name| {
-        let found = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
-        Ok(found.map(|(_, text)| (*text).to_owned()))
-    });
-    environment
-});
+/// Files larger than this are no templates.
+const MAX_BYTES: u64 = 1 << 20;
 
-/// Renders `template` with `context`.
-///
-/// # Errors
-/// When the template is unknown, malformed or uses a value that is not given.
-pub fn render(template: &str, context: Value) -> Result<String, TemplateError> {
-    ENVIRONMENT
-        .get_template(template)
-        .and_then(|t| t.render(context))
-        .map_err(|source| TemplateError {
-            template: template.to_owned(),
-            source,
-        })
+/// A set of templates: the built-in ones, or those of a folder.
+#[derive(Debug)]
+pub struct Templates {
+    environment: Environment<'static>,
+    hash: String,
+    folder: Option<PathBuf>,
+}
+
+/// A folder that cannot be used for templates.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Something cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Read {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// No template is there.
+    #[error("{} holds no *.wgsl.jinja: start from a copy of flopwatt's shaders/", .0.display())]
+    Empty(PathBuf),
+    /// A file that is no template by its size.
+    #[error("{} is larger than {} KiB: not a shader template", .0.display(), MAX_BYTES >> 10)]
+    TooLarge(PathBuf),
+}
+
+impl Templates {
+    /// The templates compiled into the program.
+    pub fn builtin() -> &'static Self {
+        static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
+            let own = |&(name, text): &(&str, &str)| (name.to_owned(), text.to_owned());
+            Templates::new(BUILTIN.iter().map(own).collect(), None)
+        });
+        &TEMPLATES
+    }
+
+    /// The templates of `folder`, and no others: a kernel whose template is not
+    /// there fails by that name.
+    ///
+    /// # Errors
+    /// When the folder or a template in it cannot be read, or there is none.
+    pub fn from_folder(folder: &Path) -> Result<Self, FolderError> {
+        let unread = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| FolderError::Read { path, cause }
+        };
+        let mut texts = BTreeMap::new();
+        for entry in fs::read_dir(folder).map_err(unread(folder))? {
+            let path = entry.map_err(unread(folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = name.filter(|name| name.ends_with(".wgsl.jinja")) else {
+                continue;
+            };
+            if fs::metadata(&path).map_err(unread(&path))?.len() > MAX_BYTES {
+                return Err(FolderError::TooLarge(path));
+            }
+            let text = fs::read_to_string(&path).map_err(unread(&path))?;
+            texts.insert(name.to_owned(), text);
+        }
+        if texts.is_empty() {
+            return Err(FolderError::Empty(folder.to_owned()));
+        }
+        Ok(Self::new(texts, Some(folder.to_owned())))
+    }
+
+    fn new(texts: BTreeMap<String, String>, folder: Option<PathBuf>) -> Self {
+        let mut hash = Sha256::new();
+        for (name, text) in &texts {
+            for part in [name, text] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .expect("the default delimiters are valid");
+        environment.set_syntax(syntax);
+        environment.set_loader(move |name| Ok(texts.get(name).cloned()));
+        Self {
+            environment,
+            hash: hex(&hash.finalize()),
+            folder,
+        }
+    }
+
+    /// SHA-256 over all names and texts.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The folder that they are from; `None` for the built-in ones.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Renders `template` with `context`.
+    ///
+    /// # Errors
+    /// When the template is unknown, malformed or uses a value that is not given.
+    pub fn render(&self, template: &str, context: Value) -> Result<String, TemplateError> {
+        self.environment
+            .get_template(template)
+            .and_then(|t| t.render(context))
+            .map_err(|error| TemplateError::Render {
+                template: template.to_owned(),
+                message: one_line(&error),
+            })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// minijinja's message with its line, and what caused it.
+fn one_line(error: &minijinja::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -89,7 +211,32 @@ mod tests {
 
     #[test]
     fn a_missing_value_is_an_error_that_names_the_template() {
-        let error = render("matmul_naive.wgsl.jinja", minijinja::context! {}).unwrap_err();
-        assert!(error.to_string().contains("matmul_naive.wgsl.jinja"));
+        let templates = Templates::builtin();
+        let error = templates.render("matmul_naive.wgsl.jinja", minijinja::context! {});
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("matmul_naive.wgsl.jinja"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_replaces_the_built_in_templates_and_has_a_hash_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = || Templates::from_folder(folder.path());
+        assert!(from().unwrap_err().to_string().contains("holds no"));
+        for (name, text) in BUILTIN {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(from().unwrap().hash(), Templates::builtin().hash());
+        fs::write(folder.path().join("empty.wgsl.jinja"), "changed").unwrap();
+        assert_ne!(from().unwrap().hash(), Templates::builtin().hash());
+        let rendered = from()
+            .unwrap()
+            .render("empty.wgsl.jinja", minijinja::context! {});
+        assert_eq!(rendered.unwrap(), "changed");
+        fs::remove_file(folder.path().join("copy.wgsl.jinja")).unwrap();
+        let missing = from()
+            .unwrap()
+            .render("copy.wgsl.jinja", minijinja::context! {});
+        let missing = missing.unwrap_err().to_string();
+        assert!(missing.contains("copy.wgsl.jinja"), "{missing}");
     }
 }

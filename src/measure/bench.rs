@@ -14,6 +14,7 @@ use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Problem;
 use crate::kernel::program::Program;
+use crate::kernel::template::Templates;
 use crate::stats;
 use crate::units::{Bytes, Seconds};
 
@@ -35,6 +36,7 @@ const ASSUMED_CACHE: Bytes = Bytes(128 << 20);
 pub struct Bench<'a> {
     gpu: &'a Gpu,
     capabilities: Capabilities,
+    templates: &'a Templates,
     overhead: Seconds,
 }
 
@@ -44,13 +46,18 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// When the device does not do what it is told.
-    pub fn new(gpu: &'a Gpu, capabilities: Capabilities) -> Result<Self, Stopped> {
+    pub fn new(
+        gpu: &'a Gpu,
+        capabilities: Capabilities,
+        templates: &'a Templates,
+    ) -> Result<Self, Stopped> {
         verify::canary(gpu)?;
         let empty: Result<Vec<Batch>, GpuError> =
             (0..OVERHEAD_SAMPLES).map(|_| gpu.run_nothing()).collect();
         Ok(Self {
             gpu,
             capabilities,
+            templates,
             overhead: clock::overhead(&empty?),
         })
     }
@@ -81,7 +88,7 @@ impl<'a> Bench<'a> {
             let reason = Reason::new(ReasonCode::UnsupportedShape, "a kernel of that name");
             Stopped::new(Status::Skipped, reason)
         })?;
-        let programs = kernel.candidates(id.shape, &self.capabilities)?;
+        let programs = kernel.candidates(id.shape, &self.capabilities, self.templates)?;
         on_phase(Phase::Inputs);
         problem.inputs();
         on_phase(Phase::Verifying {
@@ -198,8 +205,11 @@ impl<'a> Bench<'a> {
         if !problem.wants_witness() {
             return Ok(Vec::new());
         }
-        let (gpu, output) = (self.gpu, &verified.output);
-        match verify::witness(gpu, kernel, id.shape, &self.capabilities, problem, output)? {
+        let others = kernel.siblings().filter_map(|sibling| {
+            let programs = sibling.candidates(id.shape, &self.capabilities, self.templates);
+            programs.ok()
+        });
+        match verify::witness(self.gpu, others.flatten(), problem, &verified.output)? {
             Witness::Agrees => Ok(Vec::new()),
             Witness::None => Ok(vec![Flag::NoWitness]),
             Witness::Disagrees(rejection) => Err(Stopped::rejected(

@@ -95,6 +95,8 @@ impl fmt::Display for Status {
 pub enum ReasonCode {
     /// The shape exceeds the adapter's limits.
     TooLarge,
+    /// The adapter lacks an optional ability.
+    MissingFeature,
     /// The kernel does not handle this shape.
     UnsupportedShape,
     /// Nothing was written.
@@ -119,6 +121,7 @@ pub enum ReasonCode {
 
 const REASON_CODES: &[(ReasonCode, &str)] = &[
     (ReasonCode::TooLarge, "too-large"),
+    (ReasonCode::MissingFeature, "missing-feature"),
     (ReasonCode::UnsupportedShape, "unsupported-shape"),
     (ReasonCode::NotComputed, "not-computed"),
     (ReasonCode::WrongResult, "wrong-result"),

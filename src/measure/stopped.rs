@@ -70,6 +70,7 @@ impl From<BuildError> for Stopped {
     fn from(error: BuildError) -> Self {
         let (status, code) = match &error {
             BuildError::Unfit(Unfit::Shape(_)) => (Status::Skipped, ReasonCode::UnsupportedShape),
+            BuildError::Unfit(Unfit::Feature(_)) => (Status::Skipped, ReasonCode::MissingFeature),
             BuildError::Unfit(_) => (Status::Skipped, ReasonCode::TooLarge),
             BuildError::Template(_) => (Status::Failed, ReasonCode::Template),
         };

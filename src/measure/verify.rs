@@ -5,11 +5,9 @@ use super::Stopped;
 use super::measurement::{Reason, ReasonCode};
 use crate::gpu::device::{Gpu, GpuError, Loaded};
 use crate::kernel::canary::Canary;
-use crate::kernel::capabilities::Capabilities;
 use crate::kernel::problem::{Problem, Rejection, Verdict};
 use crate::kernel::program::Program;
-use crate::kernel::shape::Shape;
-use crate::kernel::{BuildError, Kernel, inputs};
+use crate::kernel::{BuildError, inputs};
 
 /// Asks the device for a small result that only computing can give.
 ///
@@ -63,32 +61,25 @@ pub enum Witness {
     None,
 }
 
-/// Computes the same with another kernel of the catalogue and compares the two
-/// outputs in full.
+/// Computes the same with the first of `others` that is right and compares the
+/// two outputs in full.
 ///
 /// # Errors
 /// Whatever the device reports.
 pub fn witness(
     gpu: &Gpu,
-    kernel: &Kernel,
-    shape: Shape,
-    capabilities: &Capabilities,
+    others: impl Iterator<Item = Program>,
     problem: &dyn Problem,
     output: &[u8],
 ) -> Result<Witness, GpuError> {
-    for sibling in kernel.siblings() {
-        let Ok(programs) = sibling.candidates(shape, capabilities) else {
-            continue;
-        };
-        for program in &programs {
-            let loaded = gpu.load(program, problem.inputs())?;
-            let other = verify(gpu, &loaded, program, problem)?;
-            if other.verdict.rejection.is_none() {
-                return Ok(match problem.agree(output, &other.output) {
-                    None => Witness::Agrees,
-                    Some(rejection) => Witness::Disagrees(rejection),
-                });
-            }
+    for program in others {
+        let loaded = gpu.load(&program, problem.inputs())?;
+        let other = verify(gpu, &loaded, &program, problem)?;
+        if other.verdict.rejection.is_none() {
+            return Ok(match problem.agree(output, &other.output) {
+                None => Witness::Agrees,
+                Some(rejection) => Witness::Disagrees(rejection),
+            });
         }
     }
     Ok(Witness::None)

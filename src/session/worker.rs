@@ -10,6 +10,7 @@ use crate::gpu::device::Gpu;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::{self, Problem};
+use crate::kernel::template::Templates;
 use crate::measure::measurement::Measurement;
 use crate::measure::tier::Tier;
 use crate::measure::{Bench, Phase, Stopped};
@@ -131,7 +132,7 @@ impl Worker {
         let capabilities = Capabilities::from(&device.adapter.description);
         let mut reported = None;
         let mut on_phase = |phase: Phase| self.report(phase, &mut reported);
-        let outcome = Bench::new(&gpu, capabilities)
+        let outcome = Bench::new(&gpu, capabilities, Templates::builtin())
             .and_then(|bench| bench.measure(id, problem, tier, &mut on_phase));
         if !outcome.as_ref().is_err_and(Stopped::wants_fresh_device) {
             device.gpu = Some(gpu);

@@ -249,8 +249,8 @@ fn place_of(rejection: Option<Rejection>) -> Option<String> {
 fn half_precision_cannot_pose_as_single(stage: &'static Stage) {
     for k in [4, 16, 256, 4096] {
         let fake = Fake::of(stage, &format!("matmul/f32/naive/64x64x{k}")).edit(
-            "acc = fma(a[index_a(id.z, row, k)], b[index_b(id.z, k, col)], acc);",
-            "acc = fma(a[index_a(id.z, row, k)], b[index_b(id.z, k, col)], acc);
+            "acc = multiply_add(fetch_a(id.z, row, step), fetch_b(id.z, step, col), acc);",
+            "acc = multiply_add(fetch_a(id.z, row, step), fetch_b(id.z, step, col), acc);
              acc = unpack2x16float(pack2x16float(vec2<f32>(acc, 0.0))).x;",
         );
         let rejection = fake.rejection(stage);

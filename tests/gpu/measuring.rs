@@ -8,6 +8,7 @@ use flopwatt::gpu::device::GpuError;
 use flopwatt::kernel::id::CaseId;
 use flopwatt::kernel::problem::Checked;
 use flopwatt::kernel::shape::{GemmShape, Layout, Shape};
+use flopwatt::kernel::template::Templates;
 use flopwatt::kernel::{CATALOGUE, Kernel};
 use flopwatt::measure::Bench;
 use flopwatt::measure::measurement::{
@@ -61,7 +62,7 @@ pub fn trials() -> Vec<Trial> {
 /// The record of `id`, however it ends.
 fn measure(stage: &Stage, id: &CaseId) -> Measurement {
     let problem = problem_of(id);
-    Bench::new(&stage.gpu, stage.capabilities)
+    Bench::new(&stage.gpu, stage.capabilities.clone(), Templates::builtin())
         .and_then(|bench| bench.measure(id, &*problem, Tier::Quick, &mut |_| {}))
         .unwrap_or_else(|stopped| stopped.measurement(id))
 }
@@ -105,7 +106,8 @@ fn figures_follow_from_the_samples(stage: &'static Stage) {
 fn dispatches_that_did_not_run_are_noticed_after_timing(stage: &'static Stage) {
     let id = case("matmul/f32/naive/64x60x50");
     let problem = problem_of(&id);
-    let bench = Bench::new(&stage.gpu, stage.capabilities).expect("the device works");
+    let bench = Bench::new(&stage.gpu, stage.capabilities.clone(), Templates::builtin())
+        .expect("the device works");
     let prepare = || bench.prepare(&id, &*problem, Tier::Quick, &mut |_| {});
 
     let untimed = prepare().expect("the case is right");
@@ -126,7 +128,7 @@ fn dispatches_that_did_not_run_are_noticed_after_timing(stage: &'static Stage) {
 fn a_refused_shader_is_an_error_and_the_device_goes_on(stage: &'static Stage) {
     let id = case("matmul/f32/naive/64x60x50");
     let kernel = Kernel::find(&id).expect("a kernel");
-    let candidates = kernel.candidates(id.shape, &stage.capabilities);
+    let candidates = stage.programs(kernel, id.shape);
     let mut program = candidates.expect("it fits").remove(0);
     program.passes[0].wgsl = "@compute @workgroup_size(1) fn main() { nonsense }".into();
     let refused = stage.gpu.load(&program, problem_of(&id).inputs()).err();

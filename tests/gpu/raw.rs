@@ -3,7 +3,7 @@
 
 use std::sync::mpsc;
 
-use flopwatt::kernel::problem::Tensor;
+use flopwatt::kernel::element::Tensor;
 use flopwatt::kernel::program::{BufferSpec, Pass, Program, Role};
 use wgpu::util::DeviceExt;
 
@@ -36,7 +36,12 @@ pub struct Raw {
 
 impl Raw {
     pub fn open(adapter: &wgpu::Adapter) -> Self {
+        let wanted = wgpu::Features::SHADER_F16
+            | wgpu::Features::SHADER_F64
+            | wgpu::Features::SHADER_INT64
+            | wgpu::Features::SUBGROUP;
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
             ..Default::default()
         });

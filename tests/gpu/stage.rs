@@ -10,6 +10,7 @@ use flopwatt::kernel::id::CaseId;
 use flopwatt::kernel::problem::{self, Problem};
 use flopwatt::kernel::program::Program;
 use flopwatt::kernel::shape::Shape;
+use flopwatt::kernel::template::Templates;
 use flopwatt::kernel::{BuildError, Kernel};
 use flopwatt::measure::verify::{self, Verified};
 
@@ -56,7 +57,7 @@ impl Stage {
     }
 
     pub fn programs(&self, kernel: &Kernel, shape: Shape) -> Result<Vec<Program>, BuildError> {
-        kernel.candidates(shape, &self.capabilities)
+        kernel.candidates(shape, &self.capabilities, Templates::builtin())
     }
 
     /// Runs `program` once on poisoned outputs and checks what it wrote.

@@ -7,7 +7,7 @@ use minijinja::context;
 use super::capabilities::Unfit;
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::{AttentionShape, Shape};
-use super::template::{self, TemplateError};
+use super::template::TemplateError;
 use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
@@ -45,9 +45,10 @@ pub fn shapes(software: bool) -> Vec<Shape> {
 /// in memory.
 pub fn materialised(build: &Build) -> Candidates {
     let (tile, lanes) = (16, 128);
+    let stored = build.precision.operand().wgsl();
     let shape = attention_shape(build)?;
     let heads = shape.batch * shape.heads;
-    let mut buffers = tensors(&shape);
+    let mut buffers = tensors(build, &shape);
     buffers.push(BufferSpec {
         role: Role::Scratch,
         size: Bytes(4 * u64::from(heads) * shape.pairs()),
@@ -55,7 +56,9 @@ pub fn materialised(build: &Build) -> Candidates {
     let pass = |template, bindings: &[usize], workgroups| -> Result<Pass, TemplateError> {
         Ok(Pass {
             template,
-            wgsl: template::render(template, context! { tile, lanes })?,
+            wgsl: build
+                .templates
+                .render(template, context! { tile, lanes, stored })?,
             bindings: bindings.to_vec(),
             workgroups,
         })
@@ -89,6 +92,7 @@ pub fn materialised(build: &Build) -> Candidates {
 /// registers.
 pub fn flash(build: &Build) -> Candidates {
     let (lanes, tile_kv, keys) = (64, 16, 4);
+    let stored = build.precision.operand().wgsl();
     let shape = attention_shape(build)?;
     let head_dim = shape.head_dim;
     if head_dim % 4 != 0 || head_dim > 256 {
@@ -104,10 +108,13 @@ pub fn flash(build: &Build) -> Candidates {
             ("tile_kv".into(), tile_kv),
             ("keys".into(), keys),
         ]),
-        buffers: tensors(&shape),
+        buffers: tensors(build, &shape),
         passes: vec![Pass {
             template,
-            wgsl: template::render(template, context! { head_dim, lanes, tile_kv, keys })?,
+            wgsl: build.templates.render(
+                template,
+                context! { head_dim, lanes, tile_kv, keys, stored },
+            )?,
             bindings: vec![0, 1, 2, 3, 4],
             workgroups: [shape.q_len.div_ceil(lanes), shape.batch * shape.heads, 1],
         }],
@@ -122,14 +129,11 @@ fn attention_shape(build: &Build) -> Result<AttentionShape, Unfit> {
 }
 
 /// Uniform block, Q, K, V and output.
-fn tensors(shape: &AttentionShape) -> Vec<BufferSpec> {
+fn tensors(build: &Build, shape: &AttentionShape) -> Vec<BufferSpec> {
     let elements = |heads: u32, length: u32| {
-        Bytes(
-            4 * u64::from(shape.batch)
-                * u64::from(heads)
-                * u64::from(length)
-                * u64::from(shape.head_dim),
-        )
+        let dims = [shape.batch, heads, length, shape.head_dim];
+        let count = dims.iter().fold(1, |n, &dim| n * u64::from(dim));
+        Bytes(build.precision.operand().buffer_size(count))
     };
     let queries = elements(shape.heads, shape.q_len);
     let keys = elements(shape.kv_heads, shape.kv_len);

@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
+use crate::kernel::element::{Element, Tensor};
+use crate::kernel::id::Precision;
 use crate::kernel::inputs;
 use crate::kernel::problem::{
-    Checked, Problem, Rejection, Tensor, Tracker, Verdict, Work, WorkUnit, exceeds, f32_elements,
+    Checked, Problem, Rejection, Tracker, Verdict, Work, WorkUnit, exceeds,
 };
 use crate::kernel::program::Program;
 use crate::kernel::shape::AttentionShape;
@@ -33,6 +35,8 @@ pub fn scale(head_dim: u32) -> f32 {
 /// Attention with normal Q, K and V.
 pub struct Attention {
     shape: AttentionShape,
+    /// Format of Q, K, V and the output.
+    element: Element,
     seed: u64,
     /// Drawn on first use: a case that is skipped never needs them.
     inputs: OnceLock<[Tensor; 3]>,
@@ -43,10 +47,11 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// The problem of `shape` with the inputs that `seed` gives.
-    pub fn new(shape: AttentionShape, seed: u64) -> Self {
+    /// The problem of `shape` in `precision` with the inputs that `seed` gives.
+    pub fn new(shape: AttentionShape, precision: Precision, seed: u64) -> Self {
         Self {
             shape,
+            element: precision.operand(),
             seed,
             inputs: OnceLock::new(),
             rows: checked_rows(&shape, seed),
@@ -80,16 +85,33 @@ impl Attention {
 
     /// Roundings on the way to an element: D for a score, Sk each for the two
     /// sums over keys, and at most as many again for rescaling the running sums.
+    /// Half-precision attention adds up in single precision as well; it rounds
+    /// the output, and the weights where matrix units take them.
     fn tolerance(&self) -> f64 {
         let roundings = f64::from(self.shape.head_dim) + 3.0 * f64::from(self.shape.kv_len);
         let outputs = self.all_rows() as f64 * f64::from(self.shape.head_dim);
-        tolerance::accumulation(roundings, U_F32, (1.0 + ELEMENTARY_ULPS) * U_F32, outputs)
+        let stored = match self.element {
+            Element::F32 => U_F32,
+            element => 2.0 * element.roundoff(),
+        };
+        let elementary = ELEMENTARY_ULPS * U_F32;
+        tolerance::accumulation(roundings, U_F32, elementary + stored, outputs)
+    }
+
+    /// What is added to an element's scale, so that the tolerance also covers
+    /// what a device may take for zero.
+    fn underflow(&self) -> f64 {
+        self.element.smallest_normal() / self.element.roundoff()
+    }
+
+    fn found(&self, output: &[u8]) -> Vec<f64> {
+        let count = self.all_rows() * self.shape.head_dim as usize;
+        self.element.read(output, count)
     }
 
     fn reference(&self) -> &[Vec<[f64; 2]>] {
         self.reference.get_or_init(|| {
-            let [q, k, v] =
-                [0, 1, 2].map(|i| f32_elements(&self.inputs()[i].bytes).collect::<Vec<_>>());
+            let [q, k, v] = [0, 1, 2].map(|i| self.inputs()[i].values());
             self.rows
                 .par_iter()
                 .map(|&row| self.reference_row(row, &q, &k, &v))
@@ -155,8 +177,9 @@ impl Problem for Attention {
     fn inputs(&self) -> &[Tensor] {
         self.inputs.get_or_init(|| {
             let [q, k, v] = self.input_elements();
-            let tensor = |number, count| inputs::normal(self.seed, number, count as usize);
-            [tensor(0, q), tensor(1, k), tensor(2, v)].map(|values| Tensor::from_f32(&values))
+            let tensor =
+                |number, count| inputs::normal(self.seed, number, count as usize, self.element);
+            [tensor(0, q), tensor(1, k), tensor(2, v)]
         })
     }
 
@@ -167,7 +190,7 @@ impl Problem for Attention {
         Work {
             operations: if halved { all / 2 } else { all },
             unit: WorkUnit::Flop,
-            bytes: 4 * (2 * q + k + v),
+            bytes: self.element.size() * (2 * q + k + v),
         }
     }
 
@@ -178,12 +201,13 @@ impl Problem for Attention {
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
         let d = self.shape.head_dim as usize;
-        let found: Vec<f64> = f32_elements(output).collect();
+        let found = self.found(output);
         let tracker = Verdict::tracker(self.checked(), self.tolerance());
         let row = |(&row, expected): (&usize, &Vec<[f64; 2]>)| {
             let mut tracker = tracker.clone();
             let found = &found[row * d..][..d];
             for (element, (&found, &[value, scale])) in found.iter().zip(expected).enumerate() {
+                let scale = scale + self.underflow();
                 tracker.compare(found, value, scale, || self.place(row, element));
             }
             tracker
@@ -207,8 +231,8 @@ impl Problem for Attention {
         let scales = self.reference().iter().flatten().map(|[_, scale]| *scale);
         let bound = 2.0 * self.tolerance() * scales.fold(0.0, f64::max);
         let d = self.shape.head_dim as usize;
-        f32_elements(output)
-            .zip(f32_elements(witness))
+        let pairs = self.found(output).into_iter().zip(self.found(witness));
+        pairs
             .enumerate()
             .find(|(_, (found, expected))| exceeds((found - expected).abs(), bound))
             .map(|(at, (found, expected))| Rejection::WrongElement {
@@ -255,6 +279,15 @@ mod tests {
         }
     }
 
+    fn attention(shape: AttentionShape, seed: u64) -> Attention {
+        Attention::new(shape, Precision::F32, seed)
+    }
+
+    fn bytes(values: &[f32]) -> Vec<u8> {
+        let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        Tensor::new(Element::F32, &values).bytes
+    }
+
     fn program() -> Program {
         Program {
             parameters: Default::default(),
@@ -267,9 +300,8 @@ mod tests {
     fn attention_f32(p: &Attention) -> Vec<f32> {
         let s = &p.shape;
         let [q, k, v] = [0, 1, 2].map(|i| {
-            f32_elements(&p.inputs()[i].bytes)
-                .map(|x| x as f32)
-                .collect::<Vec<_>>()
+            let values = p.inputs()[i].values();
+            values.into_iter().map(|x| x as f32).collect::<Vec<_>>()
         });
         let d = s.head_dim as usize;
         let mut out = Vec::new();
@@ -306,8 +338,8 @@ mod tests {
     #[test]
     fn a_plain_single_precision_attention_passes() {
         for (q, k, causal) in [(5, 5, false), (5, 5, true), (3, 9, true), (9, 4, true)] {
-            let problem = Attention::new(shape(q, k, causal), 11);
-            let output = Tensor::from_f32(&attention_f32(&problem)).bytes;
+            let problem = attention(shape(q, k, causal), 11);
+            let output = bytes(&attention_f32(&problem));
             let verdict = problem.check(&program(), &output);
             assert_eq!(verdict.rejection, None, "q {q} k {k} causal {causal}");
             assert_eq!(verdict.checked, Checked::Full);
@@ -318,7 +350,7 @@ mod tests {
     /// weights (3, 1)/4, output 0.75·4 + 0.25·8 = 5.
     #[test]
     fn reference_matches_a_hand_calculation() {
-        let problem = Attention::new(
+        let problem = attention(
             AttentionShape {
                 batch: 1,
                 heads: 1,
@@ -330,24 +362,23 @@ mod tests {
             },
             0,
         );
-        let inputs = [&[1.0f32][..], &[3f32.ln(), 0.0], &[4.0, 8.0]].map(Tensor::from_f32);
+        let inputs = [&[1.0][..], &[3f64.ln(), 0.0], &[4.0, 8.0]];
+        let inputs = inputs.map(|values| Tensor::new(Element::F32, values));
         problem.inputs.set(inputs).unwrap();
         assert!((problem.reference()[0][0][0] - 5.0).abs() < 1e-6);
     }
 
     #[test]
     fn a_missing_mask_a_lost_key_and_an_unwritten_row_are_rejected() {
-        let masked = Attention::new(shape(6, 6, true), 3);
-        let unmasked = Attention::new(shape(6, 6, false), 3);
-        let output = Tensor::from_f32(&attention_f32(&unmasked)).bytes;
+        let masked = attention(shape(6, 6, true), 3);
+        let unmasked = attention(shape(6, 6, false), 3);
+        let output = bytes(&attention_f32(&unmasked));
         assert!(masked.check(&program(), &output).rejection.is_some());
 
         let mut output = attention_f32(&masked);
         let last = output.len() - 1;
         output[last] = f32::NAN;
-        let rejection = masked
-            .check(&program(), &Tensor::from_f32(&output).bytes)
-            .rejection;
+        let rejection = masked.check(&program(), &bytes(&output)).rejection;
         assert!(
             rejection
                 .unwrap()
@@ -372,12 +403,12 @@ mod tests {
 
     #[test]
     fn a_witness_that_differs_in_one_unchecked_element_is_noticed() {
-        let problem = Attention::new(shape(4, 4, false), 2);
-        let good = Tensor::from_f32(&attention_f32(&problem)).bytes;
+        let problem = attention(shape(4, 4, false), 2);
+        let good = bytes(&attention_f32(&problem));
         assert_eq!(problem.agree(&good, &good), None);
         let mut wrong = attention_f32(&problem);
         wrong[17] += 0.1;
-        let rejection = problem.agree(&Tensor::from_f32(&wrong).bytes, &good);
+        let rejection = problem.agree(&bytes(&wrong), &good);
         assert!(
             rejection
                 .unwrap()

@@ -5,9 +5,11 @@ pub mod problem;
 use minijinja::{Value, context};
 
 use super::capabilities::Unfit;
+use super::element::Element;
+use super::id::Precision;
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::{GemmShape, Layout, Shape};
-use super::{Build, Candidates, template};
+use super::{Build, BuildError, Candidates};
 use crate::units::Bytes;
 
 /// Listed sizes: square ones that show the approach to the peak, and one that
@@ -38,41 +40,50 @@ pub fn shapes(software: bool) -> Vec<Shape> {
 /// One element of C an invocation, straight from memory.
 pub fn naive(build: &Build) -> Candidates {
     let tile = 16;
-    one_pass(
+    let template = "matmul_naive.wgsl.jinja";
+    Ok(vec![one_pass(
         build,
-        "matmul_naive.wgsl.jinja",
+        template,
         (tile, tile),
         &[("tile", tile)],
-    )
+    )?])
 }
 
 /// Square tiles through workgroup memory, one element of C an invocation.
 pub fn workgroup(build: &Build) -> Candidates {
     let tile = 16;
-    one_pass(
+    let template = "matmul_workgroup.wgsl.jinja";
+    Ok(vec![one_pass(
         build,
-        "matmul_workgroup.wgsl.jinja",
+        template,
         (tile, tile),
         &[("tile", tile)],
-    )
+    )?])
 }
 
-/// 64×64 tiles through workgroup memory, 4×4 elements of C an invocation in
-/// named accumulators.
+/// (tile of C on each side, steps of K, elements of C on each side an
+/// invocation): 16×16 invocations both times. Larger register blocks read less
+/// from workgroup memory, smaller ones leave room for more workgroups.
+const REGISTER_FORMS: &[(u32, u32, u32)] = &[(64, 16, 4), (128, 8, 8)];
+
+/// Tiles through workgroup memory, several rows and columns of C an invocation
+/// in named accumulators.
 pub fn register(build: &Build) -> Candidates {
-    let (tile_m, tile_n) = (64, 64);
-    one_pass(
-        build,
-        "matmul_register.wgsl.jinja",
-        (tile_m, tile_n),
-        &[
-            ("tile_m", tile_m),
-            ("tile_n", tile_n),
-            ("tile_k", 16),
-            ("rows", 4),
-            ("cols", 4),
-        ],
-    )
+    let form = |&(tile, tile_k, block): &(u32, u32, u32)| {
+        one_pass(
+            build,
+            "matmul_register.wgsl.jinja",
+            (tile, tile),
+            &[
+                ("tile_m", tile),
+                ("tile_n", tile),
+                ("tile_k", tile_k),
+                ("rows", block),
+                ("cols", block),
+            ],
+        )
+    };
+    REGISTER_FORMS.iter().map(form).collect()
 }
 
 /// A program of one pass whose workgroups each compute `tile` (rows, columns)
@@ -82,32 +93,18 @@ fn one_pass(
     template: &'static str,
     tile: (u32, u32),
     parameters: &[(&str, u32)],
-) -> Candidates {
+) -> Result<Program, BuildError> {
     let Shape::Gemm(shape) = build.shape else {
         return Err(Unfit::Shape("a matrix product's shape".into()).into());
     };
-    let layout = match shape.layout {
-        Layout::Nn => "nn",
-        Layout::Nt => "nt",
-        Layout::Tn => "tn",
-    };
     let parameters: super::Parameters = parameters.iter().map(|&(n, v)| (n.into(), v)).collect();
-    let wgsl = template::render(
+    let wgsl = build.templates.render(
         template,
-        context! { layout, ..Value::from_pairs(parameters.clone()) },
+        context! { ..formats(build.precision, shape.layout), ..Value::from_pairs(parameters.clone()) },
     )?;
-    let elements = |rows: u32, cols: u32| {
-        Bytes(4 * u64::from(shape.batch) * u64::from(rows) * u64::from(cols))
-    };
-    let buffer = |role, size| BufferSpec { role, size };
-    Ok(vec![Program {
+    Ok(Program {
         parameters,
-        buffers: vec![
-            BufferSpec::uniform(vec![shape.m, shape.n, shape.k]),
-            buffer(Role::Input(0), elements(shape.m, shape.k)),
-            buffer(Role::Input(1), elements(shape.k, shape.n)),
-            buffer(Role::Output, elements(shape.m, shape.n)),
-        ],
+        buffers: buffers(build.precision, &shape),
         passes: vec![Pass {
             template,
             wgsl,
@@ -118,5 +115,36 @@ fn one_pass(
                 shape.batch,
             ],
         }],
-    }])
+    })
+}
+
+/// What `matmul_index.wgsl.jinja` has to know of the number formats.
+fn formats(precision: Precision, layout: Layout) -> Value {
+    let layout = match layout {
+        Layout::Nn => "nn",
+        Layout::Nt => "nt",
+        Layout::Tn => "tn",
+    };
+    context! {
+        layout,
+        operand => precision.operand().wgsl(),
+        acc => precision.accumulator().wgsl(),
+        packed => precision.operand() == Element::I8,
+    }
+}
+
+/// Uniform block, A, B and C.
+fn buffers(precision: Precision, shape: &GemmShape) -> Vec<BufferSpec> {
+    let buffer = |role, element: Element, rows: u32, cols: u32| {
+        let count = u64::from(shape.batch) * u64::from(rows) * u64::from(cols);
+        let size = Bytes(element.buffer_size(count));
+        BufferSpec { role, size }
+    };
+    let operand = precision.operand();
+    vec![
+        BufferSpec::uniform(vec![shape.m, shape.n, shape.k]),
+        buffer(Role::Input(0), operand, shape.m, shape.k),
+        buffer(Role::Input(1), operand, shape.k, shape.n),
+        buffer(Role::Output, precision.accumulator(), shape.m, shape.n),
+    ]
 }

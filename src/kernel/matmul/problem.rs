@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
+use crate::kernel::element::{Element, Tensor};
+use crate::kernel::id::Precision;
 use crate::kernel::inputs;
-use crate::kernel::problem::{
-    Checked, Problem, Tensor, Tracker, Verdict, Work, WorkUnit, exceeds, f32_elements,
-};
+use crate::kernel::problem::{Checked, Problem, Tracker, Verdict, Work, WorkUnit, exceeds};
 use crate::kernel::program::Program;
 use crate::kernel::shape::{GemmShape, Layout};
-use crate::kernel::tolerance::{self, U_F32};
+use crate::kernel::tolerance;
 
 /// Up to this many multiply-adds the whole product is computed in float64
 /// (1024³ is a quarter of it and takes a fraction of a second on two cores).
@@ -29,6 +29,7 @@ const FREIVALDS_COLUMNS: usize = 32;
 /// A matrix product with normal inputs.
 pub struct Matmul {
     shape: GemmShape,
+    precision: Precision,
     seed: u64,
     /// Drawn on first use: a case that is skipped never needs them.
     inputs: OnceLock<[Tensor; 2]>,
@@ -67,10 +68,11 @@ struct FreivaldsBlock {
 }
 
 impl Matmul {
-    /// The product of `shape` with the inputs that `seed` gives.
-    pub fn new(shape: GemmShape, seed: u64) -> Self {
+    /// The product of `shape` in `precision` with the inputs that `seed` gives.
+    pub fn new(shape: GemmShape, precision: Precision, seed: u64) -> Self {
         Self {
             shape,
+            precision,
             seed,
             inputs: OnceLock::new(),
             reference: OnceLock::new(),
@@ -96,14 +98,36 @@ impl Matmul {
         self.shape.macs() <= FULL_MACS && self.outputs() <= FULL_ELEMENTS
     }
 
+    /// Integers are exact. The reference of double precision rounds as often as
+    /// the kernel does.
     fn tolerance(&self) -> f64 {
-        tolerance::accumulation(f64::from(self.shape.k), U_F32, U_F32, self.outputs() as f64)
+        let (operations, outputs) = (f64::from(self.shape.k), self.outputs() as f64);
+        let element = self.precision.accumulator();
+        let unit = element.roundoff();
+        match element {
+            Element::F16 => tolerance::centred_accumulation(operations, unit, unit, outputs),
+            Element::F64 => tolerance::accumulation(operations, 2.0 * unit, unit, outputs),
+            _ => tolerance::accumulation(operations, unit, unit, outputs),
+        }
+    }
+
+    /// What is added to an element's scale, so that the tolerance also covers
+    /// what a device may take for zero.
+    fn underflow(&self) -> f64 {
+        let element = self.precision.accumulator();
+        match element.roundoff() {
+            0.0 => 0.0,
+            unit => element.smallest_normal() / unit,
+        }
     }
 
     fn operands(&self, batch: usize) -> Operands {
         let (m, n, k) = self.dims();
         let part = |tensor: &Tensor, elements: usize| -> Vec<f64> {
-            f32_elements(&tensor.bytes[4 * batch * elements..4 * (batch + 1) * elements]).collect()
+            let size = tensor.element.size() as usize;
+            tensor
+                .element
+                .read(&tensor.bytes[size * batch * elements..], elements)
         };
         let a = part(&self.inputs()[0], m * k);
         let b = part(&self.inputs()[1], k * n);
@@ -208,6 +232,7 @@ impl Matmul {
         let row = |(row, (found, expected)): (usize, (&[f64], &[[f64; 2]]))| {
             let mut tracker = tracker.clone();
             for (col, (&found, &[value, scale])) in found.iter().zip(expected).enumerate() {
+                let scale = scale + self.underflow();
                 tracker.compare(found, value, scale, || place(row / m, row % m, col));
             }
             tracker
@@ -226,6 +251,7 @@ impl Matmul {
         let mut tracker = Verdict::tracker(Checked::Sampled, self.tolerance());
         for (row, expected) in &sampled.rows {
             for (col, &[value, scale]) in expected.iter().enumerate() {
+                let scale = scale + self.underflow();
                 tracker.compare(output[row * n + col], value, scale, || {
                     place(batch, *row, col)
                 });
@@ -233,6 +259,7 @@ impl Matmul {
         }
         for (col, expected) in &sampled.cols {
             for (row, &[value, scale]) in expected.iter().enumerate() {
+                let scale = scale + self.underflow();
                 tracker.compare(output[row * n + col], value, scale, || {
                     place(batch, row, *col)
                 });
@@ -266,8 +293,9 @@ impl Problem for Matmul {
     fn inputs(&self) -> &[Tensor] {
         self.inputs.get_or_init(|| {
             let [a, b] = self.input_elements();
-            let tensor = |number, count| inputs::normal(self.seed, number, count as usize);
-            [tensor(0, a), tensor(1, b)].map(|values| Tensor::from_f32(&values))
+            let element = self.precision.operand();
+            let tensor = |number, count| inputs::normal(self.seed, number, count as usize, element);
+            [tensor(0, a), tensor(1, b)]
         })
     }
 
@@ -275,8 +303,12 @@ impl Problem for Matmul {
         let [a, b] = self.input_elements();
         Work {
             operations: 2 * self.shape.macs(),
-            unit: WorkUnit::Flop,
-            bytes: 4 * (a + b + self.outputs()),
+            unit: match self.precision.accumulator() {
+                Element::I32 => WorkUnit::Op,
+                _ => WorkUnit::Flop,
+            },
+            bytes: self.precision.operand().size() * (a + b)
+                + self.precision.accumulator().size() * self.outputs(),
         }
     }
 
@@ -292,7 +324,8 @@ impl Problem for Matmul {
     }
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
-        let found: Vec<f64> = f32_elements(output).collect();
+        let element = self.precision.accumulator();
+        let found = element.read(output, self.outputs() as usize);
         let tracker = match self.reference() {
             Reference::Full(reference) => self.check_full(reference, &found),
             Reference::Sampled(batches) => {

@@ -19,6 +19,10 @@ fn shape(m: u32, n: u32, k: u32) -> GemmShape {
     }
 }
 
+fn matmul(shape: GemmShape, seed: u64) -> Matmul {
+    Matmul::new(shape, Precision::F32, seed)
+}
+
 /// What a correct float32 kernel writes: fused multiply-adds in order of k.
 fn multiply_f32(problem: &Matmul) -> Vec<f32> {
     let (m, n, k) = problem.dims();
@@ -44,7 +48,8 @@ fn multiply_f32(problem: &Matmul) -> Vec<f32> {
 }
 
 fn check(problem: &Matmul, output: &[f32]) -> Verdict {
-    problem.check(&program(), &Tensor::from_f32(output).bytes)
+    let output: Vec<f64> = output.iter().copied().map(f64::from).collect();
+    problem.check(&program(), &Tensor::new(Element::F32, &output).bytes)
 }
 
 /// A 2×2 by 2×2 product by hand: [1 2; 3 4]·[5 6; 7 8] = [19 22; 43 50], and
@@ -63,7 +68,7 @@ fn reference_does_not_depend_on_the_number_of_threads() {
             .build()
             .unwrap()
             .install(|| {
-                let problem = Matmul::new(shape(37, 300, 65), 3);
+                let problem = matmul(shape(37, 300, 65), 3);
                 let o = problem.operands(0);
                 product(&o.a, &o.b, 37, 300, 65)
             })
@@ -74,7 +79,7 @@ fn reference_does_not_depend_on_the_number_of_threads() {
 #[test]
 fn layouts_describe_the_same_kind_of_product() {
     for layout in [Layout::Nn, Layout::Nt, Layout::Tn] {
-        let problem = Matmul::new(
+        let problem = matmul(
             GemmShape {
                 layout,
                 batch: 2,
@@ -84,14 +89,14 @@ fn layouts_describe_the_same_kind_of_product() {
         );
         assert_eq!(check(&problem, &multiply_f32(&problem)).rejection, None);
         let Operands { a, b } = problem.operands(1);
-        let stored: Vec<f64> = f32_elements(&problem.inputs()[0].bytes).collect();
+        let stored = problem.inputs()[0].values();
         let expect = if layout == Layout::Tn {
             stored[15 + 5]
         } else {
             stored[15 + 1]
         };
         assert_eq!(a[1], expect, "A(0, 1) of the second product");
-        let stored: Vec<f64> = f32_elements(&problem.inputs()[1].bytes).collect();
+        let stored = problem.inputs()[1].values();
         let expect = if layout == Layout::Nt {
             stored[21 + 1]
         } else {
@@ -103,7 +108,7 @@ fn layouts_describe_the_same_kind_of_product() {
 
 #[test]
 fn a_correct_product_passes_and_each_kind_of_wrong_one_is_rejected() {
-    let problem = Matmul::new(shape(96, 80, 512), 5);
+    let problem = matmul(shape(96, 80, 512), 5);
     let good = multiply_f32(&problem);
     let verdict = check(&problem, &good);
     assert_eq!((verdict.rejection, verdict.checked), (None, Checked::Full));
@@ -121,7 +126,7 @@ fn a_correct_product_passes_and_each_kind_of_wrong_one_is_rejected() {
 /// Squares, so that the shapes agree and only the values can tell.
 #[test]
 fn swapped_operands_are_rejected() {
-    let problem = Matmul::new(shape(64, 64, 64), 5);
+    let problem = matmul(shape(64, 64, 64), 5);
     let o = problem.operands(0);
     let swapped: Vec<f32> = product(&o.b, &o.a, 64, 64, 64)
         .iter()
@@ -134,7 +139,7 @@ fn swapped_operands_are_rejected() {
 #[test]
 fn half_precision_accumulation_cannot_pose_as_single() {
     for k in [32, 1024, 8192] {
-        let problem = Matmul::new(shape(16, 16, k), 5);
+        let problem = matmul(shape(16, 16, k), 5);
         let k = k as usize;
         let o = problem.operands(0);
         let posed: Vec<f32> = (0..256)
@@ -155,7 +160,7 @@ fn half_precision_accumulation_cannot_pose_as_single() {
 /// inside, where only the products with random vectors look.
 #[test]
 fn sampled_checks_find_one_wrong_element_of_a_large_product() {
-    let problem = Matmul::new(shape(2048, 2048, 2048), 9);
+    let problem = matmul(shape(2048, 2048, 2048), 9);
     let mut output = multiply_f32(&problem);
     let verdict = check(&problem, &output);
     assert_eq!(
@@ -172,4 +177,51 @@ fn sampled_checks_find_one_wrong_element_of_a_large_product() {
         assert!(rejection.contains(&format!("row {row}")), "{rejection}");
         output[row * 2048 + col] = good;
     }
+}
+
+/// The exact product, rounded to the output's format, passes in every precision;
+/// one element that is off by one does not.
+#[test]
+fn every_precision_notices_an_element_that_is_off() {
+    let precisions = [
+        Precision::F64,
+        Precision::F32,
+        Precision::F16,
+        Precision::F16F32acc,
+        Precision::I8I32acc,
+    ];
+    for precision in precisions {
+        let problem = Matmul::new(shape(33, 35, 8), precision, 2);
+        let element = precision.accumulator();
+        let exact = || problem.operands(0);
+        let product: Vec<f64> = product(&exact().a, &exact().b, 33, 35, 8)
+            .iter()
+            .map(|c| c[0])
+            .collect();
+        let verdict =
+            |values: &[f64]| problem.check(&program(), &Tensor::new(element, values).bytes);
+        assert_eq!(verdict(&product).rejection, None, "{precision}");
+        let mut wrong = product;
+        *wrong.last_mut().unwrap() += 1.0;
+        assert!(verdict(&wrong).rejection.is_some(), "{precision}");
+    }
+}
+
+/// 8-bit products are compared exactly even where only products with random
+/// vectors look.
+#[test]
+fn sampled_checks_of_integers_are_exact() {
+    let problem = Matmul::new(shape(256, 2048, 16384), Precision::I8I32acc, 2);
+    let o = problem.operands(0);
+    let mut output: Vec<f64> = product(&o.a, &o.b, 256, 2048, 16384)
+        .iter()
+        .map(|c| c[0])
+        .collect();
+    let verdict =
+        |values: &[f64]| problem.check(&program(), &Tensor::new(Element::I32, values).bytes);
+    let good = verdict(&output);
+    assert_eq!((good.rejection, good.checked), (None, Checked::Sampled));
+    output[133 * 2048 + 1001] += 1.0;
+    let rejection = verdict(&output).rejection.unwrap().to_string();
+    assert!(rejection.contains("row 133"), "{rejection}");
 }

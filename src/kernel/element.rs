@@ -1,0 +1,194 @@
+//! Number formats in memory, and the tensors made of them.
+
+use half::f16;
+
+use super::id::Precision;
+use super::tolerance::{U_F16, U_F32, U_F64};
+
+/// Format of one element of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// IEEE binary64.
+    F64,
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary16.
+    F16,
+    /// Signed 8-bit integer.
+    I8,
+    /// Signed 32-bit integer.
+    I32,
+}
+
+impl Element {
+    /// Bytes of one element.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::F64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
+        }
+    }
+
+    /// Bytes of a buffer of `count` elements: whole vectors of 16 bytes, so that
+    /// kernels may load the last elements together with what is behind them.
+    pub fn buffer_size(self, count: u64) -> u64 {
+        (self.size() * count).next_multiple_of(16)
+    }
+
+    /// The name in WGSL. 8-bit integers have none: they are packed into words.
+    pub fn wgsl(self) -> &'static str {
+        match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "u32",
+            Self::I32 => "i32",
+        }
+    }
+
+    /// Unit roundoff; 0 for integers, whose arithmetic is exact.
+    pub fn roundoff(self) -> f64 {
+        match self {
+            Self::F64 => U_F64,
+            Self::F32 => U_F32,
+            Self::F16 => U_F16,
+            Self::I8 | Self::I32 => 0.0,
+        }
+    }
+
+    /// Smallest positive normal number; 0 for integers. Devices may take
+    /// anything smaller for zero.
+    pub fn smallest_normal(self) -> f64 {
+        match self {
+            Self::F64 => f64::MIN_POSITIVE,
+            Self::F32 => f64::from(f32::MIN_POSITIVE),
+            Self::F16 => f16::MIN_POSITIVE.to_f64(),
+            Self::I8 | Self::I32 => 0.0,
+        }
+    }
+
+    /// Writes `value` in this format into the first bytes of `bytes`, rounded to
+    /// the nearest representable number.
+    pub fn write(self, value: f64, bytes: &mut [u8]) {
+        match self {
+            Self::F64 => bytes[..8].copy_from_slice(&value.to_le_bytes()),
+            Self::F32 => bytes[..4].copy_from_slice(&(value as f32).to_le_bytes()),
+            Self::F16 => bytes[..2].copy_from_slice(&f16::from_f64(value).to_le_bytes()),
+            Self::I8 => bytes[0] = (value.round() as i8).to_le_bytes()[0],
+            Self::I32 => bytes[..4].copy_from_slice(&(value.round() as i32).to_le_bytes()),
+        }
+    }
+
+    /// The first `count` elements of `bytes`, widened for the reference, which is
+    /// exact.
+    pub fn read(self, bytes: &[u8], count: usize) -> Vec<f64> {
+        let bytes = &bytes[..bytes.len().min(count * self.size() as usize)];
+        match self {
+            Self::F64 => elements(bytes, f64::from_le_bytes),
+            Self::F32 => elements(bytes, |b| f64::from(f32::from_le_bytes(b))),
+            Self::F16 => elements(bytes, |b| f16::from_le_bytes(b).to_f64()),
+            Self::I8 => elements(bytes, |b| f64::from(i8::from_le_bytes(b))),
+            Self::I32 => elements(bytes, |b| f64::from(i32::from_le_bytes(b))),
+        }
+    }
+}
+
+fn elements<const N: usize>(bytes: &[u8], widen: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+    bytes.as_chunks::<N>().0.iter().map(|&b| widen(b)).collect()
+}
+
+impl Precision {
+    /// Format of the operands.
+    pub fn operand(self) -> Element {
+        match self {
+            Self::F64 => Element::F64,
+            Self::F32 | Self::None => Element::F32,
+            Self::F16 | Self::F16F32acc => Element::F16,
+            Self::I8I32acc => Element::I8,
+            Self::I32 => Element::I32,
+        }
+    }
+
+    /// Format in which products are added up, and of a matrix product's result.
+    pub fn accumulator(self) -> Element {
+        match self {
+            Self::F16F32acc => Element::F32,
+            Self::I8I32acc => Element::I32,
+            other => other.operand(),
+        }
+    }
+}
+
+/// A buffer's contents and how to read them.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Little-endian elements, filled up with zeros to whole vectors.
+    pub bytes: Vec<u8>,
+    /// Their format.
+    pub element: Element,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Tensor {
+    /// A tensor of `count` zeros.
+    pub fn zeros(element: Element, count: usize) -> Self {
+        Self {
+            bytes: vec![0; element.buffer_size(count as u64) as usize],
+            element,
+            count,
+        }
+    }
+
+    /// A tensor of `values`, rounded to the element's format.
+    pub fn new(element: Element, values: &[f64]) -> Self {
+        let mut tensor = Self::zeros(element, values.len());
+        let slots = tensor.bytes.chunks_mut(element.size() as usize);
+        for (&value, slot) in values.iter().zip(slots) {
+            element.write(value, slot);
+        }
+        tensor
+    }
+
+    /// The elements, widened.
+    pub fn values(&self) -> Vec<f64> {
+        self.element.read(&self.bytes, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_keeps_what_it_can_represent() {
+        for element in [
+            Element::F64,
+            Element::F32,
+            Element::F16,
+            Element::I8,
+            Element::I32,
+        ] {
+            let values = [0.0, 1.0, -1.0, 2.0, -127.0];
+            let tensor = Tensor::new(element, &values);
+            assert_eq!(tensor.values(), values, "{element:?}");
+            assert_eq!(tensor.bytes.len() % 16, 0);
+        }
+    }
+
+    /// 1 + 2⁻¹¹ lies half-way between 1 and the next half-precision number, and
+    /// goes to the even one, 1; integers round to the nearest and saturate.
+    #[test]
+    fn values_are_rounded_to_the_nearest() {
+        let through = |element, value| Tensor::new(element, &[value]).values()[0];
+        assert_eq!(through(Element::F16, 1.0 + 1.0 / 2048.0), 1.0);
+        assert_eq!(
+            through(Element::F16, 1.0 + 3.0 / 2048.0),
+            1.0 + 2.0 / 1024.0
+        );
+        assert_eq!(through(Element::I8, 2.6), 3.0);
+        assert_eq!(through(Element::I8, 1e9), 127.0);
+    }
+}

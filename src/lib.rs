@@ -23,6 +23,8 @@ pub mod power;
 
 pub mod measure;
 
+pub mod tune;
+
 pub mod record;
 
 pub mod session;

@@ -1,5 +1,6 @@
 //! Connects criterion to the measuring code and keeps the report.
 
+use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +9,8 @@ use std::rc::Rc;
 use criterion::{Criterion, SamplingMode, Throughput};
 use flopwatt::datasheet::Catalogue;
 use flopwatt::gpu::adapter::AdapterDescription;
-use flopwatt::gpu::device::Gpu;
+use flopwatt::gpu::device::{Gpu, ShaderMode};
+use flopwatt::kernel::Choice;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::{CaseId, Operation};
 use flopwatt::kernel::inputs;
@@ -18,9 +20,11 @@ use flopwatt::kernel::template::Templates;
 use flopwatt::measure::measurement::{Flag, Measurement, Status};
 use flopwatt::measure::tier::Tier;
 use flopwatt::measure::{Bench, Prepared, Stopped};
-use flopwatt::record::{self, Report, Start};
+use flopwatt::record::{self, Report, Shaders, Start};
 use flopwatt::render;
+use flopwatt::session;
 use flopwatt::session::adapter::{self, Chosen};
+use flopwatt::tune::{self, Cache, Key, Tuning};
 
 use crate::device_time::DeviceTime;
 
@@ -34,19 +38,27 @@ pub struct Harness<'a> {
     /// Created when there is something to save: `--list` leaves nothing behind.
     folder: PathBuf,
     software: bool,
+    /// Choices of the best kernels, of earlier runs and this one.
+    choices: RefCell<Choices>,
     last_problem: Option<(CaseId, Rc<dyn Problem>)>,
     short: bool,
+}
+
+struct Choices {
+    cache: Cache,
+    tunings: Vec<Tuning>,
 }
 
 /// Opens the wanted adapter, or the default.
 pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, Start))> {
     let Chosen { adapter, memory } = adapter::choose(wanted)?;
-    let gpu = Gpu::open(&adapter.wgpu)?;
+    let gpu = Gpu::open(&adapter.wgpu, ShaderMode::Unchecked)?;
     let start = Start {
         command: record::command_line(),
         tier: TIER,
         seed: inputs::fresh_seed(),
         datasheet: record::find_datasheet(Catalogue::builtin(), &adapter.description, memory),
+        shaders: Shaders::new(None, ShaderMode::Unchecked)?,
         adapter: adapter.description.clone(),
     };
     Ok((gpu, (adapter.description, start)))
@@ -58,14 +70,24 @@ impl<'a> Harness<'a> {
         gpu: &'a Gpu,
         (adapter, start): (AdapterDescription, Start),
     ) -> anyhow::Result<Self> {
+        let templates = Templates::builtin();
+        let key = Key::new(&adapter, templates, gpu.mode());
+        let (cache, warning) = Cache::open(key);
+        if let Some(warning) = warning {
+            eprintln!("warning: {warning}");
+        }
         let report = Report::begin(start);
         let arguments = record::command_line();
         let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
         Ok(Self {
-            bench: Bench::new(gpu, Capabilities::from(&adapter), Templates::builtin())?,
+            bench: Bench::new(gpu, Capabilities::from(&adapter), templates)?,
             folder: Path::new("reports").join(record::folder_name(&report)),
             report,
             software: adapter.is_software(),
+            choices: RefCell::new(Choices {
+                cache,
+                tunings: Vec::new(),
+            }),
             last_problem: None,
             // Without --bench criterion runs each benchmark once, as a test.
             short: given("--quick") || given("--test") || !given("--bench"),
@@ -79,7 +101,7 @@ impl<'a> Harness<'a> {
         operation: Operation,
         time: &DeviceTime,
     ) {
-        let cases = select::select(&[], &[], self.software).unwrap_or_default();
+        let cases = select::select(&[], &[], false, self.software).unwrap_or_default();
         for case in cases.iter().filter(|case| case.id.operation == operation) {
             if let Some(measurement) = self.bench_case(criterion, &case.id, time) {
                 self.keep(measurement);
@@ -107,12 +129,16 @@ impl<'a> Harness<'a> {
         let name = format!("{}/{}/{}", id.precision, id.variant, id.shape);
         let problem = self.problem(id);
         let bench = &self.bench;
+        let (choices, seed) = (&self.choices, self.report.seed);
         let run = AssertUnwindSafe(|| {
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|iterations| {
                     let case = match &mut prepared {
                         Some(case) => case,
-                        None => prepared.insert(prepare(bench, id, &*problem, time)),
+                        None => {
+                            let choice = choices.borrow_mut().choice(bench, id, &*problem, seed);
+                            prepared.insert(prepare(bench, id, choice.as_ref(), &*problem, time))
+                        }
                     };
                     let seconds = case.sample().unwrap_or_else(|stopped| refuse(stopped));
                     seconds.0 * iterations as f64
@@ -156,6 +182,9 @@ impl<'a> Harness<'a> {
     }
 
     fn keep(&mut self, measurement: Measurement) {
+        self.report
+            .tuning
+            .clone_from(&self.choices.borrow().tunings);
         if let Some(reason) = &measurement.reason {
             println!(
                 "{}: {}: {}",
@@ -189,15 +218,50 @@ impl<'a> Harness<'a> {
     }
 }
 
+impl Choices {
+    /// The kernel for a case of the best one, chosen now unless it was before.
+    fn choice(
+        &mut self,
+        bench: &Bench,
+        id: &CaseId,
+        problem: &dyn Problem,
+        seed: u64,
+    ) -> Option<Choice> {
+        if !id.is_best() {
+            return None;
+        }
+        let tuning = self.cache.find(id).unwrap_or_else(|| {
+            let tuned = tune::tune(bench, id, problem, seed, &mut |_| {});
+            let tuning = tuned.unwrap_or_else(|stopped| refuse(stopped));
+            self.cache.insert(&tuning);
+            if let Err(error) = session::keep(&self.cache) {
+                eprintln!("warning: {error}");
+            }
+            eprintln!("tuned {id} in {:.1} s", tuning.took_s.0);
+            tuning
+        });
+        let ours = |t: &Tuning| (t.operation, t.precision, t.shape_class.clone());
+        if !self
+            .tunings
+            .iter()
+            .any(|known| ours(known) == ours(&tuning))
+        {
+            self.tunings.push(tuning.clone());
+        }
+        tuning.chosen
+    }
+}
+
 /// Verifies and warms up a case, the first time that criterion calls it.
 fn prepare<'a>(
     bench: &'a Bench,
     id: &CaseId,
+    choice: Option<&Choice>,
     problem: &dyn Problem,
     time: &DeviceTime,
 ) -> Prepared<'a> {
     let prepared = bench
-        .prepare(id, problem, TIER, &mut |_| {})
+        .prepare(id, choice, problem, TIER, &mut |_| {})
         .unwrap_or_else(|stopped| refuse(stopped));
     let work = prepared.work();
     time.set_amount(if work.operations > 0 {

@@ -15,6 +15,8 @@ pub mod datasheets;
 pub mod devices;
 pub mod run;
 pub mod schema;
+mod setup;
+pub mod tune;
 pub mod worker;
 
 /// Exit statuses, the same for every verb.
@@ -80,6 +82,7 @@ enum Command {
     Run(run::Args),
     Devices(devices::Args),
     Datasheets(datasheets::Args),
+    Tune(tune::Args),
     Schema(schema::Args),
     #[command(hide = true)]
     Worker(worker::Args),
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Datasheets(args) => datasheets::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Worker(args) => worker::run(args),
     };

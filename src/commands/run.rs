@@ -1,14 +1,10 @@
 //! `flopwatt run`: measures the selected cases and leaves a report.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::anyhow;
 
+use super::setup::{self, Setup, say};
 use super::{Exit, Failure, Outcome, print};
 use crate::datasheet::Catalogue;
 use crate::kernel::id::CaseId;
@@ -16,9 +12,9 @@ use crate::kernel::inputs;
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
-use crate::record::{self, Report, SaveError, Start};
+use crate::record::{self, Report, Start};
 use crate::render::{self, Format};
-use crate::session::{self, Ended, Observer, Plan};
+use crate::session::{self, Ended, Goal};
 
 /// Measure kernels on an adapter and leave a report
 #[derive(Debug, clap::Args)]
@@ -28,22 +24,22 @@ pub struct Args {
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 
-    /// Index, part of the name, PCI address or backend of the adapter, or cpu
-    #[arg(long)]
-    adapter: Option<String>,
+    #[command(flatten)]
+    setup: Setup,
 
     /// How long and how carefully each case is measured
     #[arg(long, value_enum, default_value = "quick")]
     tier: Tier,
 
-    /// Seed of the inputs; without one, a fresh seed that the report states
-    #[arg(long)]
-    seed: Option<u64>,
-
     /// Add a shape to every selected operation that takes it, such as
     /// 1000x777x333 or b1h8s512d64-causal
     #[arg(long = "shape", value_name = "SHAPE")]
     shapes: Vec<String>,
+
+    /// Add square products of 512 to 4096 for every selected product kernel, or
+    /// for the best f32 one; shows the achievable peak and how cost grows
+    #[arg(long)]
+    sweep: bool,
 
     /// Folder for report.json and report.md [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
@@ -74,22 +70,26 @@ pub fn run(args: Args) -> Outcome {
         }
         None => Catalogue::builtin(),
     };
+    let shaders = args.setup.shaders()?;
     // Filters are tried on a software adapter's list first: a wrong one is wrong
     // on every adapter, and the message must not depend on finding one.
-    select::select(&args.filters, &args.shapes, true)?;
-    let chosen = session::adapter::choose(args.adapter.as_deref())?;
+    let select = |software| select::select(&args.filters, &args.shapes, args.sweep, software);
+    select(true)?;
+    let chosen = session::adapter::choose(args.setup.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
-    let software = adapter.is_software();
-    let cases = select::select(&args.filters, &args.shapes, software)?;
+    let cases = select(adapter.is_software())?;
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: args.tier,
-        seed: args.seed.unwrap_or_else(inputs::fresh_seed),
+        seed: args.setup.seed.unwrap_or_else(inputs::fresh_seed),
+        shaders,
         datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
         adapter,
     });
     let folder = report_folder(args.out, &report)?;
-    let ended = measure(&cases, &mut report, &folder)?;
+    let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
+    let retune = args.setup.retune;
+    let ended = setup::execute(Goal::Measure, retune, &ids, &mut report, Some(&folder))?;
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;
@@ -131,43 +131,6 @@ fn named_but_skipped<'a>(
         .map(|(_, measurement)| measurement)
 }
 
-/// A line on standard error, in one piece: standard error is not buffered.
-fn say(line: String) {
-    eprint!("{}", line + "\n");
-}
-
-/// Measures the cases in a worker process.
-fn measure(cases: &[Selected], report: &mut Report, folder: &Path) -> Result<Ended, Failure> {
-    let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let worker = || {
-        let mut command = Command::new(&program);
-        command.arg("worker");
-        command
-    };
-    let plan = Plan {
-        cases: &ids,
-        worker: &worker,
-        interrupted: interruption()?,
-    };
-    render::save(report, folder)?;
-    let mut observer = OnScreen {
-        bar: progress_bar(ids.len()),
-        folder,
-    };
-    let ended = session::execute(&plan, report, &mut observer);
-    observer.bar.finish_and_clear();
-    Ok(ended?)
-}
-
-/// Set by Ctrl-C and SIGTERM.
-fn interruption() -> Result<&'static AtomicBool, Failure> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-        .context("cannot catch Ctrl-C")?;
-    Ok(&INTERRUPTED)
-}
-
 /// The status that the cases' outcomes amount to.
 fn exit(cases: &[Selected], measurements: &[Measurement]) -> Exit {
     let any = |status| measurements.iter().any(|m| m.status == status);
@@ -195,60 +158,6 @@ fn report_folder(out: Option<PathBuf>, report: &Report) -> Result<PathBuf, Failu
         .into());
     }
     Ok(path)
-}
-
-/// Progress on a terminal; silence elsewhere.
-struct OnScreen<'a> {
-    bar: ProgressBar,
-    folder: &'a Path,
-}
-
-impl Observer for OnScreen<'_> {
-    fn case_begins(&mut self, index: usize, id: &CaseId) {
-        self.bar.set_position(index as u64);
-        self.bar.set_prefix(id.to_string());
-        self.bar.set_message("");
-    }
-
-    fn phase(&mut self, phase: &str) {
-        self.bar.set_message(phase.to_owned());
-    }
-
-    fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
-        if let Some(measurement) = report.measurements.last() {
-            self.bar.println(outcome_line(measurement));
-        }
-        render::save(report, self.folder)
-    }
-}
-
-fn progress_bar(cases: usize) -> ProgressBar {
-    // indicatif hides a bar whose target is no terminal, but its println does not.
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {prefix}  {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(cases as u64).with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-/// One line on a case that has ended.
-fn outcome_line(measurement: &Measurement) -> String {
-    let what = match (
-        &measurement.gflops,
-        measurement.gbytes_per_s,
-        &measurement.reason,
-    ) {
-        (_, _, Some(reason)) => format!("{}: {}", measurement.status, reason.message),
-        (Some(rate), _, _) => format!("{:.1} GFLOP/s", rate.median.0),
-        (_, Some(gbytes), _) => format!("{gbytes:.1} GB/s"),
-        _ => measurement.time.as_ref().map_or_else(String::new, |time| {
-            format!("{:.2} µs", time.median_s.0 * 1e6)
-        }),
-    };
-    format!("{:<44}  {what}", measurement.id)
 }
 
 #[cfg(test)]

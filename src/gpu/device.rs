@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use wgpu::util::DeviceExt;
 
 use super::timer::{DeviceSpan, Timer};
@@ -41,6 +43,17 @@ const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
+/// Run-time checks compiled into a shader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShaderMode {
+    /// Bounds and loop checks as WGSL prescribes.
+    Checked,
+    /// Without; the kernels guard their own indices.
+    #[default]
+    Unchecked,
+}
+
 /// Every output byte is set to this before the output is computed: a NaN in
 /// every float format.
 const POISON: u8 = 0xff;
@@ -50,6 +63,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     timer: Option<Timer>,
+    mode: ShaderMode,
     trouble: Arc<Mutex<Option<GpuError>>>,
 }
 
@@ -79,11 +93,11 @@ pub struct Batch {
 }
 
 impl Gpu {
-    /// Opens `adapter` with all of its own limits.
+    /// Opens `adapter` with all of its own limits. Shaders are compiled in `mode`.
     ///
     /// # Errors
     /// [`GpuError::Open`] when the driver refuses.
-    pub fn open(adapter: &wgpu::Adapter) -> Result<Self, GpuError> {
+    pub fn open(adapter: &wgpu::Adapter, mode: ShaderMode) -> Result<Self, GpuError> {
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("flopwatt"),
             required_features: adapter.features() & WANTED,
@@ -104,8 +118,14 @@ impl Gpu {
             device,
             queue,
             timer,
+            mode,
             trouble,
         })
+    }
+
+    /// Whether shaders are compiled with checks.
+    pub fn mode(&self) -> ShaderMode {
+        self.mode
     }
 
     /// Compiles `program` and fills its buffers.
@@ -170,13 +190,19 @@ impl Gpu {
             label: Some(pass.template),
             source: wgpu::ShaderSource::Wgsl(pass.wgsl.as_str().into()),
         };
-        // SAFETY: the shaders are this crate's own. Each guards every index by the
-        // sizes in its uniform block, which describe the bound buffers, and every
-        // loop ends; tests run them in sizes that divide by nothing, compare every
-        // output with a reference, and run them once more with checks.
-        let module = unsafe {
-            self.device
-                .create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        let module = match self.mode {
+            ShaderMode::Checked => self.device.create_shader_module(descriptor),
+            // SAFETY: the shaders are this crate's own, or of a folder that its user
+            // vouches for. Each guards every index by the sizes in its uniform block,
+            // which describe the bound buffers, and every loop ends; tests run them
+            // in sizes that divide by nothing, compare every output with a
+            // reference, and run them once more with checks.
+            ShaderMode::Unchecked => unsafe {
+                self.device.create_shader_module_trusted(
+                    descriptor,
+                    wgpu::ShaderRuntimeChecks::unchecked(),
+                )
+            },
         };
         let pipeline = self
             .device
@@ -186,7 +212,7 @@ impl Gpu {
                 module: &module,
                 entry_point: Some("main"),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: false,
+                    zero_initialize_workgroup_memory: self.mode == ShaderMode::Checked,
                     ..Default::default()
                 },
                 cache: None,

@@ -127,6 +127,19 @@ pub struct CaseId {
 }
 
 impl CaseId {
+    /// Whether the kernel is left to tuning.
+    pub fn is_best(&self) -> bool {
+        self.variant == super::BEST
+    }
+
+    /// The same problem by another kernel.
+    pub fn with_variant(&self, variant: &str) -> Self {
+        Self {
+            variant: variant.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Whether `other` computes the same from the same inputs, by whichever
     /// kernel.
     pub fn same_problem(&self, other: &Self) -> bool {

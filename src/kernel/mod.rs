@@ -24,6 +24,9 @@ pub mod tolerance;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use capabilities::{Capabilities, Unfit};
 use id::{CaseId, Operation, Precision};
 use program::Program;
@@ -209,6 +212,16 @@ impl Kernel {
         })
     }
 
+    fn ceiling_case(&self) -> Option<CaseId> {
+        let (precision, variant) = self.ceiling?;
+        Some(CaseId {
+            operation: Operation::Peak,
+            precision,
+            variant: variant.to_owned(),
+            shape: Shape::Device,
+        })
+    }
+
     /// The case of this kernel on `shape`.
     pub fn case(&self, shape: Shape) -> CaseId {
         CaseId {
@@ -262,15 +275,31 @@ fn footprints(program: &Program) -> Result<Vec<Footprint>, TemplateError> {
     program.passes.iter().map(footprint).collect()
 }
 
+/// The variant that stands for whichever kernel tuning has found to be fastest.
+pub const BEST: &str = "best";
+
+/// The kernel and parameters that tuning has chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Choice {
+    /// The kernel's variant.
+    pub variant: String,
+    /// Tile sizes and the like.
+    pub parameters: Parameters,
+}
+
 /// The measured ceiling that a case is held against, if it has one.
 pub fn ceiling_of(id: &CaseId) -> Option<CaseId> {
-    let (precision, variant) = Kernel::find(id)?.ceiling?;
-    Some(CaseId {
-        operation: Operation::Peak,
-        precision,
-        variant: variant.to_owned(),
-        shape: Shape::Device,
-    })
+    Kernel::find(id)?.ceiling_case()
+}
+
+/// Kernels that tuning chooses among for a case of [`BEST`], the most refined
+/// first. Empty where there is nothing to choose.
+pub fn contenders(id: &CaseId) -> impl Iterator<Item = &'static Kernel> + '_ {
+    let tunable = matches!(id.operation, Operation::Matmul | Operation::Attention);
+    CATALOGUE
+        .iter()
+        .rev()
+        .filter(move |k| tunable && k.matches(id))
 }
 
 #[cfg(test)]

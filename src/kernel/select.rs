@@ -4,7 +4,7 @@ use globset::{Glob, GlobMatcher};
 
 use super::id::{CaseId, IdError};
 use super::shape::Shape;
-use super::{CATALOGUE, Kernel, ceiling_of};
+use super::{BEST, CATALOGUE, Kernel, ceiling_of, contenders};
 
 /// What runs without a filter: at most sixteen cases that tell the story of an
 /// adapter. Sizes differ, since a software adapter would take minutes for what
@@ -18,14 +18,14 @@ fn headline(software: bool) -> &'static [&'static str] {
             "matmul/f32/naive/256x256x256",
             "matmul/f32/workgroup/256x256x256",
             "matmul/f32/register/256x256x256",
-            "matmul/f32/register/1024x1024x1024",
-            "matmul/f32/register/1000x777x333",
+            "matmul/f32/best/1024x1024x1024",
+            "matmul/f32/best/1000x777x333",
+            "matmul/f16-f32acc/best/1024x1024x1024",
             "attention/f32/materialised/b1h8s256d64",
-            "attention/f32/materialised/b1h8s256d64-causal",
             "attention/f32/flash/b1h8s256d64",
-            "attention/f32/flash/b1h8s256d64-causal",
-            "attention/f32/flash/b1h4s256d128",
-            "attention/f32/flash/b1h4s256d128-causal",
+            "attention/f32/best/b1h8s512d64",
+            "attention/f32/best/b1h8s512d64-causal",
+            "attention/f16/best/b1h8s512d64",
         ]
     } else {
         &[
@@ -34,18 +34,23 @@ fn headline(software: bool) -> &'static [&'static str] {
             "latency/none/dispatch/empty",
             "matmul/f32/naive/1024x1024x1024",
             "matmul/f32/workgroup/4096x4096x4096",
-            "matmul/f32/register/1024x1024x1024",
             "matmul/f32/register/4096x4096x4096",
-            "matmul/f32/register/8192x8192x8192",
-            "matmul/f32/register/1000x777x333",
+            "matmul/f32/best/4096x4096x4096",
+            "matmul/f32/best/1000x777x333",
+            "matmul/f16-f32acc/best/4096x4096x4096",
             "attention/f32/materialised/b4h32s1024d64",
             "attention/f32/flash/b4h32s4096d64",
-            "attention/f32/flash/b4h32s4096d64-causal",
-            "attention/f32/flash/b4h16s4096d128",
-            "attention/f32/flash/b4h16s4096d128-causal",
+            "attention/f32/best/b4h32s4096d64",
+            "attention/f32/best/b4h32s4096d64-causal",
+            "attention/f16/best/b4h16s4096d128",
         ]
     }
 }
+
+/// Sides of the square products of a size sweep.
+pub const SWEEP: [u32; 7] = [512, 768, 1024, 1536, 2048, 3072, 4096];
+/// What is swept without a filter.
+const SWEPT: &str = "matmul/f32/best/1024x1024x1024";
 
 /// One case of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,21 +90,28 @@ pub enum SelectError {
         "\"{0}\" is not a shape of any selected operation: expected one such as 1000x777x333 for matmul, b1h8s512d64-causal for attention or 64MiB for bandwidth"
     )]
     Shape(String),
+    /// `--sweep` without a matrix product.
+    #[error("--sweep needs a matrix product among the selected cases, such as matmul/f16/best")]
+    Sweep,
 }
 
 /// The cases that `filters` select, in catalogue order, each once, with the
 /// ceilings that they are held against in front. Without filters, the headline
-/// list. Each of `shapes` is added for every selected kernel that takes it.
+/// list. Each of `shapes` is added for every selected kernel that takes it, and
+/// with `sweep` the sizes of [`SWEEP`].
 ///
 /// # Errors
 /// When a filter selects nothing or a shape fits no selected operation.
 pub fn select(
     filters: &[String],
     shapes: &[String],
+    sweep: bool,
     software: bool,
 ) -> Result<Vec<Selected>, SelectError> {
     let mut cases = Vec::new();
-    if filters.is_empty() {
+    if sweep && filters.is_empty() {
+        cases.extend(listed(SWEPT));
+    } else if filters.is_empty() {
         cases.extend(headline(software).iter().filter_map(|id| listed(id)));
     }
     for filter in filters {
@@ -112,7 +124,22 @@ pub fn select(
         }
         cases.extend(added);
     }
-    Ok(ordered(cases))
+    if sweep {
+        let added: Vec<Selected> = SWEEP
+            .iter()
+            .flat_map(|size| with_shape(&cases, &format!("{size}x{size}x{size}")))
+            .map(|case| Selected {
+                // Nobody named this very size.
+                explicit: false,
+                ..case
+            })
+            .collect();
+        if added.is_empty() {
+            return Err(SelectError::Sweep);
+        }
+        cases.extend(added);
+    }
+    Ok(ordered(cases, software))
 }
 
 fn listed(id: &str) -> Option<Selected> {
@@ -129,7 +156,10 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
     let is_glob = filter.contains(['*', '?', '[', '{']);
     if !is_glob && filter.matches('/').count() == 3 {
         let id: CaseId = filter.parse()?;
-        Kernel::find(&id).ok_or_else(|| no_match(filter))?;
+        let known = Kernel::find(&id).is_some() || id.is_best() && contenders(&id).next().is_some();
+        if !known {
+            return Err(no_match(filter));
+        }
         return Ok(vec![Selected { id, explicit: true }]);
     }
     let pattern = if is_glob {
@@ -143,12 +173,7 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
             cause,
         })?
         .compile_matcher();
-    let all = CATALOGUE.iter().flat_map(|kernel| {
-        (kernel.shapes)(software)
-            .into_iter()
-            .map(|s| kernel.case(s))
-    });
-    let cases: Vec<Selected> = all
+    let cases: Vec<Selected> = all(software)
         .filter(|id| glob.is_match(id.to_string()))
         .map(|id| Selected {
             id,
@@ -159,6 +184,26 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
         return Err(no_match(filter));
     }
     Ok(cases)
+}
+
+/// Every listed case: each kernel on each of its shapes, and after the kernels
+/// of an operation and precision the best of them.
+fn all(software: bool) -> impl Iterator<Item = CaseId> {
+    let kernels = CATALOGUE.iter().enumerate();
+    kernels.flat_map(move |(position, kernel)| {
+        let cases = (kernel.shapes)(software)
+            .into_iter()
+            .map(|shape| kernel.case(shape));
+        let cases: Vec<CaseId> = cases.collect();
+        let rest = &CATALOGUE[position + 1..];
+        let last = !rest
+            .iter()
+            .any(|k| cases.first().is_some_and(|id| k.matches(id)));
+        let best = cases.iter().map(|id| id.with_variant(BEST));
+        let best = best.filter(|id| last && contenders(id).next().is_some());
+        let best: Vec<CaseId> = best.collect();
+        cases.into_iter().chain(best)
+    })
 }
 
 fn no_match(filter: &str) -> SelectError {
@@ -187,8 +232,8 @@ fn with_shape(cases: &[Selected], text: &str) -> Vec<Selected> {
 }
 
 /// Adds missing ceilings, removes repeats (explicit wins), sorts by catalogue.
-fn ordered(cases: Vec<Selected>) -> Vec<Selected> {
-    let ceilings = cases.iter().filter_map(|case| ceiling_of(&case.id));
+fn ordered(cases: Vec<Selected>, software: bool) -> Vec<Selected> {
+    let ceilings = cases.iter().flat_map(|case| ceilings(&case.id, software));
     let ceilings: Vec<Selected> = ceilings
         .map(|id| Selected {
             id,
@@ -203,12 +248,23 @@ fn ordered(cases: Vec<Selected>) -> Vec<Selected> {
         }
     }
     let position = |id: &CaseId| {
-        CATALOGUE
-            .iter()
-            .position(|k| k.matches(id) && k.variant == id.variant)
+        let kernel = |k: &Kernel| k.matches(id) && (id.is_best() || k.variant == id.variant);
+        (CATALOGUE.iter().rposition(kernel), id.is_best())
     };
     unique.sort_by_key(|case| position(&case.id));
     unique
+}
+
+/// The ceilings that a case may be held against. Which one the best kernel has
+/// is known when it is chosen; no software adapter has matrix units.
+fn ceilings(id: &CaseId, software: bool) -> Vec<CaseId> {
+    if !id.is_best() {
+        return ceiling_of(id).into_iter().collect();
+    }
+    contenders(id)
+        .filter_map(|kernel| ceiling_of(&kernel.case(id.shape)))
+        .filter(|ceiling| !(software && ceiling.variant == "cooperative"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -217,7 +273,7 @@ mod tests {
 
     fn ids(filters: &[&str], shapes: &[&str]) -> Result<Vec<String>, String> {
         let own = |texts: &[&str]| texts.iter().map(|t| t.to_string()).collect::<Vec<_>>();
-        select(&own(filters), &own(shapes), true)
+        select(&own(filters), &own(shapes), false, true)
             .map(|cases| cases.iter().map(|c| c.id.to_string()).collect())
             .map_err(|e| e.to_string())
     }
@@ -225,10 +281,11 @@ mod tests {
     #[test]
     fn headline_lists_parse_are_short_and_name_catalogued_kernels() {
         for software in [true, false] {
-            let cases = select(&[], &[], software).unwrap();
-            assert_eq!(cases.len(), headline(software).len());
+            let cases = select(&[], &[], false, software).unwrap();
+            assert!(cases.len() >= headline(software).len());
             assert!(cases.len() <= 16);
-            assert!(cases.iter().all(|c| Kernel::find(&c.id).is_some()));
+            let known = |c: &Selected| c.id.is_best() || Kernel::find(&c.id).is_some();
+            assert!(cases.iter().all(known));
         }
     }
 
@@ -254,7 +311,7 @@ mod tests {
     fn a_shape_is_added_to_every_selected_kernel_that_takes_it() {
         let with = ids(&[], &["1001x7x3"]).unwrap();
         let added: Vec<&String> = with.iter().filter(|id| id.ends_with("/1001x7x3")).collect();
-        assert_eq!(added.len(), 3);
+        assert_eq!(added.len(), 5, "naive, workgroup, register and two best");
         assert!(
             ids(&["attention"], &["1001x7x3"])
                 .unwrap_err()

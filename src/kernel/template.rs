@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::{fs, io};
 
 use minijinja::syntax::SyntaxConfig;
@@ -63,6 +63,11 @@ templates!(
 /// Files larger than this are no templates.
 const MAX_BYTES: u64 = 1 << 20;
 
+static BUILTIN_TEMPLATES: LazyLock<Arc<Templates>> = LazyLock::new(|| {
+    let own = |&(name, text): &(&str, &str)| (name.to_owned(), text.to_owned());
+    Arc::new(Templates::new(BUILTIN.iter().map(own).collect(), None))
+});
+
 /// A set of templates: the built-in ones, or those of a folder.
 #[derive(Debug)]
 pub struct Templates {
@@ -93,11 +98,18 @@ pub enum FolderError {
 impl Templates {
     /// The templates compiled into the program.
     pub fn builtin() -> &'static Self {
-        static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
-            let own = |&(name, text): &(&str, &str)| (name.to_owned(), text.to_owned());
-            Templates::new(BUILTIN.iter().map(own).collect(), None)
-        });
-        &TEMPLATES
+        &BUILTIN_TEMPLATES
+    }
+
+    /// The templates of `folder`, or the built-in ones without.
+    ///
+    /// # Errors
+    /// As [`Templates::from_folder`].
+    pub fn of(folder: Option<&Path>) -> Result<Arc<Self>, FolderError> {
+        match folder {
+            Some(folder) => Self::from_folder(folder).map(Arc::new),
+            None => Ok(Arc::clone(&BUILTIN_TEMPLATES)),
+        }
     }
 
     /// The templates of `folder`, and no others: a kernel whose template is not

@@ -9,12 +9,13 @@ use super::tier::{Effort, Tier};
 use super::verify::{self, Verified, Witness};
 use super::{Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError};
-use crate::kernel::Kernel;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Problem;
 use crate::kernel::program::Program;
+use crate::kernel::shape::Shape;
 use crate::kernel::template::Templates;
+use crate::kernel::{Candidates, Choice, Kernel};
 use crate::stats;
 use crate::units::{Bytes, Seconds};
 
@@ -63,15 +64,16 @@ impl<'a> Bench<'a> {
     }
 
     /// Measures one case from beginning to end. `problem` must be the one that
-    /// `id` poses.
+    /// `id` poses; a case of the best kernel needs the choice that was made for it.
     pub fn measure(
         &self,
         id: &CaseId,
+        choice: Option<&Choice>,
         problem: &dyn Problem,
         tier: Tier,
         on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Measurement, Stopped> {
-        let mut prepared = self.prepare(id, problem, tier, on_phase)?;
+        let mut prepared = self.prepare(id, choice, problem, tier, on_phase)?;
         prepared.converge(on_phase)?;
         prepared.finish()
     }
@@ -80,15 +82,20 @@ impl<'a> Bench<'a> {
     pub fn prepare(
         &'a self,
         id: &CaseId,
+        choice: Option<&Choice>,
         problem: &dyn Problem,
         tier: Tier,
         on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Prepared<'a>, Stopped> {
-        let kernel = Kernel::find(id).ok_or_else(|| {
+        let variant = choice.map_or(id.variant.as_str(), |choice| &choice.variant);
+        let kernel = Kernel::find(&id.with_variant(variant)).ok_or_else(|| {
             let reason = Reason::new(ReasonCode::UnsupportedShape, "a kernel of that name");
             Stopped::new(Status::Skipped, reason)
         })?;
-        let programs = kernel.candidates(id.shape, &self.capabilities, self.templates)?;
+        let mut programs = self.programs(kernel, id.shape)?;
+        if let Some(choice) = choice {
+            programs.retain(|program| program.parameters == choice.parameters);
+        }
         on_phase(Phase::Inputs);
         problem.inputs();
         on_phase(Phase::Verifying {
@@ -110,12 +117,43 @@ impl<'a> Bench<'a> {
         Ok(Prepared {
             gpu: self.gpu,
             id: id.clone(),
+            variant: kernel.variant.to_owned(),
             effort: tier.effort(),
             work: problem.work(&candidate.program),
             cache: self.cache(&candidate.program),
             samples: Samples::new(warm),
             candidate,
             flags,
+        })
+    }
+
+    /// Whether the device is a software adapter.
+    pub fn is_software(&self) -> bool {
+        self.capabilities.software
+    }
+
+    /// The programs of `kernel` for `shape` that the device admits.
+    ///
+    /// # Errors
+    /// As [`Kernel::candidates`].
+    pub fn programs(&self, kernel: &Kernel, shape: Shape) -> Candidates {
+        kernel.candidates(shape, &self.capabilities, self.templates)
+    }
+
+    /// Verifies `program` and times it briefly: operations per second, or bytes
+    /// per second where there are no operations.
+    ///
+    /// # Errors
+    /// When the output is wrong or the driver refuses the program.
+    pub fn trial(&self, program: &Program, problem: &dyn Problem) -> Result<f64, Stopped> {
+        let attempt = || -> Result<f64, Stopped> {
+            let candidate = self.verified(vec![program.clone()], problem)?.remove(0);
+            Ok(self.probe(&candidate, problem)?)
+        };
+        attempt().map_err(|stopped| match verify::canary(self.gpu) {
+            // One program is refused; the device still does what it is told.
+            Ok(()) => stopped.of_the_program(),
+            Err(lost) => lost,
         })
     }
 
@@ -206,7 +244,7 @@ impl<'a> Bench<'a> {
             return Ok(Vec::new());
         }
         let others = kernel.siblings().filter_map(|sibling| {
-            let programs = sibling.candidates(id.shape, &self.capabilities, self.templates);
+            let programs = self.programs(sibling, id.shape);
             programs.ok()
         });
         match verify::witness(self.gpu, others.flatten(), problem, &verified.output)? {

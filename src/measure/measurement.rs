@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::device::ShaderMode;
 use crate::kernel::Parameters;
 use crate::kernel::id::{CaseId, Operation, Precision};
 use crate::kernel::problem::{Checked, Verdict, Work, WorkUnit};
@@ -59,6 +60,8 @@ pub struct Measurement {
     pub gflops_per_watt: Option<Efficiency>,
     /// Whether the shader ran with bounds and loop checks.
     pub shader_mode: ShaderMode,
+    /// For `best`: the kernel that tuning chose; `null` for all others.
+    pub chosen: Option<String>,
     /// Tile sizes and the like of the program that was measured.
     pub parameters: Parameters,
     /// What to know before quoting the figure.
@@ -113,10 +116,24 @@ pub enum ReasonCode {
     Worker,
     /// The shader template is defective.
     Template,
+    /// A candidate that is far slower than another on a small shape.
+    TooSlow,
+    /// A candidate that was not tried within the budget.
+    OutOfTime,
     /// No source of power was read.
     NoPowerSource,
     /// Nothing was measured, so there is nothing to relate.
     NotMeasured,
+}
+
+impl ReasonCode {
+    /// Whether the output is wrong, rather than absent.
+    pub fn is_rejection(self) -> bool {
+        matches!(
+            self,
+            Self::NotComputed | Self::WrongResult | Self::Unstable | Self::NoAgreement
+        )
+    }
 }
 
 const REASON_CODES: &[(ReasonCode, &str)] = &[
@@ -130,6 +147,8 @@ const REASON_CODES: &[(ReasonCode, &str)] = &[
     (ReasonCode::Device, "device"),
     (ReasonCode::Worker, "worker"),
     (ReasonCode::Template, "template"),
+    (ReasonCode::TooSlow, "too-slow"),
+    (ReasonCode::OutOfTime, "out-of-time"),
     (ReasonCode::NoPowerSource, "no-power-source"),
     (ReasonCode::NotMeasured, "not-measured"),
 ];
@@ -328,16 +347,6 @@ pub struct Efficiency {
     pub net: Option<Gflops>,
 }
 
-/// Run-time checks compiled into a shader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ShaderMode {
-    /// Bounds and loop checks as WGSL prescribes.
-    Checked,
-    /// Without; the kernels guard their own indices.
-    Unchecked,
-}
-
 /// What to know before quoting a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -401,6 +410,7 @@ impl Measurement {
             )),
             gflops_per_watt: None,
             shader_mode: ShaderMode::Unchecked,
+            chosen: None,
             parameters: Parameters::new(),
             flags: Vec::new(),
         }

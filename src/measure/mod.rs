@@ -25,6 +25,13 @@ pub enum Phase {
         /// Multiply-adds of the reference.
         reference_macs: u64,
     },
+    /// Trying candidates to find the fastest.
+    Tuning {
+        /// Candidates tried so far.
+        tried: usize,
+        /// Candidates there are.
+        count: usize,
+    },
     /// Running until clocks and caches have settled.
     WarmingUp,
     /// Taking samples.

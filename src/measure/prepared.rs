@@ -1,7 +1,7 @@
 //! A case that is verified and warm: samples, and the figures at the end.
 
 use super::measurement::{
-    Cache, Flag, Measurement, Rate, Reason, ReasonCode, ShaderMode, Status, Time, Verification,
+    Cache, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use super::sampling::{Runner, Samples};
 use super::tier::Effort;
@@ -18,6 +18,8 @@ use crate::units::Seconds;
 pub struct Prepared<'a> {
     pub(super) gpu: &'a Gpu,
     pub(super) id: CaseId,
+    /// The kernel that computes it.
+    pub(super) variant: String,
     pub(super) effort: Effort,
     pub(super) candidate: Candidate,
     pub(super) work: Work,
@@ -122,7 +124,8 @@ impl Prepared<'_> {
                 ReasonCode::NoPowerSource,
                 "this version measures no power",
             )),
-            shader_mode: ShaderMode::Unchecked,
+            shader_mode: self.gpu.mode(),
+            chosen: self.id.is_best().then_some(self.variant),
             parameters: program.parameters.clone(),
             flags,
             ..Measurement::without_figures(

@@ -45,6 +45,19 @@ impl Stopped {
         measurement
     }
 
+    /// The same, where the device has since shown that it is not to blame.
+    pub(super) fn of_the_program(self) -> Self {
+        Self {
+            device_is_suspect: false,
+            ..self
+        }
+    }
+
+    /// Why there are no figures.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
     /// Whether the device cannot be trusted with further cases.
     pub fn wants_fresh_device(&self) -> bool {
         self.device_is_suspect

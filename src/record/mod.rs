@@ -3,6 +3,7 @@
 mod environment;
 mod folder;
 mod relate;
+mod shaders;
 mod store;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
+pub use shaders::{Shaders, ShadersError};
 pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};
 
 use crate::datasheet::Datasheet;
@@ -20,10 +22,11 @@ use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::Data;
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
+use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
 /// other.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// One run: a process, a machine, an adapter, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +64,10 @@ pub struct Report {
     pub datasheet: Option<Datasheet>,
     /// Why there is none; `null` when there is.
     pub datasheet_reason: Option<String>,
+    /// Templates and checks of the kernels.
+    pub shaders: Shaders,
+    /// How the best kernels were chosen, one entry a class of shapes.
+    pub tuning: Vec<Tuning>,
     /// One entry a case, ceilings first.
     pub measurements: Vec<Measurement>,
 }
@@ -76,6 +83,8 @@ pub struct Start {
     pub seed: u64,
     /// The adapter.
     pub adapter: AdapterDescription,
+    /// Templates and checks of the kernels.
+    pub shaders: Shaders,
     /// The datasheet that belongs to it, or why none does.
     pub datasheet: Result<Datasheet, String>,
 }
@@ -100,6 +109,8 @@ impl Report {
             adapter: start.adapter,
             datasheet_reason: start.datasheet.as_ref().err().cloned(),
             datasheet: start.datasheet.ok(),
+            shaders: start.shaders,
+            tuning: Vec::new(),
             measurements: Vec::new(),
         }
     }

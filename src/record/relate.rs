@@ -53,7 +53,11 @@ pub fn relate(
 
 fn ceiling_id(measurement: &Measurement) -> Option<String> {
     let id: CaseId = measurement.id.parse().ok()?;
-    kernel::ceiling_of(&id).map(|id| id.to_string())
+    let kernel = match &measurement.chosen {
+        Some(variant) => id.with_variant(variant),
+        None => id,
+    };
+    kernel::ceiling_of(&kernel).map(|id| id.to_string())
 }
 
 fn rate(measurement: &Measurement) -> Option<f64> {

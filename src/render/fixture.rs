@@ -4,13 +4,14 @@ use crate::datasheet::Catalogue;
 use crate::gpu::adapter::{
     AdapterDescription, AdapterFeatures, AdapterLimits, Backend, DeviceType,
 };
+use crate::gpu::device::ShaderMode;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Work, WorkUnit};
 use crate::measure::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use crate::measure::tier::Tier;
-use crate::record::{Host, Report, SCHEMA_VERSION};
+use crate::record::{Host, Report, SCHEMA_VERSION, Shaders};
 
 /// A ceiling, two kernels, bandwidth and latency, a case skipped and one
 /// rejected, with the datasheet of an H100 SXM5: 66.9 TFLOP/s FP32, 3350 GB/s.
@@ -76,6 +77,8 @@ fn empty() -> Report {
         adapter: adapter(),
         datasheet: Catalogue::builtin().get("nvidia-h100-sxm5").cloned(),
         datasheet_reason: None,
+        shaders: Shaders::new(None, ShaderMode::Unchecked).unwrap(),
+        tuning: Vec::new(),
         measurements: Vec::new(),
     }
 }

@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::protocol::{DEFAULT_LIMIT, Event, PROTOCOL, Request};
-use crate::gpu::adapter::AdapterDescription;
 use crate::units::Seconds;
 
 /// How often an interruption is looked for while waiting.
@@ -52,6 +51,13 @@ pub enum WorkerError {
     Interrupted,
 }
 
+impl WorkerError {
+    /// The worker answered, but not what it was asked.
+    pub(super) fn out_of_turn(event: &Event) -> Self {
+        Self::Refused(format!("the worker answered out of turn: {event:?}"))
+    }
+}
+
 fn said(stderr: &str) -> String {
     if stderr.is_empty() {
         String::new()
@@ -70,13 +76,13 @@ pub struct Process<'a> {
 }
 
 impl<'a> Process<'a> {
-    /// Starts `command` as a worker and has it open `adapter`.
+    /// Starts `command` as a worker and has it carry out `open`.
     ///
     /// # Errors
     /// When it does not start, or refuses.
     pub fn start(
         mut command: Command,
-        adapter: &AdapterDescription,
+        open: &Request,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, WorkerError> {
         command
@@ -95,12 +101,11 @@ impl<'a> Process<'a> {
         match process.wait(&mut |_| {})? {
             Event::Hello { protocol, .. } if protocol == PROTOCOL => {}
             Event::Hello { protocol, .. } => return Err(WorkerError::Protocol(protocol)),
-            other => return Err(unexpected(&other)),
+            other => return Err(WorkerError::out_of_turn(&other)),
         }
-        let adapter = Box::new(adapter.clone());
-        match process.ask(&Request::Open { adapter }, &mut |_| {})? {
+        match process.ask(open, &mut |_| {})? {
             Event::Opened => Ok(process),
-            other => Err(unexpected(&other)),
+            other => Err(WorkerError::out_of_turn(&other)),
         }
     }
 
@@ -183,10 +188,6 @@ impl Drop for Process<'_> {
     }
 }
 
-fn unexpected(event: &Event) -> WorkerError {
-    WorkerError::Refused(format!("the worker answered out of turn: {event:?}"))
-}
-
 /// Ctrl-C goes to the whole process group of a terminal; the worker is ended by
 /// its parent instead.
 #[cfg(unix)]
@@ -246,11 +247,11 @@ mod tests {
     }
 
     fn start(script: &str) -> Result<(), WorkerError> {
-        let adapter = crate::session::run::tests::adapter();
-        Process::start(shell(script), &adapter, &AtomicBool::new(false)).map(|_| ())
+        let open = crate::session::run::tests::open();
+        Process::start(shell(script), &open, &AtomicBool::new(false)).map(|_| ())
     }
 
-    const HELLO: &str = r#"echo '{"event":"hello","protocol":1,"version":"x"}'; read line; "#;
+    const HELLO: &str = r#"echo '{"event":"hello","protocol":2,"version":"x"}'; read line; "#;
 
     #[test]
     fn a_worker_that_answers_is_accepted_whatever_its_driver_prints() {
@@ -279,9 +280,9 @@ mod tests {
     fn another_protocol_and_an_interruption_end_the_wait() {
         let script = r#"echo '{"event":"hello","protocol":99,"version":"x"}'"#;
         assert!(matches!(start(script), Err(WorkerError::Protocol(99))));
-        let adapter = crate::session::run::tests::adapter();
+        let open = crate::session::run::tests::open();
         let interrupted = AtomicBool::new(true);
-        let waited = Process::start(shell("sleep 60"), &adapter, &interrupted);
+        let waited = Process::start(shell("sleep 60"), &open, &interrupted);
         assert!(matches!(waited.err(), Some(WorkerError::Interrupted)));
     }
 }

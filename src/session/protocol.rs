@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::adapter::AdapterDescription;
+use crate::kernel::Choice;
 use crate::measure::Phase;
-use crate::measure::measurement::Measurement;
+use crate::measure::measurement::{Measurement, Reason};
 use crate::measure::tier::Tier;
+use crate::record::Shaders;
+use crate::tune::Tuning;
 use crate::units::Seconds;
 
 /// Version of the protocol: both sides must speak the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// From the parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,11 +22,23 @@ pub enum Request {
     Open {
         /// As the parent sees it.
         adapter: Box<AdapterDescription>,
+        /// Templates and checks, as the report states them.
+        shaders: Shaders,
+    },
+    /// Choose the kernel for a case of the best one. Answered by
+    /// [`Event::Phase`]s and one [`Event::Tuned`].
+    Tune {
+        /// Full case id.
+        id: String,
+        /// Seed of the inputs.
+        seed: u64,
     },
     /// Measure a case. Answered by [`Event::Phase`]s and one [`Event::Done`].
     Measure {
         /// Full case id.
         id: String,
+        /// For a case of the best kernel: which one that is.
+        choice: Option<Choice>,
         /// Effort.
         tier: Tier,
         /// Seed of the inputs.
@@ -50,6 +65,11 @@ pub enum Event {
         phase: String,
         /// After this long without a word it counts as hung.
         limit_s: Seconds,
+    },
+    /// The outcome of tuning; the reason where it came to none.
+    Tuned {
+        /// What was tried and chosen.
+        tuning: Result<Tuning, Reason>,
     },
     /// The case's outcome.
     Done {
@@ -79,6 +99,10 @@ impl Event {
                 "verifying".to_owned(),
                 VERIFY_LIMIT_S + reference_macs as f64 / REFERENCE_MACS_PER_S,
             ),
+            Phase::Tuning { tried, count } => (
+                format!("tuning, {tried} of {count} candidates"),
+                VERIFY_LIMIT_S,
+            ),
             Phase::WarmingUp => ("warming up".to_owned(), VERIFY_LIMIT_S),
             Phase::Sampling { samples, .. } => {
                 (format!("sampling, {samples} so far"), VERIFY_LIMIT_S)
@@ -99,13 +123,14 @@ mod tests {
     fn requests_and_events_are_single_tagged_lines() {
         let request = Request::Measure {
             id: "peak/f32/fma/device".into(),
+            choice: None,
             tier: Tier::Quick,
             seed: 7,
         };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(
             line,
-            r#"{"request":"measure","id":"peak/f32/fma/device","tier":"quick","seed":7}"#
+            r#"{"request":"measure","id":"peak/f32/fma/device","choice":null,"tier":"quick","seed":7}"#
         );
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
         let event = Event::phase(Phase::Verifying {

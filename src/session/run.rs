@@ -1,13 +1,16 @@
 //! Carries out a plan case by case.
 
+use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use super::process::{Process, WorkerError};
 use super::protocol::{Event, Request};
+use crate::kernel::Choice;
 use crate::kernel::id::CaseId;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
-use crate::record::{Report, SaveError};
+use crate::record::{self, Report, SaveError};
+use crate::tune::{Cache, Tuning, shape_class};
 
 /// What a run is to measure.
 pub struct Plan<'a> {
@@ -15,8 +18,21 @@ pub struct Plan<'a> {
     pub cases: &'a [CaseId],
     /// How a worker process is started.
     pub worker: &'a dyn Fn() -> Command,
+    /// What is done with each case.
+    pub goal: Goal,
+    /// Whether kernels are chosen afresh, whatever the cache says.
+    pub retune: bool,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
+}
+
+/// What a run does with its cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Measure every case.
+    Measure,
+    /// Choose the kernels of the cases of the best one, and measure nothing.
+    Choose,
 }
 
 /// Hears how a run goes on.
@@ -25,6 +41,10 @@ pub trait Observer {
     fn case_begins(&mut self, index: usize, id: &CaseId);
     /// What the case is doing.
     fn phase(&mut self, phase: &str);
+    /// A kernel has been chosen, in this run or an earlier one.
+    fn tuned(&mut self, tuning: &Tuning);
+    /// Something that does not end the run.
+    fn warn(&mut self, warning: &dyn fmt::Display);
     /// The case has ended and stands in the report, which is to be saved.
     ///
     /// # Errors
@@ -59,67 +79,188 @@ pub enum SessionError {
 /// When the report cannot be saved or no worker opens the adapter.
 pub fn execute(
     plan: &Plan,
+    cache: &mut Cache,
     report: &mut Report,
     observer: &mut dyn Observer,
 ) -> Result<Ended, SessionError> {
+    let open = Request::Open {
+        adapter: Box::new(report.adapter.clone()),
+        shaders: report.shaders.clone(),
+    };
     let mut worker = None;
     for (index, id) in plan.cases.iter().enumerate() {
         observer.case_begins(index, id);
-        let process = match worker.take() {
+        let mut process = match worker.take() {
             Some(process) => process,
-            None => match Process::start((plan.worker)(), &report.adapter, plan.interrupted) {
+            None => match Process::start((plan.worker)(), &open, plan.interrupted) {
                 Ok(process) => process,
                 Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
                 Err(error) => return Err(SessionError::Adapter(error)),
             },
         };
-        let (measurement, process) = match measure(process, id, report, observer) {
-            Ok((measurement, process)) => (measurement, Some(process)),
+        let mut case = Case {
+            id,
+            plan,
+            cache,
+            report,
+            observer,
+        };
+        let outcome = match plan.goal {
+            Goal::Measure => case.measure(&mut process).map(Some),
+            Goal::Choose => case
+                .choose(&mut process)
+                .map(|choice| choice.err().map(|m| *m)),
+        };
+        let measurement = match outcome {
+            Ok(measurement) => {
+                worker = Some(process);
+                measurement
+            }
             Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
             Err(error) => {
                 let reason = Reason::new(ReasonCode::Worker, error);
-                (
-                    Measurement::without_figures(id, Status::Failed, reason),
-                    None,
-                )
+                Some(Measurement::without_figures(id, Status::Failed, reason))
             }
         };
-        worker = process;
-        report.push(measurement);
+        if let Some(measurement) = measurement {
+            report.push(measurement);
+        }
         report.complete = index + 1 == plan.cases.len();
         observer.case_ended(report)?;
     }
     Ok(Ended::Complete)
 }
 
-/// Has the worker measure one case. The worker comes back unless it failed.
-fn measure<'a>(
-    mut process: Process<'a>,
-    id: &CaseId,
-    report: &Report,
-    observer: &mut dyn Observer,
-) -> Result<(Measurement, Process<'a>), WorkerError> {
-    let request = Request::Measure {
-        id: id.to_string(),
-        tier: report.tier,
-        seed: report.seed,
-    };
-    match process.ask(&request, &mut |phase| observer.phase(phase))? {
-        Event::Done { measurement } => Ok((*measurement, process)),
-        other => Err(WorkerError::Refused(format!("out of turn: {other:?}"))),
+/// One case of a run.
+struct Case<'a> {
+    id: &'a CaseId,
+    plan: &'a Plan<'a>,
+    cache: &'a mut Cache,
+    report: &'a mut Report,
+    observer: &'a mut dyn Observer,
+}
+
+impl Case<'_> {
+    /// Has the worker measure the case, with the best kernel if it asks for that.
+    fn measure(&mut self, process: &mut Process) -> Result<Measurement, WorkerError> {
+        let choice = if self.id.is_best() {
+            match self.choose(process)? {
+                Ok(choice) => Some(choice),
+                Err(measurement) => return Ok(*measurement),
+            }
+        } else {
+            None
+        };
+        let request = Request::Measure {
+            id: self.id.to_string(),
+            choice,
+            tier: self.report.tier,
+            seed: self.report.seed,
+        };
+        match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
+            Event::Done { measurement } => Ok(*measurement),
+            other => Err(WorkerError::out_of_turn(&other)),
+        }
     }
+
+    /// The choice for the case's class of shapes: this run's, an earlier run's, or
+    /// one that is made now. Without a right candidate the case has no figure.
+    fn choose(
+        &mut self,
+        process: &mut Process,
+    ) -> Result<Result<Choice, Box<Measurement>>, WorkerError> {
+        let class = shape_class(self.id.shape);
+        let ours = |t: &&Tuning| {
+            (t.operation, t.precision) == (self.id.operation, self.id.precision)
+                && t.shape_class == class
+        };
+        let known = match self.report.tuning.iter().find(ours) {
+            Some(tuning) => Some(tuning.clone()),
+            None if self.plan.retune => None,
+            None => self.cache.find(self.id),
+        };
+        let tuning = match known {
+            Some(tuning) => tuning,
+            None => match self.tune(process)? {
+                Ok(tuning) => tuning,
+                Err(reason) => return Ok(Err(self.without_choice(Status::Failed, reason))),
+            },
+        };
+        if self.report.tuning.iter().find(ours).is_none() {
+            self.observer.tuned(&tuning);
+            self.report.tuning.push(tuning.clone());
+        }
+        let refusal = tuning.refusal();
+        Ok(tuning.chosen.ok_or_else(|| {
+            let (status, reason) = refusal;
+            self.without_choice(status, reason)
+        }))
+    }
+
+    /// Has the worker try the candidates, and keeps the outcome for later runs.
+    fn tune(&mut self, process: &mut Process) -> Result<Result<Tuning, Reason>, WorkerError> {
+        let request = Request::Tune {
+            id: self.id.to_string(),
+            seed: self.report.seed,
+        };
+        let tuning = match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
+            Event::Tuned { tuning } => tuning,
+            other => return Err(WorkerError::out_of_turn(&other)),
+        };
+        if let Ok(tuning) = &tuning {
+            self.cache.insert(tuning);
+            if let Err(error) = keep(self.cache) {
+                self.observer.warn(&error);
+            }
+        }
+        Ok(tuning)
+    }
+
+    fn without_choice(&self, status: Status, reason: Reason) -> Box<Measurement> {
+        Box::new(Measurement::without_figures(self.id, status, reason))
+    }
+}
+
+/// Writes the cache where the user has a place for it.
+///
+/// # Errors
+/// When the file or its folder cannot be written.
+pub fn keep(cache: &Cache) -> Result<(), SaveError> {
+    let Some((path, text)) = cache.to_file() else {
+        return Ok(());
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|cause| SaveError {
+            path: folder.to_owned(),
+            cause,
+        })?;
+    }
+    record::write_atomically(path, text.as_bytes())
 }
 
 #[cfg(all(test, unix))]
 pub(super) mod tests {
     use super::*;
     use crate::gpu::adapter::AdapterDescription;
+    use crate::gpu::device::ShaderMode;
     use crate::measure::tier::Tier;
-    use crate::record::Start;
+    use crate::record::{Shaders, Start};
 
     /// An adapter that exists in no machine.
     pub fn adapter() -> AdapterDescription {
         serde_json::from_str(include_str!("../../tests/data/adapter.json")).unwrap()
+    }
+
+    fn shaders() -> Shaders {
+        Shaders::new(None, ShaderMode::Unchecked).unwrap()
+    }
+
+    /// A request to open it.
+    pub fn open() -> Request {
+        Request::Open {
+            adapter: Box::new(adapter()),
+            shaders: shaders(),
+        }
     }
 
     #[derive(Default)]
@@ -128,6 +269,10 @@ pub(super) mod tests {
     impl Observer for Saves {
         fn case_begins(&mut self, _: usize, _: &CaseId) {}
         fn phase(&mut self, _: &str) {}
+        fn tuned(&mut self, _: &Tuning) {}
+        fn warn(&mut self, warning: &dyn fmt::Display) {
+            panic!("{warning}");
+        }
         fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
             self.0.push(report.measurements.len());
             Ok(())
@@ -136,7 +281,7 @@ pub(super) mod tests {
 
     /// Answers every request with a skipped case, but crashes on "register".
     const WORKER: &str = r#"
-        echo '{"event":"hello","protocol":1,"version":"x"}'
+        echo '{"event":"hello","protocol":2,"version":"x"}'
         while read -r line; do
             case "$line" in
                 *'"open"'*) echo '{"event":"opened"}' ;;
@@ -165,15 +310,18 @@ pub(super) mod tests {
             tier: Tier::Quick,
             seed: 1,
             adapter: adapter(),
+            shaders: shaders(),
             datasheet: Err("a test".into()),
         });
         let plan = Plan {
             cases: &cases,
             worker: &worker,
+            goal: Goal::Measure,
+            retune: false,
             interrupted: &AtomicBool::new(interrupted),
         };
         let mut saves = Saves::default();
-        let ended = execute(&plan, &mut report, &mut saves).unwrap();
+        let ended = execute(&plan, &mut Cache::none(), &mut report, &mut saves).unwrap();
         (report, ended, saves.0)
     }
 

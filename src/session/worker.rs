@@ -1,19 +1,21 @@
 //! The worker's side: opens the adapter it is told and measures what it is told.
 
 use std::io::{self, BufRead, Write};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::protocol::{Event, PROTOCOL, Request};
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
-use crate::gpu::device::Gpu;
+use crate::gpu::device::{Gpu, ShaderMode};
+use crate::kernel::Choice;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::{self, Problem};
 use crate::kernel::template::Templates;
-use crate::measure::measurement::Measurement;
 use crate::measure::tier::Tier;
 use crate::measure::{Bench, Phase, Stopped};
+use crate::record::Shaders;
+use crate::tune;
 
 /// Sampling is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
@@ -35,8 +37,14 @@ pub fn serve() -> io::Result<()> {
     })?;
     for request in requests {
         let served = match request {
-            Ok(Request::Open { adapter }) => worker.open(&adapter),
-            Ok(Request::Measure { id, tier, seed }) => worker.measure(&id, tier, seed),
+            Ok(Request::Open { adapter, shaders }) => worker.open(&adapter, &shaders),
+            Ok(Request::Tune { id, seed }) => worker.tune(&id, seed),
+            Ok(Request::Measure {
+                id,
+                choice,
+                tier,
+                seed,
+            }) => worker.measure(&id, choice.as_ref(), tier, seed),
             Err(error) => Err(format!("not a request: {error}")),
         };
         match served {
@@ -72,6 +80,8 @@ struct Worker {
 
 struct OpenDevice {
     adapter: Adapter,
+    templates: Arc<Templates>,
+    mode: ShaderMode,
     /// Taken away after a failure, opened afresh for the next case.
     gpu: Option<Gpu>,
 }
@@ -84,7 +94,7 @@ impl Worker {
         out.flush()
     }
 
-    fn open(&mut self, wanted: &AdapterDescription) -> Result<Event, String> {
+    fn open(&mut self, wanted: &AdapterDescription, shaders: &Shaders) -> Result<Event, String> {
         let found = adapter::enumerate().into_iter().find(|found| {
             // The position in the list may differ from one enumeration to the next.
             let same_place = AdapterDescription {
@@ -94,50 +104,60 @@ impl Worker {
             same_place == *wanted
         });
         let adapter = found.ok_or("the adapter is gone: it is no longer listed")?;
-        let gpu = Gpu::open(&adapter.wgpu).map_err(|e| e.to_string())?;
+        let templates = shaders.load().map_err(|e| e.to_string())?;
+        let gpu = Gpu::open(&adapter.wgpu, shaders.mode).map_err(|e| e.to_string())?;
         self.device = Some(OpenDevice {
             adapter,
+            templates,
+            mode: shaders.mode,
             gpu: Some(gpu),
         });
         Ok(Event::Opened)
     }
 
-    fn measure(&mut self, id: &str, tier: Tier, seed: u64) -> Result<Event, String> {
-        let id: CaseId = id.parse().map_err(|e| format!("{e}"))?;
-        let mut device = self.device.take().ok_or("no adapter is open")?;
-        let problem = self
-            .problem(&id, seed)
-            .ok_or_else(|| format!("{id} poses no problem"))?;
-        let outcome = self.measure_on(&mut device, &id, &*problem, tier);
+    fn tune(&mut self, id: &str, seed: u64) -> Result<Event, String> {
+        let outcome = self.with_bench(id, seed, |bench, id, problem, on_phase| {
+            tune::tune(bench, id, problem, seed, on_phase)
+        });
+        let tuning = outcome?.1.map_err(|stopped| stopped.reason().clone());
+        Ok(Event::Tuned { tuning })
+    }
+
+    fn measure(
+        &mut self,
+        id: &str,
+        choice: Option<&Choice>,
+        tier: Tier,
+        seed: u64,
+    ) -> Result<Event, String> {
+        let (id, outcome) = self.with_bench(id, seed, |bench, id, problem, on_phase| {
+            bench.measure(id, choice, problem, tier, on_phase)
+        })?;
         let measurement = outcome.unwrap_or_else(|stopped| stopped.measurement(&id));
-        self.problem = Some((id, seed, problem));
-        self.device = Some(device);
         Ok(Event::Done {
             measurement: Box::new(measurement),
         })
     }
 
-    /// Measures on the open device, or on a fresh one where the last case cost it.
-    fn measure_on(
-        &self,
-        device: &mut OpenDevice,
-        id: &CaseId,
-        problem: &dyn Problem,
-        tier: Tier,
-    ) -> Result<Measurement, Stopped> {
-        let gpu = match device.gpu.take() {
-            Some(gpu) => gpu,
-            None => Gpu::open(&device.adapter.wgpu)?,
-        };
-        let capabilities = Capabilities::from(&device.adapter.description);
+    /// Works on the problem of case `id` with the open device, or with a fresh one
+    /// where the last case cost it.
+    fn with_bench<T>(
+        &mut self,
+        id: &str,
+        seed: u64,
+        work: impl FnOnce(&Bench, &CaseId, &dyn Problem, &mut dyn FnMut(Phase)) -> Result<T, Stopped>,
+    ) -> Result<(CaseId, Result<T, Stopped>), String> {
+        let id: CaseId = id.parse().map_err(|e| format!("{e}"))?;
+        let mut device = self.device.take().ok_or("no adapter is open")?;
+        let problem = self
+            .problem(&id, seed)
+            .ok_or_else(|| format!("{id} poses no problem"))?;
         let mut reported = None;
         let mut on_phase = |phase: Phase| self.report(phase, &mut reported);
-        let outcome = Bench::new(&gpu, capabilities, Templates::builtin())
-            .and_then(|bench| bench.measure(id, problem, tier, &mut on_phase));
-        if !outcome.as_ref().is_err_and(Stopped::wants_fresh_device) {
-            device.gpu = Some(gpu);
-        }
-        outcome
+        let outcome = device.with_bench(|bench| work(bench, &id, &*problem, &mut on_phase));
+        self.problem = Some((id.clone(), seed, problem));
+        self.device = Some(device);
+        Ok((id, outcome))
     }
 
     /// Tells of a phase. A parent that does not listen any more has ended, and
@@ -159,5 +179,23 @@ impl Worker {
             }
             _ => problem::problem(id.operation, id.precision, id.shape, seed),
         }
+    }
+}
+
+impl OpenDevice {
+    fn with_bench<T>(
+        &mut self,
+        work: impl FnOnce(&Bench) -> Result<T, Stopped>,
+    ) -> Result<T, Stopped> {
+        let gpu = match self.gpu.take() {
+            Some(gpu) => gpu,
+            None => Gpu::open(&self.adapter.wgpu, self.mode)?,
+        };
+        let capabilities = Capabilities::from(&self.adapter.description);
+        let outcome = Bench::new(&gpu, capabilities, &self.templates).and_then(|b| work(&b));
+        if !outcome.as_ref().is_err_and(Stopped::wants_fresh_device) {
+            self.gpu = Some(gpu);
+        }
+        outcome
     }
 }

@@ -63,7 +63,7 @@ pub fn trials() -> Vec<Trial> {
 fn measure(stage: &Stage, id: &CaseId) -> Measurement {
     let problem = problem_of(id);
     Bench::new(&stage.gpu, stage.capabilities.clone(), Templates::builtin())
-        .and_then(|bench| bench.measure(id, &*problem, Tier::Quick, &mut |_| {}))
+        .and_then(|bench| bench.measure(id, None, &*problem, Tier::Quick, &mut |_| {}))
         .unwrap_or_else(|stopped| stopped.measurement(id))
 }
 
@@ -108,7 +108,7 @@ fn dispatches_that_did_not_run_are_noticed_after_timing(stage: &'static Stage) {
     let problem = problem_of(&id);
     let bench = Bench::new(&stage.gpu, stage.capabilities.clone(), Templates::builtin())
         .expect("the device works");
-    let prepare = || bench.prepare(&id, &*problem, Tier::Quick, &mut |_| {});
+    let prepare = || bench.prepare(&id, None, &*problem, Tier::Quick, &mut |_| {});
 
     let untimed = prepare().expect("the case is right");
     let stopped = untimed.finish().expect_err("nothing was dispatched");

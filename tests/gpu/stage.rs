@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use flopwatt::gpu::adapter::{Adapter, AdapterDescription};
-use flopwatt::gpu::device::Gpu;
+use flopwatt::gpu::device::{Gpu, ShaderMode};
 use flopwatt::gpu::select;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::CaseId;
@@ -51,7 +51,7 @@ impl Stage {
         Self {
             description: adapter.description.clone(),
             capabilities: Capabilities::from(&adapter.description),
-            gpu: Gpu::open(&adapter.wgpu).expect("the adapter opens"),
+            gpu: Gpu::open(&adapter.wgpu, ShaderMode::Unchecked).expect("the adapter opens"),
             raw: Raw::open(&adapter.wgpu),
         }
     }

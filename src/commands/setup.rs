@@ -1,0 +1,197 @@
+//! What the verbs that work on an adapter share: their options, the worker, and
+//! what a person sees meanwhile.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{env, fmt};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Failure;
+use crate::gpu::device::ShaderMode;
+use crate::kernel::id::CaseId;
+use crate::measure::measurement::Measurement;
+use crate::record::{Report, SaveError, Shaders};
+use crate::render;
+use crate::session::{self, Ended, Goal, Observer, Plan};
+use crate::tune::{Cache, Key, Tuning};
+
+/// Options of every verb that works on an adapter.
+#[derive(Debug, clap::Args)]
+pub struct Setup {
+    /// Index, part of the name, PCI address or backend of the adapter, or cpu
+    #[arg(long)]
+    pub adapter: Option<String>,
+
+    /// Seed of the inputs; without one, a fresh seed that the report states
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Choose the kernels of 'best' cases afresh, whatever an earlier run chose
+    #[arg(long)]
+    pub retune: bool,
+
+    /// Shader templates to use in place of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    shaders: Option<PathBuf>,
+
+    /// Compile shaders with WGSL's bounds and loop checks
+    #[arg(long)]
+    checked: bool,
+}
+
+impl Setup {
+    /// The wanted templates and checks.
+    pub fn shaders(&self) -> Result<Shaders, Failure> {
+        let mode = if self.checked {
+            ShaderMode::Checked
+        } else {
+            ShaderMode::Unchecked
+        };
+        Ok(Shaders::new(self.shaders.clone(), mode)?)
+    }
+}
+
+/// Works through `cases` in a worker process; saves into `folder`, where there is
+/// one, after every case.
+pub fn execute(
+    goal: Goal,
+    retune: bool,
+    cases: &[CaseId],
+    report: &mut Report,
+    folder: Option<&Path>,
+) -> Result<Ended, Failure> {
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    let worker = || {
+        let mut command = Command::new(&program);
+        command.arg("worker");
+        command
+    };
+    let plan = Plan {
+        cases,
+        worker: &worker,
+        goal,
+        retune,
+        interrupted: interruption()?,
+    };
+    let templates = report.shaders.load()?;
+    let key = Key::new(&report.adapter, &templates, report.shaders.mode);
+    let (mut cache, warning) = Cache::open(key);
+    if let Some(warning) = warning {
+        say(format!("warning: {warning}"));
+    }
+    if let Some(folder) = folder {
+        render::save(report, folder)?;
+    }
+    let mut observer = OnScreen {
+        bar: progress_bar(cases.len()),
+        folder,
+    };
+    let ended = session::execute(&plan, &mut cache, report, &mut observer);
+    observer.bar.finish_and_clear();
+    Ok(ended?)
+}
+
+/// A line on standard error, in one piece: standard error is not buffered.
+pub fn say(line: String) {
+    eprint!("{}", line + "\n");
+}
+
+/// Set by Ctrl-C and SIGTERM.
+fn interruption() -> Result<&'static AtomicBool, Failure> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("cannot catch Ctrl-C")?;
+    Ok(&INTERRUPTED)
+}
+
+/// Progress on a terminal; silence elsewhere, but for what took long or went
+/// wrong.
+struct OnScreen<'a> {
+    bar: ProgressBar,
+    folder: Option<&'a Path>,
+}
+
+impl Observer for OnScreen<'_> {
+    fn case_begins(&mut self, index: usize, id: &CaseId) {
+        self.bar.set_position(index as u64);
+        self.bar.set_prefix(id.to_string());
+        self.bar.set_message("");
+    }
+
+    fn phase(&mut self, phase: &str) {
+        self.bar.set_message(phase.to_owned());
+    }
+
+    fn tuned(&mut self, tuning: &Tuning) {
+        if !tuning.cached {
+            self.bar.suspend(|| say(tuning_line(tuning)));
+        }
+    }
+
+    fn warn(&mut self, warning: &dyn fmt::Display) {
+        self.bar.suspend(|| say(format!("warning: {warning}")));
+    }
+
+    fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
+        if let Some(measurement) = report.measurements.last() {
+            self.bar.println(outcome_line(measurement));
+        }
+        match self.folder {
+            Some(folder) => render::save(report, folder),
+            None => Ok(()),
+        }
+    }
+}
+
+fn progress_bar(cases: usize) -> ProgressBar {
+    // indicatif hides a bar whose target is no terminal, but its println does not.
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {prefix}  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(cases as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// One line on a choice that was made just now.
+fn tuning_line(tuning: &Tuning) -> String {
+    let tried = tuning.candidates.iter().filter(|c| c.gflops.is_some());
+    let chosen = tuning.chosen.as_ref();
+    format!(
+        "tuned {}/{} for {} in {:.1} s: {} of {} candidates measured, {}",
+        tuning.operation,
+        tuning.precision,
+        tuning.shape_class,
+        tuning.took_s.0,
+        tried.count(),
+        tuning.candidates.len(),
+        chosen.map_or("none is right".to_owned(), |c| format!(
+            "{} is the fastest",
+            c.variant
+        )),
+    )
+}
+
+/// One line on a case that has ended.
+fn outcome_line(measurement: &Measurement) -> String {
+    let what = match (
+        &measurement.gflops,
+        measurement.gbytes_per_s,
+        &measurement.reason,
+    ) {
+        (_, _, Some(reason)) => format!("{}: {}", measurement.status, reason.message),
+        (Some(rate), _, _) => format!("{:.1} GFLOP/s", rate.median.0),
+        (_, Some(gbytes), _) => format!("{gbytes:.1} GB/s"),
+        _ => measurement.time.as_ref().map_or_else(String::new, |time| {
+            format!("{:.2} µs", time.median_s.0 * 1e6)
+        }),
+    };
+    format!("{:<44}  {what}", measurement.id)
+}

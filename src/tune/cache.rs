@@ -1,0 +1,279 @@
+//! Choices that outlive a run, one file an adapter, driver, set of templates and
+//! version of the program.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Tuning;
+use crate::gpu::adapter::AdapterDescription;
+use crate::gpu::device::ShaderMode;
+use crate::kernel::id::CaseId;
+use crate::kernel::template::Templates;
+
+/// Larger files are none of ours.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// All that a choice depends on besides the problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    adapter: String,
+    backend: String,
+    device: String,
+    driver: String,
+    shader_hash: String,
+    shader_mode: ShaderMode,
+    flopwatt_version: String,
+}
+
+impl Key {
+    /// The key of an adapter and how its shaders are made.
+    pub fn new(adapter: &AdapterDescription, templates: &Templates, mode: ShaderMode) -> Self {
+        Self {
+            adapter: adapter.name.clone(),
+            backend: adapter.backend.to_string(),
+            device: format!("{:04x}:{:04x}", adapter.vendor_id, adapter.device_id),
+            driver: adapter.driver_and_version(),
+            shader_hash: templates.hash().to_owned(),
+            shader_mode: mode,
+            flopwatt_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// A file name that differs whenever the key does.
+    fn file_name(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let hash = Sha256::digest(text.as_bytes());
+        let short: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        format!("{short}.json")
+    }
+}
+
+/// A cache that is not used; choices are made afresh.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The file cannot be read.
+    #[error("cannot read the tuning cache {}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The file is damaged, or of another program.
+    #[error("ignoring the tuning cache {}: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Choices of earlier runs.
+#[derive(Debug)]
+pub struct Cache {
+    path: Option<PathBuf>,
+    contents: Contents,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Contents {
+    key: Key,
+    tunings: Vec<Tuning>,
+}
+
+impl Cache {
+    /// The cache of `key` in the user's cache directory; empty where there is
+    /// none yet. A broken file is no reason not to measure, so it comes as a
+    /// warning beside an empty cache.
+    pub fn open(key: Key) -> (Self, Option<CacheError>) {
+        Self::open_in(
+            dirs::cache_dir().map(|dir| dir.join("flopwatt").join("tuning")),
+            key,
+        )
+    }
+
+    /// A cache that holds nothing and keeps nothing.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        let nothing = serde_json::json!({
+            "adapter": "", "backend": "", "device": "", "driver": "", "shader_hash": "",
+            "shader_mode": "unchecked", "flopwatt_version": "",
+        });
+        let key = serde_json::from_value(nothing).expect("a key");
+        Self::open_in(None, key).0
+    }
+
+    fn open_in(folder: Option<PathBuf>, key: Key) -> (Self, Option<CacheError>) {
+        let path = folder.map(|folder| folder.join(key.file_name()));
+        let (tunings, warning) = match path.as_deref().map(|path| read(path, &key)) {
+            None => (Vec::new(), None),
+            Some(Ok(tunings)) => (tunings, None),
+            Some(Err(error)) => (Vec::new(), Some(error)),
+        };
+        let contents = Contents { key, tunings };
+        (Self { path, contents }, warning)
+    }
+
+    /// The choice made for the class of `id`'s shape, if one was.
+    pub fn find(&self, id: &CaseId) -> Option<Tuning> {
+        let found = self.contents.tunings.iter().find(|t| covers(t, id));
+        found.map(|tuning| Tuning {
+            cached: true,
+            ..tuning.clone()
+        })
+    }
+
+    /// Keeps a choice in place of an earlier one for the same class. A choice of
+    /// nothing is not kept: the next run may do better.
+    pub fn insert(&mut self, tuning: &Tuning) {
+        self.contents.tunings.retain(|known| {
+            let same = |t: &Tuning| (t.operation, t.precision, t.shape_class.clone());
+            same(known) != same(tuning)
+        });
+        if tuning.chosen.is_some() {
+            self.contents.tunings.push(tuning.clone());
+        }
+    }
+
+    /// The cache's text and where it belongs; `None` where this user has no
+    /// cache directory.
+    pub fn to_file(&self) -> Option<(&Path, String)> {
+        let text = serde_json::to_string_pretty(&self.contents).ok()?;
+        Some((self.path.as_deref()?, text + "\n"))
+    }
+}
+
+fn covers(tuning: &Tuning, id: &CaseId) -> bool {
+    (tuning.operation, tuning.precision) == (id.operation, id.precision)
+        && tuning.shape_class == super::shape_class(id.shape)
+}
+
+fn read(path: &Path, key: &Key) -> Result<Vec<Tuning>, CacheError> {
+    let unread = |cause| CacheError::Read {
+        path: path.to_owned(),
+        cause,
+    };
+    let damaged = |why: String| CacheError::Damaged {
+        path: path.to_owned(),
+        why,
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unread(error)),
+        Ok(metadata) if metadata.len() > MAX_BYTES => {
+            return Err(damaged("it is too large".into()));
+        }
+        Ok(_) => {}
+    }
+    let text = fs::read(path).map_err(unread)?;
+    let contents: Contents =
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if contents.key != *key {
+        return Err(damaged("it is of another adapter or driver".into()));
+    }
+    Ok(contents.tunings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Choice;
+    use crate::units::Seconds;
+
+    fn key(driver: &str) -> Key {
+        Key {
+            adapter: "a".into(),
+            backend: "vulkan".into(),
+            device: "0000:0000".into(),
+            driver: driver.into(),
+            shader_hash: "h".into(),
+            shader_mode: ShaderMode::Unchecked,
+            flopwatt_version: "0".into(),
+        }
+    }
+
+    fn tuning(id: &CaseId, variant: Option<&str>) -> Tuning {
+        Tuning {
+            operation: id.operation,
+            precision: id.precision,
+            shape_class: super::super::shape_class(id.shape),
+            shape: id.shape.to_string(),
+            chosen: variant.map(|variant| Choice {
+                variant: variant.into(),
+                parameters: Default::default(),
+            }),
+            took_s: Seconds(1.0),
+            budget_s: super::super::BUDGET,
+            cached: false,
+            candidates: Vec::new(),
+        }
+    }
+
+    fn case(id: &str) -> CaseId {
+        id.parse().unwrap()
+    }
+
+    fn save(cache: &Cache) {
+        let (path, text) = cache.to_file().unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_choice_is_found_again_for_its_class_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |driver| Cache::open_in(Some(folder.path().to_owned()), key(driver));
+        let (mut cache, warning) = open("1");
+        assert!(warning.is_none());
+        let id = case("matmul/f32/best/1024x1024x1024");
+        assert_eq!(cache.find(&id), None);
+        cache.insert(&tuning(&id, Some("register")));
+        cache.insert(&tuning(&id, Some("workgroup")));
+        save(&cache);
+
+        let (again, warning) = open("1");
+        assert!(warning.is_none());
+        let found = again.find(&case("matmul/f32/best/2000x1500x1028")).unwrap();
+        assert!(found.cached);
+        assert_eq!(found.chosen.unwrap().variant, "workgroup", "the later one");
+        assert_eq!(again.find(&case("matmul/f32/best/512x512x512")), None);
+        assert_eq!(again.find(&case("matmul/f16/best/1024x1024x1024")), None);
+        assert_eq!(open("2").0.find(&id), None, "another driver");
+    }
+
+    #[test]
+    fn a_choice_of_nothing_is_not_kept() {
+        let (mut cache, _) = Cache::open_in(None, key("1"));
+        let id = case("matmul/f32/best/1024x1024x1024");
+        cache.insert(&tuning(&id, Some("register")));
+        cache.insert(&tuning(&id, None));
+        assert_eq!(cache.find(&id), None);
+        assert!(cache.to_file().is_none(), "nowhere to keep it");
+    }
+
+    #[test]
+    fn a_broken_file_is_a_warning_and_an_empty_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Cache::open_in(Some(folder.path().to_owned()), key("1"));
+        let id = case("matmul/f32/best/1024x1024x1024");
+        let (mut cache, _) = open();
+        cache.insert(&tuning(&id, Some("register")));
+        save(&cache);
+        let (path, text) = cache.to_file().unwrap();
+        let other = text.replace("\"driver\": \"1\"", "\"driver\": \"2\"");
+        for broken in ["", "{", "[]", "null", &text[..text.len() / 2], &other] {
+            fs::write(path, broken).unwrap();
+            let (cache, warning) = open();
+            let warning = warning.expect("a warning").to_string();
+            assert!(warning.contains("ignoring"), "{warning}");
+            assert_eq!(cache.find(&id), None);
+        }
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+        let (_, warning) = open();
+        assert!(warning.unwrap().to_string().contains("cannot read"));
+    }
+}

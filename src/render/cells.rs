@@ -5,9 +5,12 @@ use serde::Serialize;
 use super::number::{MISSING, brief, duration, fixed, number, rate_unit};
 use super::peaks;
 use crate::datasheet::Peak;
+use crate::gpu::device::ShaderMode;
+use crate::kernel::Parameters;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
 use crate::record::Report;
+use crate::tune::Tuning;
 use crate::units::Gflops;
 
 /// A heading and the text under it for a measured case.
@@ -162,6 +165,48 @@ pub(super) fn datasheet_note(report: &Report) -> Option<String> {
     let name = |p: &Peak| format!("{} {} ({})", p.kind, peaks::value(p), p.figure.tier);
     let named: Vec<_> = peaks::datasheet_peaks(report).iter().map(name).collect();
     (!named.is_empty()).then(|| named.join("; "))
+}
+
+/// How the best kernels were chosen, one line a class of shapes.
+pub(super) fn tuning_notes(report: &Report) -> Vec<String> {
+    let note = |tuning: &Tuning| {
+        let chosen = match &tuning.chosen {
+            Some(choice) => format!("{} ({})", choice.variant, parameters(&choice.parameters)),
+            None => "no candidate is right".to_owned(),
+        };
+        let when = if tuning.cached {
+            "chosen by an earlier run".to_owned()
+        } else {
+            let count = tuning.candidates.len();
+            format!("chosen from {count} candidates in {:.1} s", tuning.took_s.0)
+        };
+        let Tuning {
+            operation,
+            precision,
+            shape_class,
+            ..
+        } = tuning;
+        format!("best {operation}/{precision} for {shape_class}: {chosen}, {when}")
+    };
+    report.tuning.iter().map(note).collect()
+}
+
+/// Parameters in words.
+fn parameters(parameters: &Parameters) -> String {
+    let words = parameters
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// What of the shaders is out of the ordinary; `None` where nothing is.
+pub(super) fn shaders_note(report: &Report) -> Option<String> {
+    let folder = report.shaders.folder.as_ref();
+    let templates = folder.map(|folder| format!("templates of {}", folder.display()));
+    let checked = (report.shaders.mode == ShaderMode::Checked)
+        .then(|| "compiled with bounds and loop checks".to_owned());
+    let notes: Vec<String> = templates.into_iter().chain(checked).collect();
+    (!notes.is_empty()).then(|| notes.join(", "))
 }
 
 /// Why power is missing; `None` where it is not.

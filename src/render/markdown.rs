@@ -4,6 +4,7 @@ use super::Renderer;
 use super::cells::{self, FIGURES};
 use super::number::MISSING;
 use super::peaks;
+use super::scaling;
 use super::untrusted::markdown as escape;
 use crate::datasheet::{Datasheet, Peak};
 use crate::gpu::adapter::DeviceType;
@@ -20,8 +21,16 @@ impl Renderer for Markdown {
             format!("# flopwatt: {}\n", escape(&report.adapter.name)),
             provenance(report),
             cases(report),
+            growth(report),
             absences(report),
             references(report),
+            section(
+                "Best kernels",
+                cells::tuning_notes(report)
+                    .iter()
+                    .map(|n| item(n))
+                    .collect(),
+            ),
             notes(report),
         ];
         let present: Vec<_> = sections.into_iter().filter(|s| !s.is_empty()).collect();
@@ -102,6 +111,17 @@ fn cases(report: &Report) -> String {
     format!("## Cases\n\n{header}{rule}{}", rows.collect::<String>())
 }
 
+/// How the cost of kernels grows with size.
+fn growth(report: &Report) -> String {
+    let tables = scaling::scalings(report).into_iter().map(|scaling| {
+        let header = row(scaling::HEADINGS.map(str::to_owned));
+        let rule = row(scaling::HEADINGS.map(|_| "---:".to_owned()));
+        let rows: String = scaling.rows().into_iter().map(row).collect();
+        format!("## {}\n\n{header}{rule}{rows}", escape(&scaling.title()))
+    });
+    tables.collect::<Vec<_>>().join("\n")
+}
+
 fn around(first: String, middle: impl Iterator<Item = String>, last: String) -> Vec<String> {
     std::iter::once(first).chain(middle).chain([last]).collect()
 }
@@ -179,9 +199,14 @@ fn notes(report: &Report) -> String {
     let power = cells::power_note(report).map(|note| format!("Power was {note}."));
     let software = report.adapter.device_type == DeviceType::Cpu;
     let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
+    let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
     let missing = format!("{MISSING} stands for what is not known or does not apply.");
     let own = conventions.map(str::to_owned).into_iter().chain([missing]);
-    let lines = own.chain(power).chain(software).map(|note| item(&note));
+    let lines = own
+        .chain(shaders)
+        .chain(power)
+        .chain(software)
+        .map(|note| item(&note));
     section("Reading the figures", lines.collect())
 }
 

@@ -16,6 +16,7 @@ mod jsonl;
 mod markdown;
 mod number;
 mod peaks;
+mod scaling;
 mod table;
 mod untrusted;
 

@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::Renderer;
 use super::cells::{self, FIGURES};
+use super::scaling::{self, Scaling};
 use super::untrusted::plain;
 use crate::gpu::adapter::DeviceType;
 use crate::measure::measurement::Measurement;
@@ -28,7 +29,14 @@ impl Renderer for Table {
         let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
         let heading = wrapped(&heading(report), width);
         let notes = wrapped(&notes(report), width);
-        [heading, cases(report, width), notes].join("\n")
+        let scalings = scaling::scalings(report).into_iter();
+        let growth = scalings.map(|scaling| growth(&scaling, width));
+        let parts = [heading, cases(report, width)].into_iter();
+        parts
+            .chain(growth)
+            .chain([notes])
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -48,7 +56,9 @@ fn heading(report: &Report) -> Vec<String> {
 fn notes(report: &Report) -> Vec<String> {
     let note = |label: &str, text: Option<String>| text.map(|text| format!("{label}: {text}"));
     let software = report.adapter.device_type == DeviceType::Cpu;
+    let tuning = cells::tuning_notes(report).into_iter();
     let notes = [
+        note("shaders", cells::shaders_note(report)),
         note("power", cells::power_note(report)),
         note("100 % of ceiling", Some(cells::ceiling_note(report))),
         note("100 % of datasheet", cells::datasheet_note(report)),
@@ -57,7 +67,21 @@ fn notes(report: &Report) -> Vec<String> {
             software.then(|| cells::SOFTWARE.to_owned()),
         ),
     ];
-    notes.into_iter().flatten().collect()
+    tuning.chain(notes.into_iter().flatten()).collect()
+}
+
+/// How the cost of one kernel grows with size.
+fn growth(scaling: &Scaling, width: usize) -> String {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(scaling::HEADINGS.map(|heading| aligned(heading.to_owned(), true)));
+    for row in scaling.rows() {
+        table.add_row(row.map(|text| aligned(text, true)));
+    }
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    wrapped(&[scaling.title()], width) + &lines.collect::<String>()
 }
 
 /// How the cases are laid out.

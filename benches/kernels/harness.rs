@@ -171,8 +171,7 @@ impl<'a> Harness<'a> {
         match &self.last_problem {
             Some((last, problem)) if last.same_problem(id) => Rc::clone(problem),
             _ => {
-                let posed =
-                    problem::problem(id.operation, id.precision, id.shape, self.report.seed);
+                let posed = problem::problem(id, self.report.seed);
                 let problem: Rc<dyn Problem> =
                     Rc::from(posed.expect("headline cases are implemented"));
                 self.last_problem = Some((id.clone(), Rc::clone(&problem)));

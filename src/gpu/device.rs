@@ -75,13 +75,26 @@ pub struct Loaded {
     output_size: Bytes,
 }
 
+impl Loaded {
+    /// Records one run of the program.
+    fn record(&self, recorder: &mut wgpu::ComputePass) {
+        for pass in &self.passes {
+            recorder.set_pipeline(&pass.pipeline);
+            recorder.set_bind_group(0, &pass.bindings, &[]);
+            let [x, y, z] = pass.workgroups;
+            recorder.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
 struct LoadedPass {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
 }
 
-/// Times of one batch of dispatches that was submitted alone.
+/// Times of one batch of dispatches that was submitted alone, or of several
+/// submissions together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Batch {
     /// From before the submission to the end of waiting for it.
@@ -263,7 +276,7 @@ impl Gpu {
     /// # Errors
     /// When the device is lost.
     pub fn run_nothing(&self) -> Result<Batch, GpuError> {
-        self.submit(|_| {})
+        self.submit(self.timer.as_ref(), |_| {})
     }
 
     /// Runs the program `dispatches` times in one submission and waits for it.
@@ -273,29 +286,49 @@ impl Gpu {
     /// # Errors
     /// When the driver refuses the work or the device is lost.
     pub fn run(&self, loaded: &Loaded, dispatches: u32) -> Result<Batch, GpuError> {
-        self.submit(|pass| {
+        self.submit(self.timer.as_ref(), |pass| {
             for _ in 0..dispatches {
-                for step in &loaded.passes {
-                    pass.set_pipeline(&step.pipeline);
-                    pass.set_bind_group(0, &step.bindings, &[]);
-                    let [x, y, z] = step.workgroups;
-                    pass.dispatch_workgroups(x, y, z);
-                }
+                loaded.record(pass);
             }
         })
     }
 
-    /// Records one timed compute pass, submits it alone and waits for it.
-    fn submit(&self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Batch, GpuError> {
+    /// Runs the program in `submissions` of their own, one after the other, each
+    /// waited for. They hold nothing else, no timestamps either. Times are the
+    /// sums over all of them.
+    ///
+    /// # Errors
+    /// When the driver refuses the work or the device is lost.
+    pub fn run_one_by_one(&self, loaded: &Loaded, submissions: u32) -> Result<Batch, GpuError> {
+        let mut sum = Batch {
+            wall: Seconds(0.0),
+            cost: Seconds(0.0),
+            device: None,
+        };
+        for _ in 0..submissions {
+            let batch = self.submit(None, |pass| loaded.record(pass))?;
+            sum.wall.0 += batch.wall.0;
+            sum.cost.0 += batch.cost.0;
+        }
+        Ok(sum)
+    }
+
+    /// Records one compute pass, timed by `timer`, submits it alone and waits for
+    /// it.
+    fn submit(
+        &self,
+        timer: Option<&Timer>,
+        record: impl FnOnce(&mut wgpu::ComputePass),
+    ) -> Result<Batch, GpuError> {
         let begin = Instant::now();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         record(
             &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: None,
-                timestamp_writes: self.timer.as_ref().map(Timer::pass_writes),
+                timestamp_writes: timer.map(Timer::pass_writes),
             }),
         );
-        if let Some(timer) = &self.timer {
+        if let Some(timer) = timer {
             timer.resolve(&mut encoder);
         }
         let commands = encoder.finish();
@@ -303,7 +336,7 @@ impl Gpu {
         self.queue.submit([commands]);
         self.wait()?;
         let wall = Seconds(start.elapsed().as_secs_f64());
-        let device = match &self.timer {
+        let device = match timer {
             Some(timer) => Some(timer.span(self.read(&timer.readback)?)),
             None => None,
         };

@@ -48,6 +48,9 @@ pub struct Features {
     pub cooperative: Vec<CooperativeShape>,
 }
 
+/// Sides of the cooperative matrices that WGSL has types for.
+const COOPERATIVE_SIDES: [u32; 2] = [8, 16];
+
 /// One supported cooperative matrix product, C += A·B.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -86,6 +89,17 @@ pub enum Scalar {
     I32,
     /// 32-bit unsigned integer.
     U32,
+}
+
+impl Scalar {
+    fn is(self, element: Element) -> bool {
+        match self {
+            Self::F16 => element == Element::F16,
+            Self::F32 => element == Element::F32,
+            Self::I32 => element == Element::I32,
+            Self::U32 => false,
+        }
+    }
 }
 
 impl fmt::Display for Scalar {
@@ -215,6 +229,46 @@ impl Capabilities {
             None => Err(Unfit::Feature("SUBGROUP".into())),
         }
     }
+
+    /// Sides of the square cooperative matrices that multiply `ab` and add up in
+    /// `cr`, smallest first, and the fewest and most lanes of the subgroups that
+    /// hold them.
+    ///
+    /// # Errors
+    /// The missing ability, by the name of wgpu's feature, or the missing shapes
+    /// and formats and what the adapter has instead.
+    pub fn need_cooperative(
+        &self,
+        ab: Element,
+        cr: Element,
+    ) -> Result<(Vec<u32>, [u32; 2]), Unfit> {
+        let Features {
+            subgroup,
+            cooperative,
+            ..
+        } = &self.features;
+        let missing = |name: &str| Unfit::Feature(name.into());
+        if cooperative.is_empty() {
+            return Err(missing("EXPERIMENTAL_COOPERATIVE_MATRIX"));
+        }
+        let lanes = subgroup.ok_or_else(|| missing("SUBGROUP"))?;
+        let listed = |side: &u32| {
+            let square = |s: &CooperativeShape| [s.m, s.n, s.k] == [*side; 3];
+            let mut shapes = cooperative.iter().filter(|shape| square(shape));
+            shapes.any(|shape| shape.ab.is(ab) && shape.cr.is(cr))
+        };
+        let sides: Vec<u32> = COOPERATIVE_SIDES.into_iter().filter(listed).collect();
+        if sides.is_empty() {
+            let has: Vec<String> = cooperative.iter().map(ToString::to_string).collect();
+            return Err(Unfit::Feature(format!(
+                "cooperative matrices 8x8x8 or 16x16x16 {}→{}, adapter has {}",
+                ab.wgsl(),
+                cr.wgsl(),
+                has.join(", ")
+            )));
+        }
+        Ok((sides, lanes))
+    }
 }
 
 #[cfg(test)]
@@ -287,5 +341,36 @@ mod tests {
         assert!(mixed.to_string().ends_with("8 to 32 lanes"), "{mixed}");
         capabilities.features.subgroup = Some([32, 32]);
         assert_eq!(capabilities.need_subgroup(), Ok(32));
+    }
+
+    #[test]
+    fn cooperative_matrices_are_square_and_of_the_very_formats() {
+        let mut capabilities = Capabilities::generous();
+        let needed = |capabilities: &Capabilities, ab, cr| {
+            let needed = capabilities.need_cooperative(ab, cr);
+            needed.map_err(|unfit| unfit.to_string())
+        };
+        let missing = needed(&capabilities, Element::F16, Element::F32);
+        let name = "needs EXPERIMENTAL_COOPERATIVE_MATRIX";
+        assert_eq!(missing, Err(name.to_owned()));
+        let shape = |n, cr| CooperativeShape {
+            m: 16,
+            n,
+            k: 16,
+            ab: Scalar::F16,
+            cr,
+        };
+        capabilities.features.cooperative = vec![shape(16, Scalar::F32), shape(8, Scalar::F16)];
+        capabilities.features.subgroup = Some([32, 64]);
+        assert_eq!(
+            needed(&capabilities, Element::F16, Element::F32),
+            Ok((vec![16], [32, 64]))
+        );
+        assert_eq!(
+            needed(&capabilities, Element::F16, Element::F16),
+            Err("needs cooperative matrices 8x8x8 or 16x16x16 f16→f16, \
+                 adapter has 16x16x16 f16→f32, 16x8x16 f16→f16"
+                .to_owned())
+        );
     }
 }

@@ -19,12 +19,20 @@ pub enum Operation {
     Matmul,
     /// Scaled dot-product attention, softmax(Q·Kᵀ/√d)·V.
     Attention,
-    /// Arithmetic ceiling: dependent multiply-add chains in registers.
+    /// Arithmetic ceiling: chains of dependent multiply-adds in registers.
     Peak,
-    /// Memory ceiling: streaming traffic.
+    /// Memory ceiling: traffic between memory and the cores.
     Bandwidth,
-    /// Cost of a dispatch that does next to nothing.
+    /// Cost of a dispatch or a submission that does next to nothing.
     Latency,
+}
+
+impl Operation {
+    /// Whether its kernels are ceilings, each of which computes something of its
+    /// own, and not different ways to compute the same.
+    pub fn is_ceiling(self) -> bool {
+        matches!(self, Self::Peak | Self::Bandwidth | Self::Latency)
+    }
 }
 
 /// Operand type, then the accumulator where it differs.
@@ -141,10 +149,12 @@ impl CaseId {
     }
 
     /// Whether `other` computes the same from the same inputs, by whichever
-    /// kernel.
+    /// kernel. Each ceiling computes something of its own.
     pub fn same_problem(&self, other: &Self) -> bool {
+        let same_kernel = self.variant == other.variant;
         (self.operation, self.precision, self.shape)
             == (other.operation, other.precision, other.shape)
+            && (same_kernel || !self.operation.is_ceiling())
     }
 }
 
@@ -194,6 +204,17 @@ mod tests {
         ] {
             assert_eq!(id.parse::<CaseId>().unwrap().to_string(), id);
         }
+    }
+
+    #[test]
+    fn kernels_share_a_problem_but_ceilings_do_not() {
+        let same = |a: &str, b: &str| {
+            let [a, b]: [CaseId; 2] = [a, b].map(|id| id.parse().unwrap());
+            a.same_problem(&b)
+        };
+        assert!(same("matmul/f32/naive/1x1x1", "matmul/f32/register/1x1x1"));
+        assert!(!same("matmul/f32/naive/1x1x1", "matmul/f16/naive/1x1x1"));
+        assert!(!same("bandwidth/f32/read/1MiB", "bandwidth/f32/copy/1MiB"));
     }
 
     #[test]

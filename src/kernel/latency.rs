@@ -1,5 +1,5 @@
-//! Cost of a dispatch: one workgroup of one invocation that stores one word,
-//! which proves that it ran. No operations are counted.
+//! Cost of a dispatch and of a submission: one workgroup of one invocation that
+//! stores one word, which proves that it ran. No operations are counted.
 
 use minijinja::context;
 
@@ -14,7 +14,7 @@ use crate::units::Bytes;
 const WORDS: u64 = 1;
 
 /// The next-to-empty dispatch.
-pub fn dispatch(build: &Build) -> Candidates {
+pub fn empty(build: &Build) -> Candidates {
     let template = "empty.wgsl.jinja";
     let buffer = |role| BufferSpec {
         role,

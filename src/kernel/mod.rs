@@ -79,27 +79,61 @@ pub struct Kernel {
     shapes: fn(bool) -> Vec<Shape>,
     /// Programs for a shape, any of which computes it.
     build: fn(&Build) -> Candidates,
+    /// What a sample repeats.
+    pub repeats: Repeat,
+}
+
+/// What a sample repeats until it is long enough, and so what its time is that
+/// of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Dispatches within one submission, by the device's clock where there is one.
+    Dispatch,
+    /// Submissions of one dispatch, each waited for, by the host's clock.
+    Submission,
 }
 
 /// Every kernel, ceilings first, from simple to refined.
 pub static CATALOGUE: &[Kernel] = &[
-    peak(Precision::F32, "fma", peak::fma),
-    Kernel {
-        operation: Operation::Bandwidth,
-        precision: Precision::F32,
-        variant: "copy",
-        ceiling: None,
-        shapes: bandwidth::shapes,
-        build: bandwidth::copy,
-    },
-    Kernel {
-        operation: Operation::Latency,
-        precision: Precision::None,
-        variant: "dispatch",
-        ceiling: None,
-        shapes: |_| vec![Shape::Empty],
-        build: latency::dispatch,
-    },
+    peak(Precision::F32, "fma", peak::chains::chains),
+    peak(Precision::F16, "fma", peak::chains::chains),
+    peak(Precision::F64, "fma", peak::chains::chains),
+    peak(Precision::I32, "mad", peak::chains::chains),
+    peak(Precision::I8I32acc, "dot", peak::chains::chains),
+    peak(
+        Precision::F32,
+        "cooperative",
+        peak::cooperative::cooperative,
+    ),
+    peak(
+        Precision::F16,
+        "cooperative",
+        peak::cooperative::cooperative,
+    ),
+    peak(
+        Precision::F16F32acc,
+        "cooperative",
+        peak::cooperative::cooperative,
+    ),
+    bandwidth("read", |s| bandwidth::shapes(1, s), bandwidth::read::read),
+    bandwidth(
+        "write",
+        |s| bandwidth::shapes(1, s),
+        bandwidth::stream::write,
+    ),
+    bandwidth("copy", |s| bandwidth::shapes(2, s), bandwidth::stream::copy),
+    bandwidth(
+        "triad",
+        |s| bandwidth::shapes(3, s),
+        bandwidth::stream::triad,
+    ),
+    bandwidth(
+        "workgroup",
+        bandwidth::tiles,
+        bandwidth::workgroup::workgroup,
+    ),
+    latency("dispatch", Repeat::Dispatch),
+    latency("submit", Repeat::Submission),
     matmul(Precision::F32, "naive", F32_FMA, matmul::naive),
     matmul(Precision::F32, "workgroup", F32_FMA, matmul::workgroup),
     matmul(Precision::F32, "register", F32_FMA, matmul::register),
@@ -156,6 +190,35 @@ const fn peak(precision: Precision, variant: &'static str, build: BuildFn) -> Ke
         ceiling: None,
         shapes: |_| vec![Shape::Device],
         build,
+        repeats: Repeat::Dispatch,
+    }
+}
+
+const fn bandwidth(
+    variant: &'static str,
+    shapes: fn(bool) -> Vec<Shape>,
+    build: BuildFn,
+) -> Kernel {
+    Kernel {
+        operation: Operation::Bandwidth,
+        precision: Precision::F32,
+        variant,
+        ceiling: None,
+        shapes,
+        build,
+        repeats: Repeat::Dispatch,
+    }
+}
+
+const fn latency(variant: &'static str, repeats: Repeat) -> Kernel {
+    Kernel {
+        operation: Operation::Latency,
+        precision: Precision::None,
+        variant,
+        ceiling: None,
+        shapes: |_| vec![Shape::Empty],
+        build: latency::empty,
+        repeats,
     }
 }
 
@@ -172,6 +235,7 @@ const fn matmul(
         ceiling: Some(ceiling),
         shapes: matmul::shapes,
         build,
+        repeats: Repeat::Dispatch,
     }
 }
 
@@ -188,6 +252,7 @@ const fn attention(
         ceiling: Some(ceiling),
         shapes: attention::shapes,
         build,
+        repeats: Repeat::Dispatch,
     }
 }
 
@@ -206,7 +271,8 @@ impl Kernel {
     /// Other kernels that compute the same as this one, the most refined first.
     pub fn siblings(&self) -> impl Iterator<Item = &'static Self> + '_ {
         CATALOGUE.iter().rev().filter(|k| {
-            k.operation == self.operation
+            !self.operation.is_ceiling()
+                && k.operation == self.operation
                 && k.precision == self.precision
                 && k.variant != self.variant
         })
@@ -295,7 +361,7 @@ pub fn ceiling_of(id: &CaseId) -> Option<CaseId> {
 /// Kernels that tuning chooses among for a case of [`BEST`], the most refined
 /// first. Empty where there is nothing to choose.
 pub fn contenders(id: &CaseId) -> impl Iterator<Item = &'static Kernel> + '_ {
-    let tunable = matches!(id.operation, Operation::Matmul | Operation::Attention);
+    let tunable = !id.operation.is_ceiling();
     CATALOGUE
         .iter()
         .rev()
@@ -340,7 +406,11 @@ mod tests {
             Shape::WorkingSet { .. } => Shape::WorkingSet { bytes: 1024 },
             other => other,
         };
-        problem::problem(id.operation, id.precision, shape, 0).is_some()
+        let id = CaseId {
+            shape,
+            ..id.clone()
+        };
+        problem::problem(&id, 0).is_some()
     }
 
     #[test]
@@ -352,5 +422,15 @@ mod tests {
         );
         assert_eq!(ceiling("bandwidth/f32/copy/256MiB"), None);
         assert_eq!(ceiling("peak/f32/fma/device"), None);
+    }
+
+    #[test]
+    fn every_ceiling_is_in_the_catalogue() {
+        for kernel in CATALOGUE {
+            let (kernel_shape, operation) = ((kernel.shapes)(true)[0], kernel.operation);
+            let ceiling = ceiling_of(&kernel.case(kernel_shape));
+            assert_eq!(ceiling.is_none(), operation.is_ceiling());
+            assert!(ceiling.is_none_or(|id| Kernel::find(&id).is_some()));
+        }
     }
 }

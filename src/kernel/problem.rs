@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::element::Tensor;
-use super::id::{Operation, Precision};
+use super::id::{CaseId, Operation, Precision};
 use super::program::Program;
 use super::shape::Shape;
 use super::{attention, bandwidth, latency, matmul, peak};
+use bandwidth::stream::{Pattern, Stream};
 
 /// How much of the output was compared with the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -233,25 +234,35 @@ pub trait Problem: Send + Sync {
     }
 }
 
-/// The problem that `operation` in `precision` on `shape` poses under `seed`.
-/// `None` where the precision is not implemented or the shape is of another
-/// operation.
-pub fn problem(
-    operation: Operation,
-    precision: Precision,
-    shape: Shape,
-    seed: u64,
-) -> Option<Box<dyn Problem>> {
-    match (operation, precision, shape) {
+/// The problem that case `id` poses under `seed`. `None` where the precision is
+/// not implemented, the shape is of another operation, or there is no ceiling of
+/// that name.
+pub fn problem(id: &CaseId, seed: u64) -> Option<Box<dyn Problem>> {
+    let precision = id.precision;
+    match (id.operation, precision, id.shape) {
         (Operation::Matmul, _, Shape::Gemm(shape)) if precision != Precision::None => Some(
             Box::new(matmul::problem::Matmul::new(shape, precision, seed)),
         ),
         (Operation::Attention, Precision::F32 | Precision::F16, Shape::Attention(shape)) => Some(
             Box::new(attention::problem::Attention::new(shape, precision, seed)),
         ),
-        (Operation::Peak, Precision::F32, Shape::Device) => Some(Box::new(peak::Peak::new(seed))),
+        (Operation::Peak, _, Shape::Device) => match id.variant.as_str() {
+            "cooperative" => Some(Box::new(peak::cooperative::Cooperative::new(
+                precision, seed,
+            ))),
+            "fma" | "mad" | "dot" => Some(Box::new(peak::chains::Chains::new(precision, seed))),
+            _ => None,
+        },
         (Operation::Bandwidth, Precision::F32, Shape::WorkingSet { bytes }) => {
-            Some(Box::new(bandwidth::Copy::new(bytes, seed)))
+            let stream = |pattern| Box::new(Stream::new(pattern, bytes, seed));
+            match id.variant.as_str() {
+                "read" => Some(Box::new(bandwidth::read::Read::new(bytes, seed))),
+                "write" => Some(stream(Pattern::Write)),
+                "copy" => Some(stream(Pattern::Copy)),
+                "triad" => Some(stream(Pattern::Triad)),
+                "workgroup" => Some(Box::new(bandwidth::workgroup::Workgroup::new(bytes, seed))),
+                _ => None,
+            }
         }
         (Operation::Latency, Precision::None, Shape::Empty) => {
             Some(Box::new(latency::Empty::new(seed)))

@@ -50,14 +50,17 @@ templates!(
     "attention_scores.wgsl.jinja",
     "attention_softmax.wgsl.jinja",
     "attention_values.wgsl.jinja",
+    "bandwidth_read.wgsl.jinja",
+    "bandwidth_stream.wgsl.jinja",
+    "bandwidth_workgroup.wgsl.jinja",
     "canary.wgsl.jinja",
-    "copy.wgsl.jinja",
     "empty.wgsl.jinja",
     "matmul_index.wgsl.jinja",
     "matmul_naive.wgsl.jinja",
     "matmul_register.wgsl.jinja",
     "matmul_workgroup.wgsl.jinja",
-    "peak_fma.wgsl.jinja",
+    "peak_chains.wgsl.jinja",
+    "peak_cooperative.wgsl.jinja",
 );
 
 /// Files larger than this are no templates.
@@ -244,11 +247,11 @@ mod tests {
             .unwrap()
             .render("empty.wgsl.jinja", minijinja::context! {});
         assert_eq!(rendered.unwrap(), "changed");
-        fs::remove_file(folder.path().join("copy.wgsl.jinja")).unwrap();
+        fs::remove_file(folder.path().join("canary.wgsl.jinja")).unwrap();
         let missing = from()
             .unwrap()
-            .render("copy.wgsl.jinja", minijinja::context! {});
+            .render("canary.wgsl.jinja", minijinja::context! {});
         let missing = missing.unwrap_err().to_string();
-        assert!(missing.contains("copy.wgsl.jinja"), "{missing}");
+        assert!(missing.contains("canary.wgsl.jinja"), "{missing}");
     }
 }

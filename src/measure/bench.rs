@@ -3,7 +3,7 @@
 
 use super::clock;
 use super::measurement::{Cache, Flag, Measurement, Reason, ReasonCode, Status};
-use super::prepared::{Candidate, OnGpu, Prepared};
+use super::prepared::{Candidate, Prepared};
 use super::sampling::{self, Samples};
 use super::tier::{Effort, Tier};
 use super::verify::{self, Verified, Witness};
@@ -15,7 +15,7 @@ use crate::kernel::problem::Problem;
 use crate::kernel::program::Program;
 use crate::kernel::shape::Shape;
 use crate::kernel::template::Templates;
-use crate::kernel::{Candidates, Choice, Kernel};
+use crate::kernel::{Candidates, Choice, Kernel, Repeat};
 use crate::stats;
 use crate::units::{Bytes, Seconds};
 
@@ -102,7 +102,7 @@ impl<'a> Bench<'a> {
             reference_macs: problem.reference_macs(),
         });
         let offered = programs.len();
-        let candidates = self.verified(programs, problem)?;
+        let candidates = self.verified(programs, problem, kernel.repeats)?;
         let some_rejected = candidates.len() < offered;
         on_phase(Phase::WarmingUp);
         let candidate = self.fastest(candidates, problem)?;
@@ -110,7 +110,7 @@ impl<'a> Bench<'a> {
         if some_rejected {
             flags.push(Flag::CandidateRejected);
         }
-        let mut runner = OnGpu::new(self.gpu, &candidate.loaded);
+        let mut runner = candidate.runner(self.gpu);
         let warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
         // What is compared at the end must have been written by timed dispatches.
         self.gpu.poison(&candidate.loaded)?;
@@ -147,7 +147,10 @@ impl<'a> Bench<'a> {
     /// When the output is wrong or the driver refuses the program.
     pub fn trial(&self, program: &Program, problem: &dyn Problem) -> Result<f64, Stopped> {
         let attempt = || -> Result<f64, Stopped> {
-            let candidate = self.verified(vec![program.clone()], problem)?.remove(0);
+            let programs = vec![program.clone()];
+            let candidate = self
+                .verified(programs, problem, Repeat::Dispatch)?
+                .remove(0);
             Ok(self.probe(&candidate, problem)?)
         };
         attempt().map_err(|stopped| match verify::canary(self.gpu) {
@@ -173,6 +176,7 @@ impl<'a> Bench<'a> {
         &self,
         programs: Vec<Program>,
         problem: &dyn Problem,
+        repeats: Repeat,
     ) -> Result<Vec<Candidate>, Stopped> {
         let mut candidates = Vec::new();
         let mut rejected = None;
@@ -184,6 +188,7 @@ impl<'a> Bench<'a> {
                     program,
                     loaded,
                     verified,
+                    repeats,
                 }),
                 Some(rejection) => {
                     let reason = verify::reason(rejection);
@@ -223,7 +228,7 @@ impl<'a> Bench<'a> {
 
     /// Work per second, or bytes per second where there are no operations.
     fn probe(&self, candidate: &Candidate, problem: &dyn Problem) -> Result<f64, GpuError> {
-        let mut runner = OnGpu::new(self.gpu, &candidate.loaded);
+        let mut runner = candidate.runner(self.gpu);
         let warm = sampling::warm_up(&mut runner, &PROBE, self.overhead)?;
         let mut samples = Samples::new(warm);
         samples.converge(&mut runner, &PROBE, |_| {})?;

@@ -1,13 +1,15 @@
 //! A case that is verified and warm: samples, and the figures at the end.
 
+use super::clock::{self, Choice};
 use super::measurement::{
-    Cache, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
+    Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use super::sampling::{Runner, Samples};
 use super::tier::Effort;
 use super::verify::{self, Verified};
 use super::{Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError, Loaded};
+use crate::kernel::Repeat;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
@@ -33,23 +35,44 @@ pub(super) struct Candidate {
     pub(super) program: Program,
     pub(super) loaded: Loaded,
     pub(super) verified: Verified,
+    /// What a sample repeats.
+    pub(super) repeats: Repeat,
+}
+
+impl Candidate {
+    pub(super) fn runner<'a>(&'a self, gpu: &'a Gpu) -> OnGpu<'a> {
+        OnGpu {
+            gpu,
+            loaded: &self.loaded,
+            repeats: self.repeats,
+        }
+    }
 }
 
 /// Runs a program on its device.
 pub(super) struct OnGpu<'a> {
     gpu: &'a Gpu,
     loaded: &'a Loaded,
-}
-
-impl<'a> OnGpu<'a> {
-    pub(super) fn new(gpu: &'a Gpu, loaded: &'a Loaded) -> Self {
-        Self { gpu, loaded }
-    }
+    repeats: Repeat,
 }
 
 impl Runner for OnGpu<'_> {
     fn run(&mut self, dispatches: u32) -> Result<Batch, GpuError> {
-        self.gpu.run(self.loaded, dispatches)
+        match self.repeats {
+            Repeat::Dispatch => self.gpu.run(self.loaded, dispatches),
+            Repeat::Submission => self.gpu.run_one_by_one(self.loaded, dispatches),
+        }
+    }
+
+    /// What a submission takes is what the host waits for it.
+    fn choose_clock(&self, batches: &[Batch], overhead: Seconds) -> Choice {
+        match self.repeats {
+            Repeat::Dispatch => clock::choose(batches, overhead),
+            Repeat::Submission => Choice {
+                clock: Clock::Host,
+                flag: None,
+            },
+        }
     }
 }
 
@@ -59,7 +82,7 @@ impl Prepared<'_> {
     /// # Errors
     /// When the device fails.
     pub fn converge(&mut self, on_phase: &mut dyn FnMut(Phase)) -> Result<(), Stopped> {
-        let mut runner = OnGpu::new(self.gpu, &self.candidate.loaded);
+        let mut runner = self.candidate.runner(self.gpu);
         self.samples.converge(&mut runner, &self.effort, |values| {
             on_phase(Phase::Sampling {
                 samples: values.len(),
@@ -74,7 +97,7 @@ impl Prepared<'_> {
     /// # Errors
     /// When the device fails.
     pub fn sample(&mut self) -> Result<Seconds, Stopped> {
-        let mut runner = OnGpu::new(self.gpu, &self.candidate.loaded);
+        let mut runner = self.candidate.runner(self.gpu);
         Ok(self.samples.take(&mut runner)?)
     }
 

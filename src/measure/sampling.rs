@@ -24,13 +24,18 @@ const MAX_REJECTED: usize = 50;
 /// One dispatch above this trips display watchdogs.
 const LONG_DISPATCH: Seconds = Seconds(0.1);
 
-/// Runs `n` dispatches in one submission.
+/// Runs batches of `n` dispatches.
 pub trait Runner {
     /// Times of the batch.
     ///
     /// # Errors
     /// Whatever the device reports.
     fn run(&mut self, dispatches: u32) -> Result<Batch, GpuError>;
+
+    /// The clock to go by after these batches: the device's if it can be trusted.
+    fn choose_clock(&self, batches: &[Batch], overhead: Seconds) -> Choice {
+        clock::choose(batches, overhead)
+    }
 }
 
 /// A warmed-up case: how it is to be sampled.
@@ -81,7 +86,7 @@ pub fn warm_up(
     }
     Ok(Warm {
         dispatches,
-        choice: clock::choose(&batches, overhead),
+        choice: runner.choose_clock(&batches, overhead),
         overhead,
         steady,
     })

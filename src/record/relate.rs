@@ -4,7 +4,7 @@ use crate::datasheet::{Catalogue, Datasheet, Identity, Match, PeakKind};
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel;
 use crate::kernel::id::{CaseId, Operation, Precision};
-use crate::measure::measurement::{Flag, Measurement};
+use crate::measure::measurement::{Cache, Flag, Measurement};
 use crate::units::{Bytes, Gflops};
 
 /// The datasheet that belongs to an adapter.
@@ -88,13 +88,18 @@ fn datasheet_peak(measurement: &Measurement, sheet: &Datasheet) -> Option<f64> {
 }
 
 /// The kind of peak that a measurement is held against: f64, f32 and f16 vector
-/// arithmetic against the vector peak of that format,
-/// bandwidth against memory bandwidth. Integer dot products have none: the
-/// datasheets' int8 figures are those of matrix units.
+/// arithmetic against the vector peak of that format, f16 on matrix units against
+/// theirs, streams that no cache can hold against memory bandwidth. Integer dot
+/// products have none: the datasheets' int8 figures are those of matrix units.
 pub fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
     match (measurement.operation, measurement.precision) {
         (Operation::Latency, _) => None,
-        (Operation::Bandwidth, _) => Some(PeakKind::MemoryBandwidth),
+        (Operation::Bandwidth, _) => is_cold(measurement).then_some(PeakKind::MemoryBandwidth),
+        (_, precision) if measurement.variant == "cooperative" => match precision {
+            Precision::F16 => Some(PeakKind::Fp16TensorF16Acc),
+            Precision::F16F32acc => Some(PeakKind::Fp16TensorF32Acc),
+            _ => None,
+        },
         (_, Precision::F64) => Some(PeakKind::Fp64),
         (_, Precision::F32) => Some(PeakKind::Fp32),
         (_, Precision::F16) => Some(PeakKind::Fp16),
@@ -102,10 +107,17 @@ pub fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
     }
 }
 
+/// Whether the traffic had to go through memory. The tiles of workgroup memory
+/// are filled from a buffer that any cache holds.
+fn is_cold(measurement: &Measurement) -> bool {
+    let time = measurement.time.as_ref();
+    time.is_some_and(|time| time.cache == Cache::Cold)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::measurement::{Rate, Reason, ReasonCode, Status};
+    use crate::measure::measurement::{Clock, Rate, Reason, ReasonCode, Status, Time};
 
     fn measured(id: &str, gflops: f64) -> Measurement {
         let reason = Reason::new(ReasonCode::NotMeasured, "");
@@ -132,15 +144,29 @@ mod tests {
         assert_eq!(kernel.flags, []);
     }
 
-    /// H100 SXM5: 3350 GB/s.
+    /// H100 SXM5: 3350 GB/s. What a cache can hold is not held against it.
     #[test]
     fn bandwidth_is_set_against_memory_bandwidth() {
-        let mut copy = measured("bandwidth/f32/copy/256MiB", 1.0);
-        copy.gflops = None;
-        copy.gbytes_per_s = Some(3350.0 * 0.8);
-        relate(&mut copy, &[], Catalogue::builtin().get("nvidia-h100-sxm5"));
-        assert!((copy.percent_of_datasheet.unwrap() - 80.0).abs() < 1e-9);
-        assert_eq!(copy.ceiling_id, None);
+        let copied = |cache| {
+            let mut copy = measured("bandwidth/f32/copy/256MiB", 1.0);
+            copy.gflops = None;
+            copy.gbytes_per_s = Some(3350.0 * 0.8);
+            copy.time = Time::summarise(&[1.0], Clock::Device, cache, 1);
+            relate(&mut copy, &[], Catalogue::builtin().get("nvidia-h100-sxm5"));
+            assert_eq!(copy.ceiling_id, None);
+            copy.percent_of_datasheet
+        };
+        assert!((copied(Cache::Cold).unwrap() - 80.0).abs() < 1e-9);
+        assert_eq!(copied(Cache::Hot), None);
+    }
+
+    #[test]
+    fn matrix_units_have_peaks_of_their_own() {
+        let kind = |id| peak_kind(&measured(id, 1.0));
+        let tensor = Some(PeakKind::Fp16TensorF32Acc);
+        assert_eq!(kind("peak/f16-f32acc/cooperative/device"), tensor);
+        assert_eq!(kind("peak/f32/cooperative/device"), None);
+        assert_eq!(kind("peak/f16/fma/device"), Some(PeakKind::Fp16));
     }
 
     #[test]

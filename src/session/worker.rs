@@ -177,7 +177,7 @@ impl Worker {
             Some((last, last_seed, problem)) if last_seed == seed && last.same_problem(id) => {
                 Some(problem)
             }
-            _ => problem::problem(id.operation, id.precision, id.shape, seed),
+            _ => problem::problem(id, seed),
         }
     }
 }

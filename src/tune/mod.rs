@@ -120,7 +120,13 @@ pub fn tune(
     };
     let (mut contenders, absent) = entered(bench, id);
     if let Some(small) = class::screening_shape(id.shape, bench.is_software())
-        && let Some(screen) = problem::problem(id.operation, id.precision, small, seed)
+        && let Some(screen) = problem::problem(
+            &CaseId {
+                shape: small,
+                ..id.clone()
+            },
+            seed,
+        )
     {
         search.screen(&mut contenders, id, small, &*screen)?;
     }

@@ -70,8 +70,7 @@ impl Stage {
 
 /// The problem that a case poses.
 pub fn problem_of(id: &CaseId) -> Box<dyn Problem> {
-    problem::problem(id.operation, id.precision, id.shape, SEED)
-        .unwrap_or_else(|| panic!("{id} poses no problem"))
+    problem::problem(id, SEED).unwrap_or_else(|| panic!("{id} poses no problem"))
 }
 
 /// A case id from its text.

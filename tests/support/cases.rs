@@ -1,6 +1,7 @@
 //! Shapes at the edges of what kernels divide their work into, shared by the
 //! tests that run shaders and those that only look at their texts.
 
+use flopwatt::kernel::Kernel;
 use flopwatt::kernel::id::Operation;
 use flopwatt::kernel::shape::Shape;
 
@@ -70,15 +71,20 @@ const ATTENTION: &[&str] = &[
 /// Less than one workgroup's share, and an odd number of such shares.
 const BANDWIDTH: &[&str] = &["4KiB", "1028KiB"];
 
-/// The edge shapes of `operation`.
-pub fn edge_shapes(operation: Operation) -> Vec<Shape> {
-    let texts = match operation {
+/// Tiles of less than a vector an invocation, and of a size that is no power of
+/// two.
+const WORKGROUP: &[&str] = &["1KiB", "12KiB"];
+
+/// The edge shapes of `kernel`.
+pub fn edge_shapes(kernel: &Kernel) -> Vec<Shape> {
+    let texts = match kernel.operation {
         Operation::Matmul => MATMUL,
         Operation::Attention => ATTENTION,
+        Operation::Bandwidth if kernel.variant == "workgroup" => WORKGROUP,
         Operation::Bandwidth => BANDWIDTH,
         Operation::Peak => &["device"],
         Operation::Latency => &["empty"],
     };
-    let parse = |text: &&str| Shape::parse(operation, text).expect("an edge shape parses");
+    let parse = |text: &&str| Shape::parse(kernel.operation, text).expect("an edge shape parses");
     texts.iter().map(parse).collect()
 }

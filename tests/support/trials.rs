@@ -20,7 +20,7 @@ pub fn anywhere(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
 /// A test that runs where `find` finds what it needs.
 pub fn needing<T: 'static>(
     name: impl Into<String>,
-    find: fn() -> Result<T, Missing>,
+    find: impl FnOnce() -> Result<T, Missing> + Send + 'static,
     test: impl FnOnce(T) + Send + 'static,
 ) -> Trial {
     Trial::ignorable_test(name, move || match find() {

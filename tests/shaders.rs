@@ -13,11 +13,12 @@ use std::sync::LazyLock;
 use cases::edge_shapes;
 use flopwatt::kernel::canary::Canary;
 use flopwatt::kernel::capabilities::{Capabilities, CooperativeShape, Features, Scalar};
+use flopwatt::kernel::id::{Operation, Precision};
 use flopwatt::kernel::program::Pass;
 use flopwatt::kernel::shader;
 use flopwatt::kernel::shape::Shape;
 use flopwatt::kernel::template::Templates;
-use flopwatt::kernel::{CATALOGUE, Candidates, Kernel};
+use flopwatt::kernel::{Build, CATALOGUE, Candidates, Kernel, matmul};
 use flopwatt::units::Bytes;
 use naga::valid::ModuleInfo;
 use naga::{AddressSpace, Expression, Function, Handle, Module, ShaderStage};
@@ -141,7 +142,7 @@ fn every_kernel_and_every_template_renders_a_shader() {
     let files = flopwatt::kernel::template::BUILTIN.iter();
     let kernels = files
         .map(|(name, _)| *name)
-        .filter(|name| !name.contains("_index."));
+        .filter(|name| !name.contains("_index.") && *name != "cooperative.wgsl.jinja");
     assert_eq!(rendered, kernels.collect());
     for kernel in CATALOGUE {
         for adapter in &ADAPTERS[1..] {
@@ -175,6 +176,16 @@ const EXCEPTIONS: &[(Language, &str, &str)] = &[
         Language::Glsl,
         "= f64;",
         "OpenGL ES has no double precision",
+    ),
+    (
+        Language::Hlsl,
+        "enable wgpu_cooperative_matrix;",
+        "naga writes no cooperative store in HLSL",
+    ),
+    (
+        Language::Glsl,
+        "enable wgpu_cooperative_matrix;",
+        "OpenGL ES has no cooperative matrices",
     ),
     (
         Language::Glsl,
@@ -404,4 +415,29 @@ fn an_array_of_accumulators_would_be_noticed() {
         none
     );
     assert_eq!(indexed("tile[i] = 1.0; out[i] = tile[3u - i];"), none);
+}
+
+/// Roles are part of the fragments' types, so that a fragment of A cannot be
+/// taken for one of B, in emulation as little as on matrix units.
+#[test]
+fn a_fragment_in_the_wrong_role_is_invalid() {
+    let build = Build {
+        shape: Shape::parse(Operation::Matmul, "64x64x64").expect("a shape"),
+        precision: Precision::F16F32acc,
+        capabilities: &large(true),
+        templates: Templates::builtin(),
+    };
+    let real = matmul::cooperative(&build).expect("programs");
+    let emulated = matmul::cooperative_emulated(&build, 8).expect("programs");
+    for program in real.iter().chain(&emulated) {
+        let wgsl = &program.passes[0].wgsl;
+        let valid = |wgsl: &str| {
+            let module = shader::parse(wgsl)?;
+            shader::validate(&module, &build.capabilities.features)
+        };
+        valid(wgsl).unwrap_or_else(|error| panic!("{error}"));
+        let wrong = wgsl.replace("= fragment_a_by_rows(", "= fragment_b_by_rows(");
+        assert_ne!(*wgsl, wrong);
+        assert!(valid(&wrong).is_err(), "{:?}", program.parameters);
+    }
 }

@@ -137,9 +137,21 @@ pub static CATALOGUE: &[Kernel] = &[
     matmul(Precision::F32, "naive", F32_FMA, matmul::naive),
     matmul(Precision::F32, "workgroup", F32_FMA, matmul::workgroup),
     matmul(Precision::F32, "register", F32_FMA, matmul::register),
+    matmul(
+        Precision::F32,
+        "cooperative",
+        F32_COOPERATIVE,
+        matmul::cooperative,
+    ),
     matmul(Precision::F16, "naive", F16_FMA, matmul::naive),
     matmul(Precision::F16, "workgroup", F16_FMA, matmul::workgroup),
     matmul(Precision::F16, "register", F16_FMA, matmul::register),
+    matmul(
+        Precision::F16,
+        "cooperative",
+        F16_COOPERATIVE,
+        matmul::cooperative,
+    ),
     matmul(Precision::F16F32acc, "naive", F32_FMA, matmul::naive),
     matmul(
         Precision::F16F32acc,
@@ -148,6 +160,12 @@ pub static CATALOGUE: &[Kernel] = &[
         matmul::workgroup,
     ),
     matmul(Precision::F16F32acc, "register", F32_FMA, matmul::register),
+    matmul(
+        Precision::F16F32acc,
+        "cooperative",
+        F16F32ACC_COOPERATIVE,
+        matmul::cooperative,
+    ),
     matmul(Precision::I8I32acc, "naive", I8_DOT, matmul::naive),
     matmul(Precision::I8I32acc, "workgroup", I8_DOT, matmul::workgroup),
     matmul(Precision::I8I32acc, "register", I8_DOT, matmul::register),
@@ -162,12 +180,24 @@ pub static CATALOGUE: &[Kernel] = &[
     ),
     attention(Precision::F32, "flash", F32_FMA, attention::flash),
     attention(
+        Precision::F32,
+        "flash-cooperative",
+        F32_COOPERATIVE,
+        attention::flash_cooperative,
+    ),
+    attention(
         Precision::F16,
         "materialised",
         F32_FMA,
         attention::materialised,
     ),
     attention(Precision::F16, "flash", F32_FMA, attention::flash),
+    attention(
+        Precision::F16,
+        "flash-cooperative",
+        F16F32ACC_COOPERATIVE,
+        attention::flash_cooperative,
+    ),
 ];
 
 /// An arithmetic ceiling: precision and variant of an [`Operation::Peak`] kernel.
@@ -179,6 +209,9 @@ const F32_FMA: Ceiling = (Precision::F32, "fma");
 const F16_FMA: Ceiling = (Precision::F16, "fma");
 const F64_FMA: Ceiling = (Precision::F64, "fma");
 const I8_DOT: Ceiling = (Precision::I8I32acc, "dot");
+const F32_COOPERATIVE: Ceiling = (Precision::F32, "cooperative");
+const F16_COOPERATIVE: Ceiling = (Precision::F16, "cooperative");
+const F16F32ACC_COOPERATIVE: Ceiling = (Precision::F16F32acc, "cooperative");
 
 type BuildFn = fn(&Build) -> Candidates;
 

@@ -46,6 +46,7 @@ macro_rules! templates {
 
 templates!(
     "attention_flash.wgsl.jinja",
+    "attention_flash_cooperative.wgsl.jinja",
     "attention_index.wgsl.jinja",
     "attention_scores.wgsl.jinja",
     "attention_softmax.wgsl.jinja",
@@ -54,7 +55,9 @@ templates!(
     "bandwidth_stream.wgsl.jinja",
     "bandwidth_workgroup.wgsl.jinja",
     "canary.wgsl.jinja",
+    "cooperative.wgsl.jinja",
     "empty.wgsl.jinja",
+    "matmul_cooperative.wgsl.jinja",
     "matmul_index.wgsl.jinja",
     "matmul_naive.wgsl.jinja",
     "matmul_register.wgsl.jinja",

@@ -7,6 +7,7 @@
 
 #[path = "../support/cases.rs"]
 mod cases;
+mod cooperative;
 mod correct;
 mod faults;
 mod measuring;
@@ -16,6 +17,11 @@ mod stage;
 mod trials;
 
 fn main() {
-    let groups = [correct::trials(), faults::trials(), measuring::trials()];
+    let groups = [
+        correct::trials(),
+        cooperative::trials(),
+        faults::trials(),
+        measuring::trials(),
+    ];
     trials::run(groups.into_iter().flatten().collect())
 }

@@ -5,6 +5,7 @@ pub mod problem;
 use minijinja::context;
 
 use super::capabilities::Unfit;
+use super::element::Element;
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::{AttentionShape, Shape};
 use super::template::TemplateError;
@@ -119,6 +120,64 @@ pub fn flash(build: &Build) -> Candidates {
             workgroups: [shape.q_len.div_ceil(lanes), shape.batch * shape.heads, 1],
         }],
     }])
+}
+
+/// Queries of a workgroup and keys at a time. Larger tiles read less from
+/// memory, smaller ones fit where long heads or single precision fill workgroup
+/// memory.
+const COOPERATIVE_TILES: [(u32, u32); 3] = [(32, 32), (16, 32), (16, 16)];
+
+/// One pass with an online softmax, both products on matrix units. Workgroups
+/// are of four subgroups of the most lanes; where subgroups have fewer there are
+/// more of them, which share the fragments out all the same.
+pub fn flash_cooperative(build: &Build) -> Candidates {
+    flash_cooperative_programs(build, 0)
+}
+
+/// The same programs with cooperative matrices emulated in plain WGSL, for
+/// adapters without them whose subgroups have `lanes` lanes. They show in tests
+/// that the kernel is right, and nothing about its speed.
+pub fn flash_cooperative_emulated(build: &Build, lanes: u32) -> Candidates {
+    flash_cooperative_programs(build, lanes)
+}
+
+fn flash_cooperative_programs(build: &Build, emulated: u32) -> Candidates {
+    let shape = attention_shape(build)?;
+    let head_dim = shape.head_dim;
+    let (edges, [_, lanes]) = build
+        .capabilities
+        .need_cooperative(build.precision.operand(), Element::F32)?;
+    if ![64, 128].contains(&head_dim) {
+        let needed = format!("a head_dim of 64 or 128, not {head_dim}");
+        return Err(Unfit::Shape(needed).into());
+    }
+    let stored = build.precision.operand().wgsl();
+    let template = "attention_flash_cooperative.wgsl.jinja";
+    let program = |edge: u32, (tile_q, tile_kv): (u32, u32)| -> Result<Program, TemplateError> {
+        Ok(Program {
+            parameters: Parameters::from([
+                ("edge".into(), edge),
+                ("tile_q".into(), tile_q),
+                ("tile_kv".into(), tile_kv),
+                ("lanes".into(), lanes),
+            ]),
+            buffers: tensors(build, &shape),
+            passes: vec![Pass {
+                template,
+                wgsl: build.templates.render(
+                    template,
+                    context! { head_dim, edge, tile_q, tile_kv, lanes, stored, emulated },
+                )?,
+                bindings: vec![0, 1, 2, 3, 4],
+                workgroups: [shape.q_len.div_ceil(tile_q), shape.batch * shape.heads, 1],
+            }],
+        })
+    };
+    let forms = edges
+        .iter()
+        .flat_map(|&edge| COOPERATIVE_TILES.map(|tiles| (edge, tiles)));
+    let programs = forms.map(|(edge, tiles)| program(edge, tiles));
+    Ok(programs.collect::<Result<_, _>>()?)
 }
 
 fn attention_shape(build: &Build) -> Result<AttentionShape, Unfit> {

@@ -86,6 +86,55 @@ pub fn register(build: &Build) -> Candidates {
     REGISTER_FORMS.iter().map(form).collect()
 }
 
+/// Tiles of C on each side. The larger one reads half as much from memory for
+/// each operation.
+const COOPERATIVE_TILES: [u32; 2] = [64, 128];
+/// Fragments of C that a subgroup holds: more leave no registers for A and B.
+const MOST_FRAGMENTS: u32 = 16;
+
+/// Tiles through workgroup memory, multiplied by matrix units. Workgroups are of
+/// four subgroups of the most lanes. Where subgroups may have fewer lanes there
+/// are more of them, and a tile is also divided into eight tasks in place of
+/// four: with either number every subgroup size computes the right thing.
+pub fn cooperative(build: &Build) -> Candidates {
+    cooperative_programs(build, 0)
+}
+
+/// The same programs with cooperative matrices emulated in plain WGSL, for
+/// adapters without them whose subgroups have `lanes` lanes. They show in tests
+/// that the kernel is right, and nothing about its speed.
+pub fn cooperative_emulated(build: &Build, lanes: u32) -> Candidates {
+    cooperative_programs(build, lanes)
+}
+
+fn cooperative_programs(build: &Build, emulated: u32) -> Candidates {
+    let (ab, cr) = (build.precision.operand(), build.precision.accumulator());
+    let (edges, [fewest, lanes]) = build.capabilities.need_cooperative(ab, cr)?;
+    let most_slots = if fewest < lanes { 2 } else { 1 };
+    let mut programs = Vec::new();
+    for edge in edges {
+        for tile in COOPERATIVE_TILES {
+            for slots in 1..=most_slots {
+                // A quarter of the tile for each of four subgroups.
+                if (tile / 2 / edge).pow(2) > MOST_FRAGMENTS {
+                    continue;
+                }
+                let parameters = [
+                    ("tile", tile),
+                    ("tile_k", 32),
+                    ("edge", edge),
+                    ("slots", slots),
+                    ("lanes", lanes),
+                    ("emulated", emulated),
+                ];
+                let template = "matmul_cooperative.wgsl.jinja";
+                programs.push(one_pass(build, template, (tile, tile), &parameters)?);
+            }
+        }
+    }
+    Ok(programs)
+}
+
 /// A program of one pass whose workgroups each compute `tile` (rows, columns)
 /// of C.
 fn one_pass(

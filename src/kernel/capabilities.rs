@@ -274,6 +274,7 @@ impl Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::id::Operation;
     use crate::kernel::shape::Shape;
     use crate::kernel::template::Templates;
     use crate::kernel::{BuildError, CATALOGUE};
@@ -308,7 +309,10 @@ mod tests {
             ..Capabilities::generous()
         };
         let refusal = |variant, capabilities: &Capabilities| {
-            let kernel = CATALOGUE.iter().find(|k| k.variant == variant).unwrap();
+            let kernel = CATALOGUE
+                .iter()
+                .find(|k| k.operation == Operation::Matmul && k.variant == variant)
+                .unwrap();
             let shape = Shape::parse(kernel.operation, "64x64x64").unwrap();
             let refused = kernel.candidates(shape, capabilities, Templates::builtin());
             refused.unwrap_err().to_string()

@@ -95,7 +95,7 @@ pub fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
     match (measurement.operation, measurement.precision) {
         (Operation::Latency, _) => None,
         (Operation::Bandwidth, _) => is_cold(measurement).then_some(PeakKind::MemoryBandwidth),
-        (_, precision) if measurement.variant == "cooperative" => match precision {
+        (_, precision) if kernel_of(measurement) == "cooperative" => match precision {
             Precision::F16 => Some(PeakKind::Fp16TensorF16Acc),
             Precision::F16F32acc => Some(PeakKind::Fp16TensorF32Acc),
             _ => None,
@@ -105,6 +105,12 @@ pub fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
         (_, Precision::F16) => Some(PeakKind::Fp16),
         _ => None,
     }
+}
+
+/// The kernel that computed it: for the best one, whichever was chosen.
+fn kernel_of(measurement: &Measurement) -> &str {
+    let chosen = measurement.chosen.as_deref();
+    chosen.unwrap_or(&measurement.variant)
 }
 
 /// Whether the traffic had to go through memory. The tiles of workgroup memory

@@ -4,137 +4,20 @@
 
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "support/rendered.rs"]
+mod rendered;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
-use std::panic;
-use std::sync::LazyLock;
 
 use cases::edge_shapes;
-use flopwatt::kernel::canary::Canary;
-use flopwatt::kernel::capabilities::{Capabilities, CooperativeShape, Features, Scalar};
 use flopwatt::kernel::id::{Operation, Precision};
-use flopwatt::kernel::program::Pass;
-use flopwatt::kernel::shader;
+use flopwatt::kernel::shader::{self, Format};
 use flopwatt::kernel::shape::Shape;
 use flopwatt::kernel::template::Templates;
-use flopwatt::kernel::{Build, CATALOGUE, Candidates, Kernel, matmul};
-use flopwatt::units::Bytes;
-use naga::valid::ModuleInfo;
-use naga::{AddressSpace, Expression, Function, Handle, Module, ShaderStage};
-
-/// Adapters that differ in what programs are sized by and made of.
-static ADAPTERS: LazyLock<[Capabilities; 3]> =
-    LazyLock::new(|| [guaranteed(), large(true), large(false)]);
-
-/// The limits that WebGPU guarantees, and so the least that an adapter has.
-fn guaranteed() -> Capabilities {
-    Capabilities {
-        software: false,
-        max_storage_binding: Bytes(128 << 20),
-        max_buffer: Bytes(256 << 20),
-        max_workgroup_memory: Bytes(16 << 10),
-        max_workgroup_invocations: 256,
-        max_workgroups_per_dimension: 65_535,
-        last_level_cache: None,
-        features: Features::default(),
-    }
-}
-
-/// Everything that the catalogue knows to use.
-fn large(software: bool) -> Capabilities {
-    let lanes = if software { 8 } else { 32 };
-    let cooperative = [8, 16].into_iter().flat_map(|side| {
-        let formats = [
-            (Scalar::F32, Scalar::F32),
-            (Scalar::F16, Scalar::F16),
-            (Scalar::F16, Scalar::F32),
-        ];
-        formats.map(|(ab, cr)| CooperativeShape {
-            m: side,
-            n: side,
-            k: side,
-            ab,
-            cr,
-        })
-    });
-    Capabilities {
-        software,
-        max_storage_binding: Bytes(4 << 30),
-        max_buffer: Bytes(4 << 30),
-        max_workgroup_memory: Bytes(48 << 10),
-        max_workgroup_invocations: 1024,
-        features: Features {
-            f16: true,
-            f64: true,
-            int64: true,
-            subgroup: Some([lanes, lanes]),
-            cooperative: cooperative.collect(),
-        },
-        ..guaranteed()
-    }
-}
-
-/// One distinct shader, and a case that it is from.
-#[derive(Debug)]
-struct Shader {
-    origin: String,
-    pass: Pass,
-    features: Features,
-}
-
-impl Shader {
-    fn parse(&self) -> Module {
-        shader::parse(&self.pass.wgsl).unwrap_or_else(|error| panic!("{}: {error}", self.origin))
-    }
-
-    fn validate(&self, module: &Module) -> ModuleInfo {
-        shader::validate(module, &self.features)
-            .unwrap_or_else(|error| panic!("{}: {error}", self.origin))
-    }
-}
-
-/// Every shader that the catalogue renders on `adapter` for its edge shapes.
-fn shaders_on(adapter: &Capabilities) -> Vec<Shader> {
-    let mut seen = BTreeSet::new();
-    let mut shaders = Vec::new();
-    for kernel in CATALOGUE {
-        for shape in edge_shapes(kernel) {
-            let programs = candidates(kernel, shape, adapter).unwrap_or_default();
-            for program in programs {
-                let origin = format!("{} {:?}", kernel.case(shape), program.parameters);
-                for pass in program.passes {
-                    if seen.insert(pass.wgsl.clone()) {
-                        let origin = format!("{origin} ({})", pass.template);
-                        let features = adapter.features.clone();
-                        shaders.push(Shader {
-                            origin,
-                            pass,
-                            features,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    shaders
-}
-
-/// Every shader of the catalogue, and the canary that every device must answer.
-fn shaders() -> Vec<Shader> {
-    let canary = Canary::new(0).program().expect("it renders").passes;
-    let canary = canary.into_iter().map(|pass| Shader {
-        origin: "canary".into(),
-        pass,
-        features: Features::default(),
-    });
-    let catalogue = ADAPTERS.iter().flat_map(shaders_on);
-    catalogue.chain(canary).collect()
-}
-
-fn candidates(kernel: &Kernel, shape: Shape, adapter: &Capabilities) -> Candidates {
-    kernel.candidates(shape, adapter, Templates::builtin())
-}
+use flopwatt::kernel::{Build, CATALOGUE, matmul};
+use naga::compact::{KeepUnused, compact};
+use naga::{AddressSpace, Expression, Function, Handle, Module, Scalar, ShaderStage, TypeInner};
+use rendered::{ADAPTERS, Shader, candidates, large, shaders, shaders_on};
 
 #[test]
 fn every_kernel_and_every_template_renders_a_shader() {
@@ -159,120 +42,79 @@ fn every_shader_is_valid_on_the_adapter_that_it_is_built_for() {
     }
 }
 
-/// The languages that wgpu hands to drivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Language {
-    SpirV,
-    Msl,
-    Hlsl,
-    Glsl,
-}
+/// Writes a shader in a language.
+type Write = fn(&Shader) -> Result<(), String>;
 
-/// What a language cannot express, by a piece of the text that uses it, and why
-/// not. Every line is tested: one that no longer holds fails.
-const EXCEPTIONS: &[(Language, &str, &str)] = &[
-    (Language::Msl, "= f64;", "Metal has no double precision"),
-    (
-        Language::Glsl,
-        "= f64;",
-        "OpenGL ES has no double precision",
-    ),
-    (
-        Language::Hlsl,
-        "enable wgpu_cooperative_matrix;",
-        "naga writes no cooperative store in HLSL",
-    ),
-    (
-        Language::Glsl,
-        "enable wgpu_cooperative_matrix;",
-        "OpenGL ES has no cooperative matrices",
-    ),
-    (
-        Language::Glsl,
-        "enable f16;",
-        "OpenGL ES has no half precision",
-    ),
-    (
-        Language::Hlsl,
-        "enable wgpu_cooperative_matrix;",
-        "naga writes no cooperative store in HLSL",
-    ),
-    (
-        Language::Glsl,
-        "enable wgpu_cooperative_matrix;",
-        "OpenGL ES has no cooperative matrices",
-    ),
+/// The languages that wgpu hands to drivers.
+const LANGUAGES: &[(&str, Write)] = &[
+    ("SPIR-V", |shader| translate(shader, Format::SpirvAsm)),
+    ("MSL", |shader| translate(shader, Format::Msl)),
+    ("HLSL", |shader| translate(shader, Format::Hlsl)),
+    ("GLSL", glsl),
 ];
 
-/// Writes `module` without checks, as it is measured.
-fn write(module: &Module, info: &ModuleInfo, language: Language) -> Result<(), String> {
-    fn told(error: impl Debug) -> String {
-        format!("{error:?}")
+/// Whether a type needs something that a language may lack.
+type Needs = fn(&TypeInner) -> bool;
+
+/// What a language lacks, and the types that need it. Every line is tested: one
+/// that no longer holds fails.
+const EXCEPTIONS: &[(&str, &str, Needs)] = &[
+    ("MSL", "double precision", is_f64),
+    ("GLSL", "double precision", is_f64),
+    ("GLSL", "half precision", is_f16),
+    ("HLSL", "cooperative matrices", is_cooperative),
+    ("GLSL", "cooperative matrices", is_cooperative),
+];
+
+fn is_f64(inner: &TypeInner) -> bool {
+    inner.scalar() == Some(Scalar::F64)
+}
+
+fn is_f16(inner: &TypeInner) -> bool {
+    inner.scalar() == Some(Scalar::F16)
+}
+
+fn is_cooperative(inner: &TypeInner) -> bool {
+    matches!(inner, TypeInner::CooperativeMatrix { .. })
+}
+
+/// Types that a shader computes with, not only names.
+fn used_types(shader: &Shader) -> Vec<TypeInner> {
+    let mut module = shader.parse();
+    compact(&mut module, KeepUnused::No);
+    let types = module.types.iter();
+    types.map(|(_, used)| used.inner.clone()).collect()
+}
+
+/// As it is measured, and with checks.
+fn translate(shader: &Shader, format: Format) -> Result<(), String> {
+    for checked in [false, true] {
+        let Shader { pass, features, .. } = shader;
+        shader::translate(&pass.wgsl, features, format, checked).map_err(|e| e.to_string())?;
     }
-    let entry_point = Some((ShaderStage::Compute, "main".to_owned()));
-    match language {
-        Language::SpirV => {
-            let options = naga::back::spv::Options {
-                lang_version: (1, 3),
-                force_loop_bounding: false,
-                ..Default::default()
-            };
-            naga::back::spv::write_vec(module, info, &options, None)
-                .map(drop)
-                .map_err(told)
-        }
-        Language::Msl => {
-            let options = naga::back::msl::Options {
-                lang_version: (2, 4),
-                zero_initialize_workgroup_memory: false,
-                force_loop_bounding: false,
-                ..Default::default()
-            };
-            let pipeline = naga::back::msl::PipelineOptions {
-                entry_point,
-                ..Default::default()
-            };
-            naga::back::msl::write_string(module, info, &options, &pipeline)
-                .map_err(told)
-                .and_then(|(_, info)| {
-                    info.entry_point_names
-                        .into_iter()
-                        .collect::<Result<Vec<_>, _>>()
-                        .map_err(told)
-                })
-                .map(drop)
-        }
-        Language::Hlsl => {
-            let options = naga::back::hlsl::Options {
-                shader_model: naga::back::hlsl::ShaderModel::V6_0,
-                zero_initialize_workgroup_memory: false,
-                restrict_indexing: false,
-                force_loop_bounding: false,
-                ..Default::default()
-            };
-            let pipeline = naga::back::hlsl::PipelineOptions { entry_point };
-            let mut text = String::new();
-            let mut writer = naga::back::hlsl::Writer::new(&mut text, &options, &pipeline);
-            writer.write(module, info, None).map(drop).map_err(told)
-        }
-        Language::Glsl => {
-            let options = naga::back::glsl::Options {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            };
-            let pipeline = naga::back::glsl::PipelineOptions {
-                shader_stage: ShaderStage::Compute,
-                entry_point: "main".into(),
-                multiview: None,
-            };
-            let mut text = String::new();
-            let policies = naga::proc::BoundsCheckPolicies::default();
-            naga::back::glsl::Writer::new(&mut text, module, info, &options, &pipeline, policies)
-                .and_then(|mut writer| writer.write())
-                .map(drop)
-                .map_err(told)
-        }
-    }
+    Ok(())
+}
+
+/// OpenGL is no language to look at a kernel in, so the program does not write it.
+fn glsl(shader: &Shader) -> Result<(), String> {
+    use naga::back::glsl;
+    let module = shader.parse();
+    let info = shader.validate(&module);
+    let options = glsl::Options {
+        zero_initialize_workgroup_memory: false,
+        ..Default::default()
+    };
+    let pipeline = glsl::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: "main".into(),
+        multiview: None,
+    };
+    let mut text = String::new();
+    let policies = naga::proc::BoundsCheckPolicies::default();
+    glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, policies)
+        .and_then(|mut writer| writer.write())
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -280,33 +122,23 @@ fn every_backend_can_express_every_shader_but_for_known_exceptions() {
     let mut refused = BTreeMap::new();
     let mut excepted = BTreeSet::new();
     for shader in shaders() {
-        let module = shader.parse();
-        let info = shader.validate(&module);
-        for language in [
-            Language::SpirV,
-            Language::Msl,
-            Language::Hlsl,
-            Language::Glsl,
-        ] {
-            let exception = EXCEPTIONS.iter().position(|(excepted, text, _)| {
-                *excepted == language && shader.pass.wgsl.contains(text)
-            });
-            // Some of naga's writers panic over what they cannot express.
-            let written = panic::catch_unwind(|| write(&module, &info, language));
-            match (written, exception) {
-                (Ok(Ok(())), None) => {}
-                (Ok(Ok(())), Some(exception)) => {
-                    let (_, _, why) = EXCEPTIONS[exception];
-                    panic!("{language:?} can now express {}: {why}", shader.origin);
+        let types = used_types(&shader);
+        for &(language, write) in LANGUAGES {
+            let exception = EXCEPTIONS
+                .iter()
+                .position(|(lacking, _, needs)| *lacking == language && types.iter().any(needs));
+            match (write(&shader), exception) {
+                (Ok(()), None) => {}
+                (Ok(()), Some(exception)) => {
+                    let (_, lack, _) = EXCEPTIONS[exception];
+                    panic!("{language} now has {lack}: {}", shader.origin);
                 }
-                (_, Some(exception)) => {
+                (Err(_), Some(exception)) => {
                     excepted.insert(exception);
                 }
-                (error, None) => {
-                    refused.insert(
-                        (language, shader.pass.template),
-                        (shader.origin.clone(), error),
-                    );
+                (Err(error), None) => {
+                    let place = (language, shader.pass.template);
+                    refused.insert(place, (shader.origin.clone(), error));
                 }
             }
         }

@@ -16,6 +16,7 @@ pub mod devices;
 pub mod run;
 pub mod schema;
 mod setup;
+pub mod shader;
 pub mod tune;
 pub mod worker;
 
@@ -82,6 +83,7 @@ enum Command {
     Run(run::Args),
     Devices(devices::Args),
     Datasheets(datasheets::Args),
+    Shader(shader::Args),
     Tune(tune::Args),
     Schema(schema::Args),
     #[command(hide = true)]
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Datasheets(args) => datasheets::run(args),
+        Command::Shader(args) => shader::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Worker(args) => worker::run(args),

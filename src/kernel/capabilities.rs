@@ -157,6 +157,41 @@ pub enum Unfit {
 }
 
 impl Capabilities {
+    /// An adapter that can do all that the catalogue knows to use, with the limits
+    /// of a large GPU: for looking at shaders where there is no adapter.
+    pub fn imaginary() -> Self {
+        let formats = [
+            (Scalar::F32, Scalar::F32),
+            (Scalar::F16, Scalar::F16),
+            (Scalar::F16, Scalar::F32),
+        ];
+        let squares = |side| {
+            formats.map(|(ab, cr)| CooperativeShape {
+                m: side,
+                n: side,
+                k: side,
+                ab,
+                cr,
+            })
+        };
+        Self {
+            software: false,
+            max_storage_binding: Bytes(4 << 30),
+            max_buffer: Bytes(4 << 30),
+            max_workgroup_memory: Bytes(48 << 10),
+            max_workgroup_invocations: 1024,
+            max_workgroups_per_dimension: 65_535,
+            last_level_cache: None,
+            features: Features {
+                f16: true,
+                f64: true,
+                int64: true,
+                subgroup: Some([32, 32]),
+                cooperative: [8, 16].into_iter().flat_map(squares).collect(),
+            },
+        }
+    }
+
     /// An adapter without limits worth naming, for tests that need none.
     #[cfg(test)]
     pub fn generous() -> Self {

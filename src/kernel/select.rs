@@ -206,6 +206,16 @@ fn all(software: bool) -> impl Iterator<Item = CaseId> {
     })
 }
 
+/// The case that `text` names by its full id, and its kernel.
+///
+/// # Errors
+/// When it is no id, or the catalogue has no such kernel.
+pub fn named(text: &str) -> Result<(CaseId, &'static Kernel), SelectError> {
+    let id: CaseId = text.parse()?;
+    let kernel = Kernel::find(&id).ok_or_else(|| no_match(text))?;
+    Ok((id, kernel))
+}
+
 fn no_match(filter: &str) -> SelectError {
     let kernels: Vec<String> = CATALOGUE
         .iter()

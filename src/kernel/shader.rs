@@ -1,19 +1,41 @@
-//! What a shader's text says about itself.
+//! What a shader's text says about itself, and the text in the languages that
+//! drivers take.
 
-use naga::proc::Layouter;
+use std::fmt::Display;
+
+use naga::back::{hlsl, msl, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy, Layouter};
 use naga::valid::{
     Capabilities as Allowed, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags,
     Validator,
 };
-use naga::{AddressSpace, Module};
+use naga::{AddressSpace, Module, ResourceBinding, ShaderStage, StorageAccess};
+use rspirv::binary::Disassemble;
 
 use super::capabilities::Features;
 use crate::units::Bytes;
 
-/// A text that is no shader.
+/// Name of every shader's entry point.
+const ENTRY_POINT: &str = "main";
+
+/// A text that is no shader, or that a language cannot express.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ShaderError(String);
+
+/// A language in which a shader can be had. All but WGSL are what wgpu makes of
+/// it for a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Format {
+    /// As the template renders it
+    Wgsl,
+    /// SPIR-V for Vulkan, disassembled
+    SpirvAsm,
+    /// Metal Shading Language
+    Msl,
+    /// For Direct3D 12
+    Hlsl,
+}
 
 /// What one workgroup of a shader takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +53,7 @@ impl Footprint {
     /// When the text is not valid WGSL; the message points at the place.
     pub fn of(wgsl: &str) -> Result<Self, ShaderError> {
         let module = parse(wgsl)?;
-        let main = module.entry_points.iter().find(|e| e.name == "main");
+        let main = module.entry_points.iter().find(|e| e.name == ENTRY_POINT);
         let main = main.ok_or_else(|| ShaderError("there is no entry point \"main\"".into()))?;
         let mut layouter = Layouter::default();
         layouter
@@ -81,6 +103,161 @@ pub fn validate(module: &Module, features: &Features) -> Result<ModuleInfo, Shad
     outcome.map_err(|error| ShaderError(format!("{:?}", error.into_inner())))
 }
 
+/// A WGSL text in the language that `format` names, as wgpu would hand it to a
+/// device with `features`: with its checks of bounds, loops and divisors, or
+/// without them, as kernels are measured.
+///
+/// # Errors
+/// When the text is no valid WGSL for such a device, or the language cannot
+/// express it.
+pub fn translate(
+    wgsl: &str,
+    features: &Features,
+    format: Format,
+    checked: bool,
+) -> Result<String, ShaderError> {
+    let module = parse(wgsl)?;
+    let info = validate(&module, features)?;
+    match format {
+        Format::Wgsl => Ok(wgsl.to_owned()),
+        Format::SpirvAsm => disassemble(&spirv(&module, &info, checked)?),
+        Format::Msl => {
+            // naga's writer panics over it.
+            let without = Features {
+                f64: false,
+                ..features.clone()
+            };
+            validate(&module, &without)
+                .map_err(|_| ShaderError("Metal has no double precision".into()))?;
+            msl(&module, &info, checked)
+        }
+        Format::Hlsl => {
+            // The same.
+            let without = Features {
+                cooperative: Vec::new(),
+                ..features.clone()
+            };
+            validate(&module, &without)
+                .map_err(|_| ShaderError("HLSL has no cooperative matrices".into()))?;
+            hlsl(&module, &info, checked)
+        }
+    }
+}
+
+/// The SPIR-V that wgpu gives a Vulkan 1.3 driver, and the names of variables
+/// besides, which wgpu leaves out of release builds and drivers pass over. A
+/// driver with robustBufferAccess2 gets no checks of buffer indices either way.
+///
+/// # Errors
+/// When SPIR-V cannot express the module.
+pub fn spirv(module: &Module, info: &ModuleInfo, checked: bool) -> Result<Vec<u32>, ShaderError> {
+    use spv::ZeroInitializeWorkgroupMemoryMode as Zeros;
+    let options = spv::Options {
+        lang_version: (1, 6),
+        flags: spv::WriterFlags::DEBUG,
+        bounds_check_policies: bounds_checks(checked),
+        zero_initialize_workgroup_memory: if checked { Zeros::Native } else { Zeros::None },
+        force_loop_bounding: checked,
+        emit_int_div_checks: checked,
+        ..Default::default()
+    };
+    let pipeline = spv::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: ENTRY_POINT.into(),
+    };
+    spv::write_vec(module, info, &options, Some(&pipeline)).map_err(told)
+}
+
+fn disassemble(words: &[u32]) -> Result<String, ShaderError> {
+    let module = rspirv::dr::load_words(words).map_err(told)?;
+    Ok(module.disassemble() + "\n")
+}
+
+/// Metal's version 2.4 is what macOS 12 and newer have. Buffers take the slots in
+/// the order of their bindings, and the sizes of runtime-sized arrays the next.
+fn msl(module: &Module, info: &ModuleInfo, checked: bool) -> Result<String, ShaderError> {
+    let mut bindings: Vec<(ResourceBinding, bool)> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| Some((variable.binding?, is_written(variable.space))))
+        .collect();
+    bindings.sort();
+    let sizes = u8::try_from(bindings.len()).map_err(told)?;
+    let slot = |((binding, mutable), slot)| {
+        let target = msl::BindTarget {
+            buffer: Some(slot),
+            mutable,
+            ..Default::default()
+        };
+        (binding, target)
+    };
+    let resources = msl::EntryPointResources {
+        resources: bindings.into_iter().zip(0..).map(slot).collect(),
+        sizes_buffer: Some(sizes),
+        ..Default::default()
+    };
+    let options = msl::Options {
+        lang_version: (2, 4),
+        per_entry_point_map: [(ENTRY_POINT.to_owned(), resources)].into(),
+        fake_missing_bindings: false,
+        bounds_check_policies: bounds_checks(checked),
+        zero_initialize_workgroup_memory: checked,
+        force_loop_bounding: checked,
+        emit_int_div_checks: checked,
+        ..Default::default()
+    };
+    let pipeline = msl::PipelineOptions {
+        entry_point: Some((ShaderStage::Compute, ENTRY_POINT.to_owned())),
+        ..Default::default()
+    };
+    let (text, written) = msl::write_string(module, info, &options, &pipeline).map_err(told)?;
+    let names: Result<Vec<String>, _> = written.entry_point_names.into_iter().collect();
+    names.map_err(told)?;
+    Ok(text)
+}
+
+/// Shader model 6.6 is what a driver of 2021 or newer has. Registers bear the
+/// numbers of the bindings.
+fn hlsl(module: &Module, info: &ModuleInfo, checked: bool) -> Result<String, ShaderError> {
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_6,
+        zero_initialize_workgroup_memory: checked,
+        restrict_indexing: checked,
+        force_loop_bounding: checked,
+        ..Default::default()
+    };
+    let pipeline = hlsl::PipelineOptions {
+        entry_point: Some((ShaderStage::Compute, ENTRY_POINT.to_owned())),
+    };
+    let mut text = String::new();
+    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+    let written = writer.write(module, info, None).map_err(told)?;
+    let names: Result<Vec<String>, _> = written.entry_point_names.into_iter().collect();
+    names.map_err(told)?;
+    Ok(text)
+}
+
+fn bounds_checks(checked: bool) -> BoundsCheckPolicies {
+    let policy = if checked {
+        BoundsCheckPolicy::Restrict
+    } else {
+        BoundsCheckPolicy::Unchecked
+    };
+    BoundsCheckPolicies {
+        index: policy,
+        buffer: policy,
+        ..Default::default()
+    }
+}
+
+fn is_written(space: AddressSpace) -> bool {
+    matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
+}
+
+fn told(error: impl Display) -> ShaderError {
+    ShaderError(error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +279,42 @@ mod tests {
         assert!(error.to_string().contains("2:11"), "{error}");
         let error = Footprint::of("@compute @workgroup_size(1) fn other() {}").unwrap_err();
         assert!(error.to_string().contains("main"), "{error}");
+    }
+
+    #[test]
+    fn what_a_language_cannot_express_is_an_error() {
+        let all = Features {
+            f64: true,
+            ..Features::default()
+        };
+        // Nothing but a conversion says that this is double precision.
+        let text = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+            @compute @workgroup_size(1) fn main() { x[0] = f32(f64(x[1]) * f64(x[2])); }";
+        let error = translate(text, &all, Format::Msl, false).unwrap_err();
+        assert_eq!(error.to_string(), "Metal has no double precision");
+        assert!(translate(text, &all, Format::Hlsl, false).is_ok());
+        assert!(translate(text, &Features::default(), Format::Wgsl, false).is_err());
+    }
+
+    #[test]
+    fn checks_are_written_where_they_are_asked_for() {
+        let text = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+            @compute @workgroup_size(1) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+                loop { if x[id.x] == 1u { break; } }
+            }";
+        let written = |format, checked| translate(text, &Features::default(), format, checked);
+        for (format, check) in [
+            (Format::SpirvAsm, "OpArrayLength"),
+            (Format::Msl, "metal::min("),
+            // Direct3D itself keeps indices within a buffer.
+            (Format::Hlsl, "loop_bound"),
+        ] {
+            assert!(written(format, true).unwrap().contains(check), "{format:?}");
+            assert!(
+                !written(format, false).unwrap().contains(check),
+                "{format:?}"
+            );
+        }
+        assert_eq!(written(Format::Wgsl, true).unwrap(), text);
     }
 }

@@ -7,6 +7,7 @@ mod support {
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use flopwatt::kernel::element::Element;
 use serde_json::Value;
 use support::trials::{adapters, anywhere, needing, run};
 
@@ -25,6 +26,7 @@ fn main() {
         needing("a_terminated_run_keeps_what_it_has", adapters, |_| {
             termination()
         }),
+        needing("a_dump_is_what_was_computed", adapters, |_| dump()),
         anywhere("wrong_usage_is_one_message", wrong_usage),
         anywhere("the_schema_is_printed", schema),
     ]);
@@ -201,6 +203,78 @@ fn termination() {
 
 #[cfg(not(unix))]
 fn termination() {}
+
+/// Dimensions and elements of a file that NumPy would read.
+fn read_npy(path: &Path, element: Element) -> (String, Vec<f64>) {
+    let bytes = std::fs::read(path).expect("an array");
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let text = String::from_utf8(bytes[10..header].to_vec()).expect("text");
+    let elements = &bytes[header..];
+    let count = elements.len() / element.size() as usize;
+    (text, element.read(elements, count))
+}
+
+/// C = Aᵀ·B of the dumped A (5 rows of 3, twice) and B (5 rows of 7), multiplied
+/// here once more.
+fn dump() {
+    let folder = folder();
+    let arguments = ["matmul/f32/naive/b2-3x7x5-tn", "--dump", "d", "--out", "o"];
+    let output = output(flopwatt(folder.path()).args(arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let cases: Vec<_> = std::fs::read_dir(folder.path().join("d"))
+        .expect("the dump")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(cases.len(), 1, "the ceiling leaves nothing: {cases:?}");
+    assert!(cases[0].ends_with("matmul_f32_naive_b2-3x7x5-tn"));
+
+    let read = |name: &str, element| read_npy(&cases[0].join(name), element);
+    let (header, a) = read("a.npy", Element::F32);
+    let described = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 5, 3, ), }";
+    assert_eq!(header.trim_end(), described);
+    let (header, b) = read("b.npy", Element::F32);
+    assert!(header.contains("(2, 5, 7, )"), "{header}");
+    let (header, c) = read("output.npy", Element::F32);
+    assert!(
+        header.contains("'<f4'") && header.contains("(2, 3, 7, )"),
+        "{header}"
+    );
+    let (header, reference) = read("reference.npy", Element::F64);
+    assert!(
+        header.contains("'<f8'") && header.contains("(2, 3, 7, )"),
+        "{header}"
+    );
+    assert_eq!(
+        (a.len(), b.len(), c.len(), reference.len()),
+        (30, 70, 42, 42)
+    );
+    for at in 0..42 {
+        let (batch, row, col) = (at / 21, at % 21 / 7, at % 7);
+        let terms = (0..5).map(|k| a[(batch * 5 + k) * 3 + row] * b[(batch * 5 + k) * 7 + col]);
+        let (sum, magnitude) = terms.fold((0.0, 0.0), |(s, m), t| (s + t, m + f64::abs(t)));
+        assert!(
+            (reference[at] - sum).abs() <= 1e-15 * magnitude,
+            "element {at}"
+        );
+        assert!((c[at] - sum).abs() <= 1e-6 * magnitude, "element {at}");
+    }
+    let meta = std::fs::read_to_string(cases[0].join("meta.json")).expect("meta.json");
+    let meta: Value = serde_json::from_str(&meta).expect("JSON");
+    assert_eq!(meta["seed"], read_report(&folder.path().join("o"))["seed"]);
+    assert_eq!(meta["shape"]["layout"], "tn");
+    assert!(meta["reference_reason"].is_null());
+
+    std::fs::write(folder.path().join("file"), "").expect("written");
+    let arguments = ["latency", "--dump", "file/below", "--out", "p"];
+    let blocked = self::output(flopwatt(folder.path()).args(arguments));
+    assert_eq!(blocked.status.code(), Some(2));
+    let message = stderr(&blocked);
+    assert!(
+        message.contains("cannot create the folder file/below"),
+        "{message}"
+    );
+    assert!(!folder.path().join("p").exists());
+}
 
 fn wrong_usage() {
     let folder = folder();

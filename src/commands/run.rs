@@ -1,8 +1,9 @@
 //! `flopwatt run`: measures the selected cases and leaves a report.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 use super::setup::{self, Setup, say};
 use super::{Exit, Failure, Outcome, print};
@@ -44,6 +45,12 @@ pub struct Args {
     /// Folder for report.json and report.md [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Folder for inputs, output and float64 reference of every verified matrix
+    /// product and attention, as .npy files in a folder for each case. Ceilings
+    /// (peak, bandwidth, latency) leave nothing there
+    #[arg(long, value_name = "DIR")]
+    dump: Option<String>,
 
     /// Datasheets to use in place of the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -88,8 +95,12 @@ pub fn run(args: Args) -> Outcome {
     });
     let folder = report_folder(args.out, &report)?;
     let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
+    if let Some(dump) = &args.dump {
+        fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
+    }
     let retune = args.setup.retune;
-    let ended = setup::execute(Goal::Measure, retune, &ids, &mut report, Some(&folder))?;
+    let goal = Goal::Measure { dump: args.dump };
+    let ended = setup::execute(goal, retune, &ids, &mut report, Some(&folder))?;
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;

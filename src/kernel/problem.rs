@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::element::Tensor;
+use super::element::{Element, Tensor};
 use super::id::{CaseId, Operation, Precision};
 use super::program::Program;
 use super::shape::Shape;
@@ -205,6 +205,21 @@ pub enum WorkUnit {
     Op,
 }
 
+/// What others need to know to compute a problem as well: names, and dimensions
+/// from the outermost to the innermost as the elements lie in memory.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The inputs, in order.
+    pub inputs: Vec<(&'static str, Vec<u32>)>,
+    /// Dimensions of the output.
+    pub output: Vec<u32>,
+    /// Format of the output.
+    pub element: Element,
+    /// The float64 reference of the whole output; `None` where only samples of it
+    /// are computed.
+    pub reference: Option<Tensor>,
+}
+
 /// One problem: an operation in a precision on a shape, with seeded inputs.
 pub trait Problem: Send + Sync {
     /// Inputs in the order of [`super::program::Role::Input`].
@@ -230,6 +245,12 @@ pub trait Problem: Send + Sync {
     /// Compares an output in full with a witness: the output of another kernel
     /// that passed [`Problem::check`]. Only for problems that want one.
     fn agree(&self, _output: &[u8], _witness: &[u8]) -> Option<Rejection> {
+        None
+    }
+
+    /// The problem for others. `None` for ceilings, which compute nothing that
+    /// anybody would want to.
+    fn export(&self) -> Option<Export> {
         None
     }
 }
@@ -274,7 +295,6 @@ pub fn problem(id: &CaseId, seed: u64) -> Option<Box<dyn Problem>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::element::Element;
 
     fn bytes(values: &[f64]) -> Vec<u8> {
         Tensor::new(Element::F32, values).bytes

@@ -2,7 +2,7 @@
 //! its candidates, warm.
 
 use super::clock;
-use super::measurement::{Cache, Flag, Measurement, Reason, ReasonCode, Status};
+use super::measurement::{Cache, Flag, Reason, ReasonCode, Status};
 use super::prepared::{Candidate, Prepared};
 use super::sampling::{self, Samples};
 use super::tier::{Effort, Tier};
@@ -63,22 +63,9 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Measures one case from beginning to end. `problem` must be the one that
-    /// `id` poses; a case of the best kernel needs the choice that was made for it.
-    pub fn measure(
-        &self,
-        id: &CaseId,
-        choice: Option<&Choice>,
-        problem: &dyn Problem,
-        tier: Tier,
-        on_phase: &mut dyn FnMut(Phase),
-    ) -> Result<Measurement, Stopped> {
-        let mut prepared = self.prepare(id, choice, problem, tier, on_phase)?;
-        prepared.converge(on_phase)?;
-        prepared.finish()
-    }
-
-    /// Verifies a case, chooses among its candidates and warms it up.
+    /// Verifies a case, chooses among its candidates and warms it up. `problem`
+    /// must be the one that `id` poses; a case of the best kernel needs the choice
+    /// that was made for it.
     pub fn prepare(
         &'a self,
         id: &CaseId,

@@ -41,4 +41,6 @@ pub enum Phase {
         /// Median so far, seconds per dispatch.
         median_s: f64,
     },
+    /// Writing inputs, output and reference to disk.
+    Dumping,
 }

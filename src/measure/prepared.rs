@@ -106,6 +106,11 @@ impl Prepared<'_> {
         self.work
     }
 
+    /// The verified output.
+    pub fn output(&self) -> &[u8] {
+        &self.candidate.verified.output
+    }
+
     /// Marks the figure.
     pub fn flag(&mut self, flag: Flag) {
         self.flags.push(flag);
@@ -114,7 +119,7 @@ impl Prepared<'_> {
     /// Compares what the timed dispatches wrote with the verified output, bit by
     /// bit, makes sure that the device still computes, and puts the figures
     /// together.
-    pub fn finish(self) -> Result<Measurement, Stopped> {
+    pub fn finish(&self) -> Result<Measurement, Stopped> {
         let verdict = &self.candidate.verified.verdict;
         let now = self.gpu.output(&self.candidate.loaded)?;
         if now != self.candidate.verified.output {
@@ -131,7 +136,7 @@ impl Prepared<'_> {
             Stopped::new(Status::Failed, reason)
         })?;
         let mut flags = self.samples.flags(&self.effort);
-        flags.extend(self.flags);
+        flags.extend(&self.flags);
         let gbytes = self.work.bytes as f64 / time.median_s.0 / 1e9;
         Ok(Measurement {
             work: Some(self.work.operations),
@@ -148,7 +153,7 @@ impl Prepared<'_> {
                 "this version measures no power",
             )),
             shader_mode: self.gpu.mode(),
-            chosen: self.id.is_best().then_some(self.variant),
+            chosen: self.id.is_best().then(|| self.variant.clone()),
             parameters: program.parameters.clone(),
             flags,
             ..Measurement::without_figures(

@@ -1,7 +1,9 @@
 //! The report: the one record of a run, from which everything else is derived.
 
+mod dump;
 mod environment;
 mod folder;
+mod npy;
 mod relate;
 mod shaders;
 mod store;
@@ -11,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use dump::Computed;
 pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};

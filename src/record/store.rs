@@ -1,7 +1,7 @@
 //! Reports on disk.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Report, SCHEMA_VERSION};
@@ -81,18 +81,32 @@ pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
 /// # Errors
 /// When any of that fails; the old contents are then untouched.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
+    stream_atomically(path, |file| file.write_all(contents))
+}
+
+/// The same for contents that are written piece by piece.
+///
+/// # Errors
+/// When any of that fails, or `write` does; the old contents are then untouched.
+pub fn stream_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), SaveError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let write = || -> io::Result<()> {
+    let stream = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".flopwatt-")
             .tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        file.write_all(contents)?;
+        let mut buffer = BufWriter::new(file.as_file_mut());
+        write(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
         file.as_file().sync_all()?;
         make_readable(file.as_file())?;
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
     };
-    write().map_err(|cause| SaveError {
+    stream().map_err(|cause| SaveError {
         path: path.to_owned(),
         cause,
     })

@@ -43,6 +43,9 @@ pub enum Request {
         tier: Tier,
         /// Seed of the inputs.
         seed: u64,
+        /// Folder for inputs, output and reference.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dump: Option<String>,
     },
 }
 
@@ -104,6 +107,7 @@ impl Event {
                 VERIFY_LIMIT_S,
             ),
             Phase::WarmingUp => ("warming up".to_owned(), VERIFY_LIMIT_S),
+            Phase::Dumping => ("writing what was computed".to_owned(), VERIFY_LIMIT_S),
             Phase::Sampling { samples, .. } => {
                 (format!("sampling, {samples} so far"), VERIFY_LIMIT_S)
             }
@@ -126,6 +130,7 @@ mod tests {
             choice: None,
             tier: Tier::Quick,
             seed: 7,
+            dump: None,
         };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(

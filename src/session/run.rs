@@ -27,10 +27,13 @@ pub struct Plan<'a> {
 }
 
 /// What a run does with its cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// Measure every case.
-    Measure,
+    Measure {
+        /// Folder for what was computed, where it is to be kept.
+        dump: Option<String>,
+    },
     /// Choose the kernels of the cases of the best one, and measure nothing.
     Choose,
 }
@@ -105,8 +108,8 @@ pub fn execute(
             report,
             observer,
         };
-        let outcome = match plan.goal {
-            Goal::Measure => case.measure(&mut process).map(Some),
+        let outcome = match &plan.goal {
+            Goal::Measure { dump } => case.measure(&mut process, dump.as_deref()).map(Some),
             Goal::Choose => case
                 .choose(&mut process)
                 .map(|choice| choice.err().map(|m| *m)),
@@ -142,7 +145,11 @@ struct Case<'a> {
 
 impl Case<'_> {
     /// Has the worker measure the case, with the best kernel if it asks for that.
-    fn measure(&mut self, process: &mut Process) -> Result<Measurement, WorkerError> {
+    fn measure(
+        &mut self,
+        process: &mut Process,
+        dump: Option<&str>,
+    ) -> Result<Measurement, WorkerError> {
         let choice = if self.id.is_best() {
             match self.choose(process)? {
                 Ok(choice) => Some(choice),
@@ -156,6 +163,7 @@ impl Case<'_> {
             choice,
             tier: self.report.tier,
             seed: self.report.seed,
+            dump: dump.map(str::to_owned),
         };
         match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
             Event::Done { measurement } => Ok(*measurement),
@@ -316,7 +324,7 @@ pub(super) mod tests {
         let plan = Plan {
             cases: &cases,
             worker: &worker,
-            goal: Goal::Measure,
+            goal: Goal::Measure { dump: None },
             retune: false,
             interrupted: &AtomicBool::new(interrupted),
         };

@@ -1,6 +1,7 @@
 //! The worker's side: opens the adapter it is told and measures what it is told.
 
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,10 @@ use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::{self, Problem};
 use crate::kernel::template::Templates;
+use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
 use crate::measure::{Bench, Phase, Stopped};
-use crate::record::Shaders;
+use crate::record::{Computed, Shaders};
 use crate::tune;
 
 /// Sampling is reported at most this often.
@@ -44,7 +46,8 @@ pub fn serve() -> io::Result<()> {
                 choice,
                 tier,
                 seed,
-            }) => worker.measure(&id, choice.as_ref(), tier, seed),
+                dump,
+            }) => worker.measure(&id, choice.as_ref(), tier, seed, dump.as_deref()),
             Err(error) => Err(format!("not a request: {error}")),
         };
         match served {
@@ -129,9 +132,30 @@ impl Worker {
         choice: Option<&Choice>,
         tier: Tier,
         seed: u64,
+        dump: Option<&str>,
     ) -> Result<Event, String> {
         let (id, outcome) = self.with_bench(id, seed, |bench, id, problem, on_phase| {
-            bench.measure(id, choice, problem, tier, on_phase)
+            let mut prepared = bench.prepare(id, choice, problem, tier, on_phase)?;
+            prepared.converge(on_phase)?;
+            let measurement = prepared.finish()?;
+            let Some(folder) = dump else {
+                return Ok(measurement);
+            };
+            on_phase(Phase::Dumping);
+            let computed = Computed {
+                id,
+                seed,
+                problem,
+                parameters: &measurement.parameters,
+                output: prepared.output(),
+            };
+            Ok(match computed.dump(Path::new(folder)) {
+                Ok(()) => measurement,
+                Err(error) => {
+                    let reason = Reason::new(ReasonCode::Worker, error);
+                    Measurement::without_figures(id, Status::Failed, reason)
+                }
+            })
         })?;
         let measurement = outcome.unwrap_or_else(|stopped| stopped.measurement(&id));
         Ok(Event::Done {

@@ -63,7 +63,11 @@ pub fn trials() -> Vec<Trial> {
 fn measure(stage: &Stage, id: &CaseId) -> Measurement {
     let problem = problem_of(id);
     Bench::new(&stage.gpu, stage.capabilities.clone(), Templates::builtin())
-        .and_then(|bench| bench.measure(id, None, &*problem, Tier::Quick, &mut |_| {}))
+        .and_then(|bench| {
+            let mut prepared = bench.prepare(id, None, &*problem, Tier::Quick, &mut |_| {})?;
+            prepared.converge(&mut |_| {})?;
+            prepared.finish()
+        })
         .unwrap_or_else(|stopped| stopped.measurement(id))
 }
 

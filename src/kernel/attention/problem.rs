@@ -11,7 +11,7 @@ use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
 use crate::kernel::inputs;
 use crate::kernel::problem::{
-    Checked, Problem, Rejection, Tracker, Verdict, Work, WorkUnit, exceeds,
+    Checked, Export, Problem, Rejection, Tracker, Verdict, Work, WorkUnit, exceeds,
 };
 use crate::kernel::program::Program;
 use crate::kernel::shape::AttentionShape;
@@ -240,6 +240,22 @@ impl Problem for Attention {
                 found,
                 expected,
             })
+    }
+
+    fn export(&self) -> Option<Export> {
+        let s = &self.shape;
+        let queries = vec![s.batch, s.heads, s.q_len, s.head_dim];
+        let keys = vec![s.batch, s.kv_heads, s.kv_len, s.head_dim];
+        let reference = (self.checked() == Checked::Full).then(|| {
+            let values: Vec<f64> = self.reference().iter().flatten().map(|o| o[0]).collect();
+            Tensor::new(Element::F64, &values)
+        });
+        Some(Export {
+            inputs: vec![("q", queries.clone()), ("k", keys.clone()), ("v", keys)],
+            output: queries,
+            element: self.element,
+            reference,
+        })
     }
 }
 

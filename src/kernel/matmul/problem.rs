@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
 use crate::kernel::inputs;
-use crate::kernel::problem::{Checked, Problem, Tracker, Verdict, Work, WorkUnit, exceeds};
+use crate::kernel::problem::{Checked, Export, Problem, Tracker, Verdict, Work, WorkUnit, exceeds};
 use crate::kernel::program::Program;
 use crate::kernel::shape::{GemmShape, Layout};
 use crate::kernel::tolerance;
@@ -340,6 +340,32 @@ impl Problem for Matmul {
             }
         };
         tracker.verdict(output)
+    }
+
+    fn export(&self) -> Option<Export> {
+        let GemmShape {
+            batch,
+            m,
+            n,
+            k,
+            layout,
+        } = self.shape;
+        let (a, b) = match layout {
+            Layout::Nn => ([m, k], [k, n]),
+            Layout::Nt => ([m, k], [n, k]),
+            Layout::Tn => ([k, m], [k, n]),
+        };
+        let stored = |[rows, cols]: [u32; 2]| vec![batch, rows, cols];
+        let reference = match self.reference() {
+            Reference::Full(elements) => Some(elements.iter().map(|c| c[0]).collect::<Vec<_>>()),
+            Reference::Sampled(_) => None,
+        };
+        Some(Export {
+            inputs: vec![("a", stored(a)), ("b", stored(b))],
+            output: stored([m, n]),
+            element: self.precision.accumulator(),
+            reference: reference.map(|values| Tensor::new(Element::F64, &values)),
+        })
     }
 }
 

@@ -1,0 +1,107 @@
+//! The tensors of a case on disk, for whoever wants to check them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::SaveError;
+use super::npy;
+use super::store::stream_atomically;
+use crate::kernel::Parameters;
+use crate::kernel::element::Element;
+use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::problem::Problem;
+use crate::kernel::shape::Shape;
+
+/// Written last: a folder that has it is whole.
+const META_FILE: &str = "meta.json";
+/// Name of the reference's array, which some cases lack.
+const REFERENCE: &str = "reference";
+
+/// A case that was computed.
+pub struct Computed<'a> {
+    /// Which one.
+    pub id: &'a CaseId,
+    /// Seed of its inputs.
+    pub seed: u64,
+    /// What it computes.
+    pub problem: &'a dyn Problem,
+    /// Tile sizes and the like of the program that computed it.
+    pub parameters: &'a Parameters,
+    /// What that program wrote.
+    pub output: &'a [u8],
+}
+
+/// What the arrays do not say themselves.
+#[derive(Serialize)]
+struct Meta<'a> {
+    id: String,
+    operation: Operation,
+    precision: Precision,
+    shape: Shape,
+    seed: u64,
+    parameters: &'a Parameters,
+    flopwatt_version: &'a str,
+    /// Why there is no `reference.npy`; `null` where there is.
+    reference_reason: Option<&'a str>,
+}
+
+impl Computed<'_> {
+    /// Writes the inputs by their names, `output.npy`, `reference.npy` and
+    /// `meta.json` into a folder of `folder` that has the id's name, with
+    /// underscores for slashes. Nothing for a case that is a ceiling.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn dump(&self, folder: &Path) -> Result<(), SaveError> {
+        let Some(export) = self.problem.export() else {
+            return Ok(());
+        };
+        let folder = folder.join(self.id.to_string().replace('/', "_"));
+        begin(&folder).map_err(|cause| SaveError {
+            path: folder.clone(),
+            cause,
+        })?;
+        let array = |name: &str, element: Element, dimensions: &[u32], bytes: &[u8]| {
+            stream_atomically(&folder.join(format!("{name}.npy")), |file| {
+                npy::write(file, element, dimensions, bytes)
+            })
+        };
+        for ((name, dimensions), tensor) in export.inputs.iter().zip(self.problem.inputs()) {
+            array(name, tensor.element, dimensions, &tensor.bytes)?;
+        }
+        array("output", export.element, &export.output, self.output)?;
+        if let Some(reference) = &export.reference {
+            array(REFERENCE, Element::F64, &export.output, &reference.bytes)?;
+        }
+        let sampled = "the case is so large that only samples of its output are compared";
+        let meta = Meta {
+            id: self.id.to_string(),
+            operation: self.id.operation,
+            precision: self.id.precision,
+            shape: self.id.shape,
+            seed: self.seed,
+            parameters: self.parameters,
+            flopwatt_version: env!("CARGO_PKG_VERSION"),
+            reference_reason: export.reference.is_none().then_some(sampled),
+        };
+        stream_atomically(&folder.join(META_FILE), |file| {
+            serde_json::to_writer_pretty(file, &meta)?;
+            Ok(())
+        })
+    }
+}
+
+/// Makes `folder`. What an earlier run left there is not whole from here on.
+fn begin(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for stale in [META_FILE, &format!("{REFERENCE}.npy")] {
+        match fs::remove_file(folder.join(stale)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

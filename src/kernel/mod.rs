@@ -137,6 +137,7 @@ pub static CATALOGUE: &[Kernel] = &[
     matmul(Precision::F32, "naive", F32_FMA, matmul::naive),
     matmul(Precision::F32, "workgroup", F32_FMA, matmul::workgroup),
     matmul(Precision::F32, "register", F32_FMA, matmul::register),
+    matmul(Precision::F32, "subgroup", F32_FMA, matmul::subgroup),
     matmul(
         Precision::F32,
         "cooperative",
@@ -160,6 +161,7 @@ pub static CATALOGUE: &[Kernel] = &[
         matmul::workgroup,
     ),
     matmul(Precision::F16F32acc, "register", F32_FMA, matmul::register),
+    matmul(Precision::F16F32acc, "subgroup", F32_FMA, matmul::subgroup),
     matmul(
         Precision::F16F32acc,
         "cooperative",

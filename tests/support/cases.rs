@@ -6,7 +6,8 @@ use flopwatt::kernel::id::Operation;
 use flopwatt::kernel::shape::Shape;
 
 /// One element; less than a vector, a tile, a workgroup; exactly one; one more
-/// or less; long and thin both ways; each memory layout; several in a batch.
+/// or less; rows that are whole words and longer than a tile; long and thin both
+/// ways; each memory layout; several in a batch.
 const MATMUL: &[&str] = &[
     "1x1x1",
     "1x1x17",
@@ -15,6 +16,7 @@ const MATMUL: &[&str] = &[
     "65x63x31",
     "64x64x64",
     "129x130x131",
+    "66x68x70",
     "1000x7x3",
     "1x1000x1",
     "17x1x33-nt",
@@ -23,6 +25,9 @@ const MATMUL: &[&str] = &[
     "65x63x31-tn",
     "129x130x131-nt",
     "129x130x131-tn",
+    "66x68x70-nt",
+    "68x66x70-tn",
+    "b2-36x132x100",
     "b3-65x63x31",
     "b3-33x18x5-nt",
     "b3-33x18x5-tn",

@@ -1,6 +1,9 @@
 //! Matrix products.
 
 pub mod problem;
+mod subgroup;
+
+pub use subgroup::subgroup;
 
 use minijinja::{Value, context};
 
@@ -135,6 +138,13 @@ fn cooperative_programs(build: &Build, emulated: u32) -> Candidates {
     Ok(programs)
 }
 
+fn gemm(build: &Build) -> Result<GemmShape, Unfit> {
+    match build.shape {
+        Shape::Gemm(shape) => Ok(shape),
+        _ => Err(Unfit::Shape("a matrix product's shape".into())),
+    }
+}
+
 /// A program of one pass whose workgroups each compute `tile` (rows, columns)
 /// of C.
 fn one_pass(
@@ -143,9 +153,7 @@ fn one_pass(
     tile: (u32, u32),
     parameters: &[(&str, u32)],
 ) -> Result<Program, BuildError> {
-    let Shape::Gemm(shape) = build.shape else {
-        return Err(Unfit::Shape("a matrix product's shape".into()).into());
-    };
+    let shape = gemm(build)?;
     let parameters: super::Parameters = parameters.iter().map(|&(n, v)| (n.into(), v)).collect();
     let wgsl = build.templates.render(
         template,

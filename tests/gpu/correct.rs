@@ -6,6 +6,7 @@ use flopwatt::kernel::id::{CaseId, Operation};
 use flopwatt::kernel::problem::Checked;
 use flopwatt::kernel::program::Program;
 use flopwatt::kernel::shape::{AttentionShape, GemmShape, Layout, Shape};
+use flopwatt::kernel::template::Templates;
 use flopwatt::kernel::{BuildError, CATALOGUE, Kernel};
 use libtest_mimic::Trial;
 use proptest::prelude::*;
@@ -32,6 +33,11 @@ pub fn trials() -> Vec<Trial> {
         )
     });
     let others = [
+        needing(
+            "products_are_right_in_forms_for_other_adapters",
+            stage,
+            products_are_right_in_forms_for_other_adapters,
+        ),
         needing(
             "random_products_are_right",
             stage,
@@ -137,6 +143,30 @@ fn on_random_shapes(
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Programs are built for what the adapter is. Those for a GPU, and for one
+/// without 64-bit integers, are right on any adapter that runs them.
+fn products_are_right_in_forms_for_other_adapters(stage: &'static Stage) {
+    let mut capabilities = stage.capabilities.clone();
+    capabilities.software = false;
+    for int64 in [stage.capabilities.features.int64, false] {
+        capabilities.features.int64 = int64;
+        for kernel in CATALOGUE.iter().filter(|k| k.variant == "subgroup") {
+            for text in ["33x66x70", "65x63x31-nt", "b2-68x34x9-tn"] {
+                let shape = Shape::parse(kernel.operation, text).expect("a shape");
+                let programs = kernel.candidates(shape, &capabilities, Templates::builtin());
+                let faults = match programs {
+                    Err(BuildError::Unfit(Unfit::Feature(_))) => continue,
+                    programs => {
+                        let programs = programs.unwrap_or_else(|error| panic!("{error}"));
+                        faults_of(stage, &kernel.case(shape), &programs)
+                    }
+                };
+                assert!(faults.is_empty(), "{}", faults.join("\n"));
+            }
+        }
+    }
 }
 
 fn random_products_are_right(stage: &'static Stage) {

@@ -19,8 +19,8 @@ use naga::valid::ModuleInfo;
 use super::cases::edge_shapes;
 
 /// Adapters that differ in what programs are sized by and made of.
-pub static ADAPTERS: LazyLock<[Capabilities; 3]> =
-    LazyLock::new(|| [guaranteed(), large(true), large(false)]);
+pub static ADAPTERS: LazyLock<[Capabilities; 4]> =
+    LazyLock::new(|| [guaranteed(), large(true), large(false), without_int64()]);
 
 /// The limits that WebGPU guarantees, and so the least that an adapter has.
 fn guaranteed() -> Capabilities {
@@ -48,6 +48,13 @@ pub fn large(software: bool) -> Capabilities {
         },
         ..imaginary
     }
+}
+
+/// Some drivers have all of that but 64-bit integers.
+fn without_int64() -> Capabilities {
+    let mut adapter = large(false);
+    adapter.features.int64 = false;
+    adapter
 }
 
 /// One distinct shader, and a case that it is from.

@@ -184,16 +184,13 @@ fn program(
         ("unroll", unroll),
     ];
     let parameters: Parameters = parameters.map(|(n, v)| (n.into(), v)).into();
-    // Two elements of C at a time where a lane has neighbours and rows of C
-    // begin at whole words.
-    let pairs = word == 8 && b.across.is_multiple_of(2) && n.is_multiple_of(2);
     let template = "matmul_subgroup.wgsl.jinja";
     passes.push(Pass {
         template,
         wgsl: build.templates.render(
             template,
             context! {
-                bits, pairs, a => packing(&a), b => packing(&b),
+                bits, a => packing(&a), b => packing(&b),
                 ..Value::from_pairs(parameters.clone())
             },
         )?,

@@ -1,45 +1,89 @@
 //! Scaled dot-product attention.
 
 pub mod problem;
+mod split_kv;
+mod subgroup;
+
+pub use split_kv::split_kv;
+pub use subgroup::flash as flash_subgroup;
 
 use minijinja::context;
 
 use super::capabilities::Unfit;
 use super::element::Element;
+use super::id::Operation;
 use super::program::{BufferSpec, Pass, Program, Role};
 use super::shape::{AttentionShape, Shape};
 use super::template::TemplateError;
 use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
-/// Listed sizes: prefill, head_dim 64 and 128, full and causal. On GPUs they
-/// follow the sweep that attention kernels are usually shown on: 16k tokens,
-/// heads · head_dim = 2048.
-pub fn shapes(software: bool) -> Vec<Shape> {
-    let sizes: &[(u32, u32, u32, u32)] = if software {
-        &[(1, 8, 256, 64), (1, 8, 512, 64), (1, 4, 256, 128)]
+/// Kernels that take an invocation or more a query row are written for head
+/// vectors of at most this many elements.
+const MAX_HEAD_DIM: u32 = 256;
+
+/// Listed sizes of a kernel that has the score matrix in memory.
+pub fn short_shapes(software: bool) -> Vec<Shape> {
+    let sizes: &[&str] = if software {
+        &["b1h8s256d64", "b1h8s512d64", "b1h4s256d128"]
+    } else {
+        &["b16h32s1024d64", "b16h16s1024d128"]
+    };
+    full_and_causal(sizes)
+}
+
+/// Listed sizes of prefill: as many queries as keys. On GPUs they are the sweep
+/// that attention kernels are usually shown on: 16k tokens, heads · head_dim =
+/// 2048.
+pub fn prefill_shapes(software: bool) -> Vec<Shape> {
+    let sizes: &[&str] = if software {
+        &["b1h8s256d64", "b1h8s512d64", "b1h8s2048d64", "b1h4s256d128"]
     } else {
         &[
-            (16, 32, 1024, 64),
-            (4, 32, 4096, 64),
-            (16, 16, 1024, 128),
-            (4, 16, 4096, 128),
+            "b32h32s512d64",
+            "b16h32s1024d64",
+            "b8h32s2048d64",
+            "b4h32s4096d64",
+            "b2h32s8192d64",
+            "b1h32s16384d64",
+            "b32h16s512d128",
+            "b16h16s1024d128",
+            "b8h16s2048d128",
+            "b4h16s4096d128",
+            "b2h16s8192d128",
+            "b1h16s16384d128",
         ]
     };
-    let sizes = sizes.iter().flat_map(|&size| [(size, false), (size, true)]);
-    sizes
-        .map(|((batch, heads, s, head_dim), causal)| {
-            Shape::Attention(AttentionShape {
-                batch,
-                heads,
-                kv_heads: heads,
-                q_len: s,
-                kv_len: s,
-                head_dim,
-                causal,
-            })
-        })
-        .collect()
+    full_and_causal(sizes)
+}
+
+/// Listed sizes of decoding: one query, in groups of four heads.
+pub fn decode_shapes(software: bool) -> Vec<Shape> {
+    let sizes: &[&str] = if software {
+        &[
+            "b1h8kv2q1k1024d64",
+            "b1h8kv2q1k4096d64",
+            "b1h8kv2q1k16384d128",
+        ]
+    } else {
+        &[
+            "b1h32kv8q1k1024d128",
+            "b1h32kv8q1k4096d128",
+            "b1h32kv8q1k16384d128",
+            "b1h32kv8q1k65536d128",
+        ]
+    };
+    sizes.iter().map(|text| listed(text)).collect()
+}
+
+fn full_and_causal(sizes: &[&str]) -> Vec<Shape> {
+    let both = |size: &&str| [size.to_string(), format!("{size}-causal")];
+    sizes.iter().flat_map(both).map(|text| listed(&text)).collect()
+}
+
+/// A shape by its name in case ids.
+fn listed(text: &str) -> Shape {
+    Shape::parse(Operation::Attention, text).expect("listed shapes are attention shapes")
 }
 
 /// Scores, softmax and output one after the other, with the whole score matrix
@@ -95,13 +139,8 @@ pub fn flash(build: &Build) -> Candidates {
     let (lanes, tile_kv, keys) = (64, 16, 4);
     let stored = build.precision.operand().wgsl();
     let shape = attention_shape(build)?;
+    need_vectors(&shape)?;
     let head_dim = shape.head_dim;
-    if head_dim % 4 != 0 || head_dim > 256 {
-        return Err(Unfit::Shape(format!(
-            "a head_dim that divides by 4 and is at most 256, not {head_dim}"
-        ))
-        .into());
-    }
     let template = "attention_flash.wgsl.jinja";
     Ok(vec![Program {
         parameters: Parameters::from([
@@ -185,6 +224,18 @@ fn attention_shape(build: &Build) -> Result<AttentionShape, Unfit> {
         Shape::Attention(shape) => Ok(shape),
         _ => Err(Unfit::Shape("an attention shape".into())),
     }
+}
+
+/// # Errors
+/// When rows are not whole vectors of four, or too long.
+fn need_vectors(shape: &AttentionShape) -> Result<(), Unfit> {
+    let head_dim = shape.head_dim;
+    if head_dim.is_multiple_of(4) && head_dim <= MAX_HEAD_DIM {
+        return Ok(());
+    }
+    Err(Unfit::Shape(format!(
+        "a head_dim that divides by 4 and is at most {MAX_HEAD_DIM}, not {head_dim}"
+    )))
 }
 
 /// Uniform block, Q, K, V and output.

@@ -187,21 +187,22 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
 }
 
 /// Every listed case: each kernel on each of its shapes, and after the kernels
-/// of an operation and precision the best of them.
+/// of an operation and precision the best of them, on the shapes of any.
 fn all(software: bool) -> impl Iterator<Item = CaseId> {
-    let kernels = CATALOGUE.iter().enumerate();
-    kernels.flat_map(move |(position, kernel)| {
-        let cases = (kernel.shapes)(software)
-            .into_iter()
-            .map(|shape| kernel.case(shape));
+    let of = |kernel: &Kernel| (kernel.operation, kernel.precision);
+    let groups = CATALOGUE.chunk_by(move |a, b| of(a) == of(b));
+    groups.flat_map(move |kernels| {
+        let cases = kernels.iter().flat_map(|kernel| {
+            let shapes = (kernel.shapes)(software).into_iter();
+            shapes.map(|shape| kernel.case(shape))
+        });
         let cases: Vec<CaseId> = cases.collect();
-        let rest = &CATALOGUE[position + 1..];
-        let last = !rest
-            .iter()
-            .any(|k| cases.first().is_some_and(|id| k.matches(id)));
-        let best = cases.iter().map(|id| id.with_variant(BEST));
-        let best = best.filter(|id| last && contenders(id).next().is_some());
-        let best: Vec<CaseId> = best.collect();
+        let mut best: Vec<CaseId> = Vec::new();
+        for id in cases.iter().map(|id| id.with_variant(BEST)) {
+            if contenders(&id).next().is_some() && !best.contains(&id) {
+                best.push(id);
+            }
+        }
         cases.into_iter().chain(best)
     })
 }

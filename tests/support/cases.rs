@@ -35,7 +35,8 @@ const MATMUL: &[&str] = &[
 
 /// Lengths around tiles of 16 and workgroups of 64; more keys than queries and
 /// the other way round, where a causal mask leaves the first rows no key at all;
-/// grouped heads; the usual head sizes and some that fill no vector or tile.
+/// blocks of 8 keys; few queries and thousands of keys; grouped heads; the usual
+/// head sizes and some that fill no vector or tile.
 const ATTENTION: &[&str] = &[
     "b1h2s1d64",
     "b1h2s2d64",
@@ -61,6 +62,15 @@ const ATTENTION: &[&str] = &[
     "b1h2q5k130d64-causal",
     "b1h2q130k5d64",
     "b1h2q130k5d64-causal",
+    "b1h2q64k7d64",
+    "b1h2q65k8d64",
+    "b1h2q63k9d64-causal",
+    "b1h2q12k5d64-causal",
+    "b1h4q1k3001d64",
+    "b1h8kv2q1k2049d64",
+    "b2h8kv1q2k1500d128-causal",
+    "b1h16kv1q15k300d64-causal",
+    "b1h5kv1q3k600d64",
     "b2h4kv2s33d64",
     "b2h4kv2s33d64-causal",
     "b2h6kv1q3k70d64-causal",
@@ -69,6 +79,8 @@ const ATTENTION: &[&str] = &[
     "b1h2s19d8",
     "b1h2s35d20-causal",
     "b2h2kv1s18d40",
+    "b1h2s9d22",
+    "b1h2q3k65d256",
     "b1h1s5d1",
     "b1h2s18d17-causal",
 ];

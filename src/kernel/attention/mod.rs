@@ -18,9 +18,12 @@ use super::template::TemplateError;
 use super::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
-/// Kernels that take an invocation or more a query row are written for head
-/// vectors of at most this many elements.
+/// Longest rows that the kernels which have whole vectors in registers or workgroup
+/// memory take.
 const MAX_HEAD_DIM: u32 = 256;
+/// Most queries that count as decoding. Tuning's classes of shapes end here too,
+/// so that what is offered to one shape of a class is offered to all.
+const MAX_DECODED: u32 = 15;
 
 /// Listed sizes of a kernel that has the score matrix in memory.
 pub fn short_shapes(software: bool) -> Vec<Shape> {
@@ -78,7 +81,11 @@ pub fn decode_shapes(software: bool) -> Vec<Shape> {
 
 fn full_and_causal(sizes: &[&str]) -> Vec<Shape> {
     let both = |size: &&str| [size.to_string(), format!("{size}-causal")];
-    sizes.iter().flat_map(both).map(|text| listed(&text)).collect()
+    sizes
+        .iter()
+        .flat_map(both)
+        .map(|text| listed(&text))
+        .collect()
 }
 
 /// A shape by its name in case ids.

@@ -3,16 +3,13 @@
 
 use minijinja::context;
 
-use super::{attention_shape, need_vectors, tensors};
+use super::{MAX_DECODED, attention_shape, need_vectors, tensors};
 use crate::kernel::capabilities::Unfit;
 use crate::kernel::program::{BufferSpec, Pass, Program, Role};
 use crate::kernel::shape::AttentionShape;
 use crate::kernel::{Build, Candidates, Parameters};
 use crate::units::Bytes;
 
-/// Every query reads all keys anew: beyond this many that is no longer cheap, and
-/// there is enough to do without splitting.
-const MAX_QUERIES: u32 = 16;
 /// Query heads that read a key/value head together, each with sums of its own in
 /// registers.
 const MAX_HEADS: u32 = 8;
@@ -21,12 +18,13 @@ const KEYS_A_PART: u32 = 256;
 /// Lanes of a workgroup of the second pass.
 const REDUCE_LANES: u32 = 32;
 
-/// Candidates of attention with split keys.
+/// Candidates of attention with split keys. Every query reads all keys anew, so
+/// many of them are left to kernels that share a load among queries.
 pub fn split_kv(build: &Build) -> Candidates {
     let shape = attention_shape(build)?;
     need_vectors(&shape)?;
-    if shape.q_len > MAX_QUERIES {
-        let needs = format!("at most {MAX_QUERIES} queries, not {}", shape.q_len);
+    if shape.q_len > MAX_DECODED {
+        let needs = format!("at most {MAX_DECODED} queries, not {}", shape.q_len);
         return Err(Unfit::Shape(needs).into());
     }
     let vectors = shape.head_dim / 4;
@@ -53,11 +51,7 @@ pub fn split_kv(build: &Build) -> Candidates {
         size: Bytes(4 * rows * u64::from(parts) * numbers),
     }));
     Ok(vec![Program {
-        parameters: Parameters::from([
-            ("lanes".into(), lanes),
-            ("parts".into(), parts),
-            ("heads_together".into(), heads_together),
-        ]),
+        parameters: Parameters::from([("lanes".into(), lanes), ("part_keys".into(), KEYS_A_PART)]),
         buffers,
         passes: vec![
             pass(
@@ -128,32 +122,29 @@ mod tests {
     /// keys they would be too small; 64 parts of 256 are not.
     #[test]
     fn parts_fill_the_device_but_are_not_small() {
-        let split = |shape| {
-            let program = built(shape).unwrap();
-            (program.parameter("parts"), program.passes[0].workgroups)
-        };
-        assert_eq!(split("b1h32kv8q1k16384d128"), (64, [64, 1, 8]));
-        assert_eq!(split("b1h32kv8q1k65536d128"), (128, [128, 1, 8]));
-        assert_eq!(split("b1h32q1k65536d128"), (32, [32, 1, 32]));
-        assert_eq!(split("b1h8q1k100d64"), (1, [1, 1, 8]));
-        assert_eq!(split("b64h32q16k4096d64"), (1, [1, 16, 2048]));
+        let split = |shape| built(shape).unwrap().passes[0].workgroups;
+        assert_eq!(split("b1h32kv8q1k16384d128"), [64, 1, 8]);
+        assert_eq!(split("b1h32kv8q1k65536d128"), [128, 1, 8]);
+        assert_eq!(split("b1h32q1k65536d128"), [32, 1, 32]);
+        assert_eq!(split("b1h8q1k100d64"), [1, 1, 8]);
+        assert_eq!(split("b64h32q15k4096d64"), [1, 15, 2048]);
     }
 
     #[test]
     fn heads_of_a_group_go_together() {
-        let together = |shape| built(shape).unwrap().parameter("heads_together");
-        assert_eq!(together("b1h8q1k64d64"), 1);
-        assert_eq!(together("b1h8kv2q1k64d64"), 4);
-        assert_eq!(together("b1h6kv1q1k64d64"), 6);
-        assert_eq!(together("b1h32kv1q1k64d64"), 8);
-        assert_eq!(together("b1h22kv2q1k64d64"), 1);
+        let groups = |shape| built(shape).unwrap().passes[0].workgroups[2];
+        assert_eq!(groups("b1h8q1k64d64"), 8);
+        assert_eq!(groups("b1h8kv2q1k64d64"), 2);
+        assert_eq!(groups("b1h6kv1q1k64d64"), 1);
+        assert_eq!(groups("b1h32kv1q1k64d64"), 4, "eight at a time");
+        assert_eq!(groups("b1h22kv2q1k64d64"), 22, "eleven is too many");
     }
 
     #[test]
     fn many_queries_are_refused() {
         assert_eq!(
             built("b1h8s512d64").unwrap_err(),
-            "needs at most 16 queries, not 512"
+            "needs at most 15 queries, not 512"
         );
     }
 }

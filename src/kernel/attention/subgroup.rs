@@ -3,7 +3,7 @@
 
 use minijinja::context;
 
-use super::{MAX_HEAD_DIM, attention_shape, tensors};
+use super::{MAX_DECODED, attention_shape, tensors};
 use crate::kernel::capabilities::Unfit;
 use crate::kernel::element::Element;
 use crate::kernel::program::{Pass, Program};
@@ -29,64 +29,50 @@ const fn form(rows: u32, keys: u32, together: u32) -> Form {
     }
 }
 
-/// CPUs keep what does not fit into their registers in the first cache, and gain
-/// from every row that a broadcast serves. Vectors of lanes are short, so that
-/// few rows leave little to add up at a time.
-const SOFTWARE_FORMS: &[Form] = &[form(8, 8, 1), form(4, 8, 2), form(1, 8, 8)];
 /// A query row and its output fill the registers of a GPU's lane.
 const GPU_FORMS: &[Form] = &[form(1, 8, 8), form(1, 4, 4)];
-/// Elements of query rows of a lane. Compiling takes longer than the work is
-/// worth beyond that.
+/// CPUs keep in their first cache what does not fit into registers, and gain from
+/// every row that a broadcast serves.
+const SOFTWARE_FORMS: &[Form] = &[form(8, 8, 1), form(4, 8, 2)];
+/// There is one row at most for most of the lanes.
+const SOFTWARE_DECODING_FORMS: &[Form] = &[form(1, 8, 8)];
+/// Beyond this not even one row fits into a GPU's registers.
+const MAX_HEAD_DIM: u32 = 128;
+/// Most elements of the query rows of a lane: compiling more takes too long.
 const MAX_ELEMENTS: u32 = 512;
-/// Forms that are tried: compiling one takes a software adapter seconds.
-const MAX_FORMS: usize = 2;
 
 /// Candidates of attention in the lanes of a subgroup.
 pub fn flash(build: &Build) -> Candidates {
     let shape = attention_shape(build)?;
     let lanes = build.capabilities.need_subgroup()?;
-    let forms = if build.capabilities.software {
-        SOFTWARE_FORMS
-    } else {
-        GPU_FORMS
+    let forms = match (build.capabilities.software, shape.q_len) {
+        (false, _) => GPU_FORMS,
+        (true, ..=MAX_DECODED) => SOFTWARE_DECODING_FORMS,
+        (true, _) => SOFTWARE_FORMS,
     };
-    let words = Words::of(build, &shape)?;
-    let is_suitable = |form: &&Form| {
-        let no_row_is_idle = (form.rows - 1) * lanes < shape.q_len;
-        form.rows == 1 || no_row_is_idle && form.rows * shape.head_dim <= MAX_ELEMENTS
-    };
+    let wide = wide(build, &shape)?;
+    let compiles_soon = |form: &&Form| form.rows * shape.head_dim <= MAX_ELEMENTS;
     forms
         .iter()
-        .filter(is_suitable)
-        .take(MAX_FORMS)
-        .map(|form| program(build, &shape, form, lanes, words))
+        .filter(compiles_soon)
+        .map(|form| program(build, &shape, form, lanes, wide))
         .collect()
 }
 
-/// What Q, K, V and the output are read and written in.
-#[derive(Clone, Copy)]
-struct Words {
-    /// Words of 64 bits instead of 32.
-    wide: bool,
-}
-
-impl Words {
-    /// The widest words that make up a row.
-    fn of(build: &Build, shape: &AttentionShape) -> Result<Self, Unfit> {
-        let head_dim = shape.head_dim;
-        let halves = build.precision.operand() == Element::F16;
-        if head_dim > MAX_HEAD_DIM {
-            let needs = format!("a head_dim of at most {MAX_HEAD_DIM}, not {head_dim}");
-            return Err(Unfit::Shape(needs));
-        }
-        if halves && head_dim % 2 != 0 {
-            return Err(Unfit::Shape(format!("an even head_dim, not {head_dim}")));
-        }
-        let elements = if halves { 4 } else { 2 };
-        Ok(Self {
-            wide: build.capabilities.features.int64 && head_dim % elements == 0,
-        })
+/// Whether a row of Q, K, V or the output is read and written in words of 64 bits
+/// instead of 32.
+fn wide(build: &Build, shape: &AttentionShape) -> Result<bool, Unfit> {
+    let head_dim = shape.head_dim;
+    let halves = build.precision.operand() == Element::F16;
+    if head_dim > MAX_HEAD_DIM {
+        let needs = format!("a head_dim of at most {MAX_HEAD_DIM}, not {head_dim}");
+        return Err(Unfit::Shape(needs));
     }
+    if halves && !head_dim.is_multiple_of(2) {
+        return Err(Unfit::Shape(format!("an even head_dim, not {head_dim}")));
+    }
+    let in_wide_words = head_dim.is_multiple_of(if halves { 4 } else { 2 });
+    Ok(in_wide_words && build.capabilities.features.int64)
 }
 
 fn program(
@@ -94,7 +80,7 @@ fn program(
     shape: &AttentionShape,
     form: &Form,
     lanes: u32,
-    words: Words,
+    wide: bool,
 ) -> Result<Program, BuildError> {
     let &Form {
         rows,
@@ -105,10 +91,9 @@ fn program(
     let wgsl = build.templates.render(
         template,
         context! {
-            lanes, rows, keys, together,
+            lanes, rows, keys, together, wide,
             head_dim => shape.head_dim,
             stored => build.precision.operand().wgsl(),
-            wide => words.wide,
         },
     )?;
     Ok(Program {

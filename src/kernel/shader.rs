@@ -86,6 +86,7 @@ pub fn parse(wgsl: &str) -> Result<Module, ShaderError> {
 pub fn validate(module: &Module, features: &Features) -> Result<ModuleInfo, ShaderError> {
     let mut allowed = Allowed::empty();
     allowed.set(Allowed::SHADER_FLOAT16, features.f16);
+    allowed.set(Allowed::SHADER_FLOAT16_IN_FLOAT32, features.f16);
     allowed.set(Allowed::FLOAT64, features.f64);
     allowed.set(Allowed::SHADER_INT64, features.int64);
     allowed.set(Allowed::SUBGROUP, features.subgroup.is_some());

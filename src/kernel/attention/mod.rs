@@ -105,12 +105,10 @@ pub fn materialised(build: &Build) -> Candidates {
         role: Role::Scratch,
         size: Bytes(4 * u64::from(heads) * shape.pairs()),
     });
-    let pass = |template, bindings: &[usize], workgroups| -> Result<Pass, TemplateError> {
+    let pass = |template, values, bindings: &[usize], workgroups| -> Result<Pass, TemplateError> {
         Ok(Pass {
             template,
-            wgsl: build
-                .templates
-                .render(template, context! { tile, lanes, stored })?,
+            wgsl: build.templates.render(template, values)?,
             bindings: bindings.to_vec(),
             workgroups,
         })
@@ -123,16 +121,19 @@ pub fn materialised(build: &Build) -> Candidates {
         passes: vec![
             pass(
                 "attention_scores.wgsl.jinja",
+                context! { tile, stored },
                 &[0, 1, 2, 5],
                 [kv_tiles, q_tiles, heads],
             )?,
             pass(
                 "attention_softmax.wgsl.jinja",
+                context! { lanes },
                 &[0, 5],
                 [shape.q_len, heads, 1],
             )?,
             pass(
                 "attention_values.wgsl.jinja",
+                context! { tile, stored },
                 &[0, 5, 3, 4],
                 [d_tiles, q_tiles, heads],
             )?,

@@ -63,7 +63,7 @@ pub fn flash(build: &Build) -> Candidates {
 /// instead of 32.
 fn wide(build: &Build, shape: &AttentionShape) -> Result<bool, Unfit> {
     let head_dim = shape.head_dim;
-    let halves = build.precision.operand() == Element::F16;
+    let halves = halves(build);
     if head_dim > MAX_HEAD_DIM {
         let needs = format!("a head_dim of at most {MAX_HEAD_DIM}, not {head_dim}");
         return Err(Unfit::Shape(needs));
@@ -73,6 +73,10 @@ fn wide(build: &Build, shape: &AttentionShape) -> Result<bool, Unfit> {
     }
     let in_wide_words = head_dim.is_multiple_of(if halves { 4 } else { 2 });
     Ok(in_wide_words && build.capabilities.features.int64)
+}
+
+fn halves(build: &Build) -> bool {
+    build.precision.operand() == Element::F16
 }
 
 fn program(
@@ -93,7 +97,7 @@ fn program(
         context! {
             lanes, rows, keys, together, wide,
             head_dim => shape.head_dim,
-            stored => build.precision.operand().wgsl(),
+            halves => halves(build),
         },
     )?;
     Ok(Program {

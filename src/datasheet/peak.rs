@@ -13,6 +13,8 @@ pub enum PeakKind {
     Fp64,
     /// Vector FP32.
     Fp32,
+    /// FP32 on matrix units.
+    Fp32Matrix,
     /// Vector FP16.
     Fp16,
     /// FP16 on matrix units, dense, accumulating in FP32.
@@ -25,9 +27,10 @@ pub enum PeakKind {
 
 impl PeakKind {
     /// All of them.
-    pub const ALL: [PeakKind; 6] = [
+    pub const ALL: [PeakKind; 7] = [
         PeakKind::Fp64,
         PeakKind::Fp32,
+        PeakKind::Fp32Matrix,
         PeakKind::Fp16,
         PeakKind::Fp16TensorF32Acc,
         PeakKind::Fp16TensorF16Acc,
@@ -39,6 +42,7 @@ impl PeakKind {
         match self {
             PeakKind::Fp64 => FigureKind::Fp64,
             PeakKind::Fp32 => FigureKind::Fp32,
+            PeakKind::Fp32Matrix => FigureKind::Fp32Matrix,
             PeakKind::Fp16 => FigureKind::Fp16,
             PeakKind::Fp16TensorF32Acc => FigureKind::Fp16Tensor,
             PeakKind::Fp16TensorF16Acc => FigureKind::Fp16TensorFp16Acc,
@@ -153,6 +157,7 @@ mod tests {
     fn a_reported_device_of_the_mi250x_has_half_of_everything_but_the_clock() {
         let module = builtin("amd-mi250x");
         assert_eq!(tflops("amd-mi250x", PeakKind::Fp32), Some(23.95));
+        assert_eq!(tflops("amd-mi250x", PeakKind::Fp32Matrix), Some(47.85));
         assert_eq!(
             module
                 .peak(PeakKind::MemoryBandwidth)

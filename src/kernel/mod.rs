@@ -140,7 +140,7 @@ pub static CATALOGUE: &[Kernel] = &[
     matmul(Precision::F32, "subgroup", F32_FMA, matmul::subgroup),
     matmul(
         Precision::F32,
-        "cooperative",
+        COOPERATIVE,
         F32_COOPERATIVE,
         matmul::cooperative,
     ),
@@ -149,7 +149,7 @@ pub static CATALOGUE: &[Kernel] = &[
     matmul(Precision::F16, "register", F16_FMA, matmul::register),
     matmul(
         Precision::F16,
-        "cooperative",
+        COOPERATIVE,
         F16_COOPERATIVE,
         matmul::cooperative,
     ),
@@ -164,7 +164,7 @@ pub static CATALOGUE: &[Kernel] = &[
     matmul(Precision::F16F32acc, "subgroup", F32_FMA, matmul::subgroup),
     matmul(
         Precision::F16F32acc,
-        "cooperative",
+        COOPERATIVE,
         F16F32ACC_COOPERATIVE,
         matmul::cooperative,
     ),
@@ -246,6 +246,9 @@ pub static CATALOGUE: &[Kernel] = &[
     ),
 ];
 
+/// The variant of products, and of the ceiling, that run on matrix units.
+pub const COOPERATIVE: &str = "cooperative";
+
 /// An arithmetic ceiling: precision and variant of an [`Operation::Peak`] kernel.
 type Ceiling = (Precision, &'static str);
 
@@ -255,9 +258,9 @@ const F32_FMA: Ceiling = (Precision::F32, "fma");
 const F16_FMA: Ceiling = (Precision::F16, "fma");
 const F64_FMA: Ceiling = (Precision::F64, "fma");
 const I8_DOT: Ceiling = (Precision::I8I32acc, "dot");
-const F32_COOPERATIVE: Ceiling = (Precision::F32, "cooperative");
-const F16_COOPERATIVE: Ceiling = (Precision::F16, "cooperative");
-const F16F32ACC_COOPERATIVE: Ceiling = (Precision::F16F32acc, "cooperative");
+const F32_COOPERATIVE: Ceiling = (Precision::F32, COOPERATIVE);
+const F16_COOPERATIVE: Ceiling = (Precision::F16, COOPERATIVE);
+const F16F32ACC_COOPERATIVE: Ceiling = (Precision::F16F32acc, COOPERATIVE);
 
 type BuildFn = fn(&Build) -> Candidates;
 
@@ -499,6 +502,15 @@ mod tests {
         assert_eq!(
             ceiling("attention/f32/flash/b1h8s512d64").as_deref(),
             Some("peak/f32/fma/device")
+        );
+        // Half-precision attention multiplies halves and adds up in single.
+        assert_eq!(
+            ceiling("attention/f16/flash-cooperative/b1h8s512d64").as_deref(),
+            Some("peak/f16-f32acc/cooperative/device")
+        );
+        assert_eq!(
+            ceiling("matmul/f16/cooperative/64x64x64").as_deref(),
+            Some("peak/f16/cooperative/device")
         );
         assert_eq!(ceiling("bandwidth/f32/copy/256MiB"), None);
         assert_eq!(ceiling("peak/f32/fma/device"), None);

@@ -52,12 +52,16 @@ pub fn relate(
 }
 
 fn ceiling_id(measurement: &Measurement) -> Option<String> {
+    kernel::ceiling_of(&measured_case(measurement)?).map(|id| id.to_string())
+}
+
+/// The case with the kernel that was run.
+fn measured_case(measurement: &Measurement) -> Option<CaseId> {
     let id: CaseId = measurement.id.parse().ok()?;
-    let kernel = match &measurement.chosen {
+    Some(match &measurement.chosen {
         Some(variant) => id.with_variant(variant),
         None => id,
-    };
-    kernel::ceiling_of(&kernel).map(|id| id.to_string())
+    })
 }
 
 fn rate(measurement: &Measurement) -> Option<f64> {
@@ -87,30 +91,36 @@ fn datasheet_peak(measurement: &Measurement, sheet: &Datasheet) -> Option<f64> {
     }
 }
 
-/// The kind of peak that a measurement is held against: f64, f32 and f16 vector
-/// arithmetic against the vector peak of that format, f16 on matrix units against
-/// theirs, streams that no cache can hold against memory bandwidth. Integer dot
-/// products have none: the datasheets' int8 figures are those of matrix units.
+/// The kind of peak that a measurement is held against, by the arithmetic that
+/// its kernel does: vector units against the vector peak of that format, matrix
+/// units against the dense peak of those with the same accumulator; bandwidth
+/// against memory bandwidth. Integer dot products have none: the datasheets' int8
+/// figures are those of matrix units.
 pub fn peak_kind(measurement: &Measurement) -> Option<PeakKind> {
-    match (measurement.operation, measurement.precision) {
-        (Operation::Latency, _) => None,
-        (Operation::Bandwidth, _) => is_cold(measurement).then_some(PeakKind::MemoryBandwidth),
-        (_, precision) if kernel_of(measurement) == "cooperative" => match precision {
-            Precision::F16 => Some(PeakKind::Fp16TensorF16Acc),
-            Precision::F16F32acc => Some(PeakKind::Fp16TensorF32Acc),
-            _ => None,
-        },
-        (_, Precision::F64) => Some(PeakKind::Fp64),
-        (_, Precision::F32) => Some(PeakKind::Fp32),
-        (_, Precision::F16) => Some(PeakKind::Fp16),
+    if measurement.operation == Operation::Bandwidth {
+        return is_cold(measurement).then_some(PeakKind::MemoryBandwidth);
+    }
+    let arithmetic = arithmetic(measurement)?;
+    let matrix_units = arithmetic.variant == kernel::COOPERATIVE;
+    match (matrix_units, arithmetic.precision) {
+        (true, Precision::F32) => Some(PeakKind::Fp32Matrix),
+        (true, Precision::F16) => Some(PeakKind::Fp16TensorF16Acc),
+        (true, Precision::F16F32acc) => Some(PeakKind::Fp16TensorF32Acc),
+        (false, Precision::F64) => Some(PeakKind::Fp64),
+        (false, Precision::F32) => Some(PeakKind::Fp32),
+        (false, Precision::F16) => Some(PeakKind::Fp16),
         _ => None,
     }
 }
 
-/// The kernel that computed it: for the best one, whichever was chosen.
-fn kernel_of(measurement: &Measurement) -> &str {
-    let chosen = measurement.chosen.as_deref();
-    chosen.unwrap_or(&measurement.variant)
+/// The ceiling whose arithmetic a kernel does, or the case itself where it is
+/// one. Attention in f16, for one, adds up in single precision.
+fn arithmetic(measurement: &Measurement) -> Option<CaseId> {
+    let case = measured_case(measurement)?;
+    match case.operation {
+        Operation::Peak => Some(case),
+        _ => kernel::ceiling_of(&case),
+    }
 }
 
 /// Whether the traffic had to go through memory. The tiles of workgroup memory
@@ -150,7 +160,38 @@ mod tests {
         assert_eq!(kernel.flags, []);
     }
 
-    /// H100 SXM5: 3350 GB/s. What a cache can hold is not held against it.
+    /// RTX 4090, dense: 165.2 TFLOP/s with FP32 and 330.3 with FP16 accumulation;
+    /// no FP32 matrix units. Half-precision attention adds up in FP32.
+    #[test]
+    fn matrix_units_are_set_against_the_dense_peak_of_their_accumulator() {
+        let sheet = Catalogue::builtin().get("nvidia-rtx-4090");
+        let percent = |id: &str, chosen: Option<&str>| {
+            let mut kernel = measured(id, 82_600.0);
+            kernel.chosen = chosen.map(Into::into);
+            relate(&mut kernel, &[], sheet);
+            kernel.percent_of_datasheet.map(|p| (10.0 * p).round())
+        };
+        let size = "4096x4096x4096";
+        let product = |precision, variant| format!("matmul/{precision}/{variant}/{size}");
+        // 82.6 / 165.2 is a half, 82.6 / 330.3 a quarter.
+        assert_eq!(
+            percent(&product("f16-f32acc", "cooperative"), None),
+            Some(500.0)
+        );
+        assert_eq!(
+            percent(&product("f16-f32acc", "best"), Some("cooperative")),
+            Some(500.0)
+        );
+        assert_eq!(percent(&product("f16", "cooperative"), None), Some(250.0));
+        assert_eq!(percent(&product("f32", "cooperative"), None), None);
+        let attention = "attention/f16/flash-cooperative/b1h1s64d64";
+        assert_eq!(percent(attention, None), Some(500.0));
+        let ceiling = "peak/f16-f32acc/cooperative/device";
+        assert_eq!(percent(ceiling, None), Some(500.0));
+        assert_eq!(percent(&product("f16", "register"), None), Some(1000.0));
+    }
+
+    /// H100 SXM5: 3350 GB/s.
     #[test]
     fn bandwidth_is_set_against_memory_bandwidth() {
         let copied = |cache| {

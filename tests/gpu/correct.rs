@@ -92,11 +92,13 @@ fn faults(stage: &Stage, kernel: &Kernel, shape: Shape) -> Option<Vec<String>> {
         Err(BuildError::Unfit(Unfit::Feature(_))) => return None,
         programs => programs.unwrap_or_else(|error| panic!("{id}: {error}")),
     };
-    Some(faults_of(stage, &id, &programs))
+    let modes = [Mode::Checked, Mode::Fenced];
+    Some(faults_of(stage, &id, &programs, &modes))
 }
 
-/// What is wrong with any of `programs`, which are to compute the case `id`.
-pub fn faults_of(stage: &Stage, id: &CaseId, programs: &[Program]) -> Vec<String> {
+/// What is wrong with any of `programs`, which are to compute the case `id`, as
+/// the harness runs them and in other `modes`.
+pub fn faults_of(stage: &Stage, id: &CaseId, programs: &[Program], modes: &[Mode]) -> Vec<String> {
     let problem = problem_of(id);
     let mut faults = Vec::new();
     for program in programs {
@@ -110,7 +112,7 @@ pub fn faults_of(stage: &Stage, id: &CaseId, programs: &[Program]) -> Vec<String
         if verdict.checked != Checked::Full {
             fault(format!("checked {:?}", verdict.checked));
         }
-        for mode in [Mode::Checked, Mode::Fenced] {
+        for &mode in modes {
             match stage.raw.run(program, problem.inputs(), mode) {
                 Ok(output) if output == verified.output => {}
                 Ok(_) => fault(format!("{mode:?}, it writes something else")),

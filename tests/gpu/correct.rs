@@ -174,7 +174,7 @@ fn products_are_right_in_forms_for_other_adapters(stage: &'static Stage) {
                     Err(BuildError::Unfit(Unfit::Feature(_))) => continue,
                     programs => {
                         let programs = programs.unwrap_or_else(|error| panic!("{error}"));
-                        faults_of(stage, &kernel.case(shape), &programs)
+                        faults_of(stage, &kernel.case(shape), &programs, &[Mode::Fenced])
                     }
                 };
                 assert!(faults.is_empty(), "{}", faults.join("\n"));

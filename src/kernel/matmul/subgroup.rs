@@ -18,7 +18,7 @@ use crate::units::Bytes;
 const DEPTH: u32 = 32;
 
 /// What a lane of the multiplying pass holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Form {
     /// Rows of A, which it hands to all lanes.
     rows: u32,

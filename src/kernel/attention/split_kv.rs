@@ -79,7 +79,7 @@ fn lanes(build: &Build) -> u32 {
 /// The largest number of heads, up to [`MAX_HEADS`], that divides a group.
 fn heads_together(shape: &AttentionShape) -> u32 {
     let group = shape.heads / shape.kv_heads;
-    let divides = |heads: &u32| group % heads == 0;
+    let divides = |heads: &u32| group.is_multiple_of(*heads);
     (1..=MAX_HEADS).rev().find(divides).unwrap_or(1)
 }
 

@@ -139,7 +139,7 @@ fn operands(rng: &mut impl Rng, side: usize, largest: u32) -> Vec<f64> {
     let mut values: Vec<f64> = (0..2 * area).map(|_| sign()).collect();
     let sums: Vec<f64> = (0..side).map(|_| sign()).collect();
     for b in &mut values[area..area + side] {
-        let odd = rng.next_u32() % (largest / 2) | 1;
+        let odd = (rng.next_u32() % (largest / 2)) | 1;
         *b *= f64::from(largest / 2 + odd);
     }
     for index in 0..area {

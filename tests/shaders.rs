@@ -62,6 +62,7 @@ const EXCEPTIONS: &[(&str, &str, Needs)] = &[
     ("MSL", "double precision", is_f64),
     ("GLSL", "double precision", is_f64),
     ("GLSL", "half precision", is_f16),
+    ("GLSL", "64-bit integers", is_u64),
     ("HLSL", "cooperative matrices", is_cooperative),
     ("GLSL", "cooperative matrices", is_cooperative),
 ];
@@ -72,6 +73,10 @@ fn is_f64(inner: &TypeInner) -> bool {
 
 fn is_f16(inner: &TypeInner) -> bool {
     inner.scalar() == Some(Scalar::F16)
+}
+
+fn is_u64(inner: &TypeInner) -> bool {
+    inner.scalar() == Some(Scalar::U64)
 }
 
 fn is_cooperative(inner: &TypeInner) -> bool {

@@ -9,7 +9,6 @@
 use minijinja::context;
 use rand_core::Rng;
 
-use super::STEPS;
 use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
 use crate::kernel::inputs;
@@ -18,6 +17,9 @@ use crate::kernel::program::{BufferSpec, Pass, Program, Role};
 use crate::kernel::{Build, BuildError, Candidates, Parameters};
 use crate::units::Bytes;
 
+/// Steps of each chain in one dispatch. Half precision, which is exact up to
+/// 2048, allows no more.
+const STEPS: u32 = 960;
 /// Chains of a subgroup that are tried.
 const CHAINS: [u32; 4] = [1, 2, 4, 8];
 const MOST_CHAINS: usize = 8;

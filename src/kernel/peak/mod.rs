@@ -7,7 +7,3 @@
 
 pub mod chains;
 pub mod cooperative;
-
-/// Steps of each chain in one dispatch. Half precision, which is exact up to
-/// 2048, allows no more.
-const STEPS: u32 = 960;

@@ -212,8 +212,19 @@ mod tests {
         let kind = |id| peak_kind(&measured(id, 1.0));
         let tensor = Some(PeakKind::Fp16TensorF32Acc);
         assert_eq!(kind("peak/f16-f32acc/cooperative/device"), tensor);
-        assert_eq!(kind("peak/f32/cooperative/device"), None);
+        let matrix = Some(PeakKind::Fp32Matrix);
+        assert_eq!(kind("peak/f32/cooperative/device"), matrix);
+        assert_eq!(kind("matmul/f32/cooperative/64x64x64"), matrix);
+        assert_eq!(kind("attention/f16/flash-cooperative/b1h1s64d64"), tensor);
         assert_eq!(kind("peak/f16/fma/device"), Some(PeakKind::Fp16));
+        // It multiplies and adds in single precision.
+        let vector = Some(PeakKind::Fp32);
+        assert_eq!(kind("attention/f16/flash/b1h1s64d64"), vector);
+        let mut best = measured("matmul/f16-f32acc/best/64x64x64", 1.0);
+        best.chosen = Some("cooperative".into());
+        assert_eq!(peak_kind(&best), tensor);
+        best.chosen = Some("register".into());
+        assert_eq!(peak_kind(&best), vector);
     }
 
     #[test]

@@ -395,11 +395,11 @@ mod tests {
         assert_eq!(dot(x, y), -16246);
     }
 
-    /// Two multiply-adds a step, chain and element: 2·2·960·12 FLOP an invocation
-    /// of 12 chains; 8·2·960·12 OP of packed products.
+    /// Two multiply-adds a step, chain and element: 2·2·3840·12 FLOP an invocation
+    /// of 12 chains; 8·2·3840·12 OP of packed products.
     #[test]
     fn work_counts_every_multiply_add() {
-        for (precision, each) in [(Precision::F64, 46_080), (Precision::I8I32acc, 184_320)] {
+        for (precision, each) in [(Precision::F64, 184_320), (Precision::I8I32acc, 737_280)] {
             let mut programs = programs(precision).into_iter();
             let program = programs.find(|p| p.parameter("chains") == 12).unwrap();
             let work = Chains::new(precision, 0).work(&program);

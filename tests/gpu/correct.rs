@@ -195,7 +195,7 @@ fn random_products_are_right(stage: &'static Stage) {
             layout,
         })
     });
-    on_random_shapes(stage, Operation::Matmul, 24, shapes);
+    on_random_shapes(stage, Operation::Matmul, 12, shapes);
 }
 
 fn random_attention_is_right(stage: &'static Stage) {
@@ -215,7 +215,7 @@ fn random_attention_is_right(stage: &'static Stage) {
             })
         },
     );
-    on_random_shapes(stage, Operation::Attention, 16, shapes);
+    on_random_shapes(stage, Operation::Attention, 8, shapes);
 }
 
 /// More queries than keys: query i sees keys up to i + 5 − q_len, so all rows of

@@ -124,7 +124,7 @@ fn report_is_valid() {
 fn formats() {
     let folder = folder();
     let printed = |format: &str, out: &str| {
-        let arguments = ["latency", "--format", format, "--out", out];
+        let arguments = ["latency/none/dispatch", "--format", format, "--out", out];
         let output = output(flopwatt(folder.path()).args(arguments));
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         stdout(&output)

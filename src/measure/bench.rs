@@ -29,6 +29,9 @@ const PROBE: Effort = Effort {
     warm_up: Seconds(0.0),
     warm_up_ceiling: Seconds(0.05),
 };
+/// How many times, in turn: what disturbs one probe lasts for others, but not
+/// until the next round. Each candidate keeps its best.
+const PROBES: usize = 3;
 /// Assumed last-level cache where it is not known: the largest of current GPUs
 /// but for those with memory-side caches.
 const ASSUMED_CACHE: Bytes = Bytes(128 << 20);
@@ -193,16 +196,18 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The candidate with the highest rate in a short probe.
+    /// The candidate with the highest rate in short probes.
     fn fastest(
         &self,
         mut candidates: Vec<Candidate>,
         problem: &dyn Problem,
     ) -> Result<Candidate, Stopped> {
         if candidates.len() > 1 {
-            let mut rates = Vec::new();
-            for candidate in &candidates {
-                rates.push(self.probe(candidate, problem)?);
+            let mut rates = vec![0.0; candidates.len()];
+            for _ in 0..PROBES {
+                for (candidate, rate) in candidates.iter().zip(&mut rates) {
+                    *rate = self.probe(candidate, problem)?.max(*rate);
+                }
             }
             let best = (0..rates.len()).max_by(|&a, &b| f64::total_cmp(&rates[a], &rates[b]));
             candidates.swap(0, best.unwrap_or(0));

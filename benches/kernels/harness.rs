@@ -239,12 +239,7 @@ impl Choices {
             eprintln!("tuned {id} in {:.1} s", tuning.took_s.0);
             tuning
         });
-        let ours = |t: &Tuning| (t.operation, t.precision, t.shape_class.clone());
-        if !self
-            .tunings
-            .iter()
-            .any(|known| ours(known) == ours(&tuning))
-        {
+        if !self.tunings.iter().any(|known| known.covers(id)) {
             self.tunings.push(tuning.clone());
         }
         tuning.chosen

@@ -14,7 +14,7 @@ use crate::kernel::program::Program;
 use crate::kernel::select;
 use crate::kernel::shader::{self, Format};
 use crate::kernel::template::Templates;
-use crate::kernel::{BuildError, Kernel, Parameters};
+use crate::kernel::{self, BuildError, Kernel, Parameters};
 use crate::session;
 
 /// Print the shaders of a case, as WGSL or as drivers get them
@@ -171,13 +171,9 @@ fn translated(
 
 /// Parameters behind a title.
 fn list(parameters: &Parameters) -> String {
-    let each: Vec<String> = parameters
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    if each.is_empty() {
+    if parameters.is_empty() {
         String::new()
     } else {
-        format!(": {}", each.join(", "))
+        format!(": {}", kernel::in_words(parameters))
     }
 }

@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::setup::{self, Setup};
 use super::{Exit, Outcome, print};
+use crate::kernel;
 use crate::kernel::id::CaseId;
 use crate::kernel::inputs;
 use crate::kernel::select;
@@ -88,10 +89,6 @@ fn table(tuning: &Tuning) -> String {
     let rate = |tried: &Tried| tried.gflops.map_or(f64::NEG_INFINITY, |rate| rate.0);
     candidates.sort_by(|a, b| f64::total_cmp(&rate(b), &rate(a)));
     for tried in candidates {
-        let parameters = tried
-            .parameters
-            .iter()
-            .map(|(name, value)| format!("{name} {value}"));
         let chosen = tuning
             .chosen
             .as_ref()
@@ -106,7 +103,7 @@ fn table(tuning: &Tuning) -> String {
             .map_or_else(|| "-".to_owned(), |rate| format!("{:.2}", rate.0));
         table.add_row([
             Cell::new(&tried.variant),
-            Cell::new(parameters.collect::<Vec<_>>().join(", ")),
+            Cell::new(kernel::in_words(&tried.parameters)),
             Cell::new(figure).set_alignment(CellAlignment::Right),
             Cell::new(note),
         ]);

@@ -192,18 +192,12 @@ impl Capabilities {
         }
     }
 
-    /// An adapter without limits worth naming, for tests that need none.
+    /// An adapter without limits worth naming or optional abilities, for tests.
     #[cfg(test)]
     pub fn generous() -> Self {
         Self {
-            software: false,
-            max_storage_binding: Bytes(1 << 32),
-            max_buffer: Bytes(1 << 32),
-            max_workgroup_memory: Bytes(32 << 10),
-            max_workgroup_invocations: 1024,
-            max_workgroups_per_dimension: 65_535,
-            last_level_cache: None,
             features: Features::default(),
+            ..Self::imaginary()
         }
     }
 

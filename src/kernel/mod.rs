@@ -37,6 +37,14 @@ use template::{TemplateError, Templates};
 /// Tile sizes and the like, by name.
 pub type Parameters = BTreeMap<String, u32>;
 
+/// Parameters in words: "cols 8, rows 4".
+pub fn in_words(parameters: &Parameters) -> String {
+    let words = parameters
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// What a kernel's programs are built for.
 #[derive(Clone, Copy, Debug)]
 pub struct Build<'a> {
@@ -100,19 +108,11 @@ pub static CATALOGUE: &[Kernel] = &[
     peak(Precision::F64, "fma", peak::chains::chains),
     peak(Precision::I32, "mad", peak::chains::chains),
     peak(Precision::I8I32acc, "dot", peak::chains::chains),
-    peak(
-        Precision::F32,
-        "cooperative",
-        peak::cooperative::cooperative,
-    ),
-    peak(
-        Precision::F16,
-        "cooperative",
-        peak::cooperative::cooperative,
-    ),
+    peak(Precision::F32, COOPERATIVE, peak::cooperative::cooperative),
+    peak(Precision::F16, COOPERATIVE, peak::cooperative::cooperative),
     peak(
         Precision::F16F32acc,
-        "cooperative",
+        COOPERATIVE,
         peak::cooperative::cooperative,
     ),
     bandwidth("read", |s| bandwidth::shapes(1, s), bandwidth::read::read),

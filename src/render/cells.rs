@@ -6,7 +6,7 @@ use super::number::{MISSING, brief, duration, fixed, number, rate_unit};
 use super::peaks;
 use crate::datasheet::Peak;
 use crate::gpu::device::ShaderMode;
-use crate::kernel::Parameters;
+use crate::kernel;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
 use crate::record::Report;
@@ -171,7 +171,11 @@ pub(super) fn datasheet_note(report: &Report) -> Option<String> {
 pub(super) fn tuning_notes(report: &Report) -> Vec<String> {
     let note = |tuning: &Tuning| {
         let chosen = match &tuning.chosen {
-            Some(choice) => format!("{} ({})", choice.variant, parameters(&choice.parameters)),
+            Some(choice) => format!(
+                "{} ({})",
+                choice.variant,
+                kernel::in_words(&choice.parameters)
+            ),
             None => "no candidate is right".to_owned(),
         };
         let when = if tuning.cached {
@@ -189,14 +193,6 @@ pub(super) fn tuning_notes(report: &Report) -> Vec<String> {
         format!("best {operation}/{precision} for {shape_class}: {chosen}, {when}")
     };
     report.tuning.iter().map(note).collect()
-}
-
-/// Parameters in words.
-fn parameters(parameters: &Parameters) -> String {
-    let words = parameters
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"));
-    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What of the shaders is out of the ordinary; `None` where nothing is.

@@ -10,7 +10,7 @@ use crate::kernel::Choice;
 use crate::kernel::id::CaseId;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::record::{self, Report, SaveError};
-use crate::tune::{Cache, Tuning, shape_class};
+use crate::tune::{Cache, Tuning};
 
 /// What a run is to measure.
 pub struct Plan<'a> {
@@ -177,12 +177,8 @@ impl Case<'_> {
         &mut self,
         process: &mut Process,
     ) -> Result<Result<Choice, Box<Measurement>>, WorkerError> {
-        let class = shape_class(self.id.shape);
-        let ours = |t: &&Tuning| {
-            (t.operation, t.precision) == (self.id.operation, self.id.precision)
-                && t.shape_class == class
-        };
-        let known = match self.report.tuning.iter().find(ours) {
+        let ours = self.report.tuning.iter().find(|t| t.covers(self.id));
+        let known = match ours {
             Some(tuning) => Some(tuning.clone()),
             None if self.plan.retune => None,
             None => self.cache.find(self.id),
@@ -194,7 +190,7 @@ impl Case<'_> {
                 Err(reason) => return Ok(Err(self.without_choice(Status::Failed, reason))),
             },
         };
-        if self.report.tuning.iter().find(ours).is_none() {
+        if !self.report.tuning.iter().any(|t| t.covers(self.id)) {
             self.observer.tuned(&tuning);
             self.report.tuning.push(tuning.clone());
         }

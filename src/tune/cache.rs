@@ -120,7 +120,7 @@ impl Cache {
 
     /// The choice made for the class of `id`'s shape, if one was.
     pub fn find(&self, id: &CaseId) -> Option<Tuning> {
-        let found = self.contents.tunings.iter().find(|t| covers(t, id));
+        let found = self.contents.tunings.iter().find(|t| t.covers(id));
         found.map(|tuning| Tuning {
             cached: true,
             ..tuning.clone()
@@ -130,12 +130,10 @@ impl Cache {
     /// Keeps a choice in place of an earlier one for the same class. A choice of
     /// nothing is not kept: the next run may do better.
     pub fn insert(&mut self, tuning: &Tuning) {
-        self.contents.tunings.retain(|known| {
-            let same = |t: &Tuning| (t.operation, t.precision, t.shape_class.clone());
-            same(known) != same(tuning)
-        });
+        let tunings = &mut self.contents.tunings;
+        tunings.retain(|known| known.class() != tuning.class());
         if tuning.chosen.is_some() {
-            self.contents.tunings.push(tuning.clone());
+            tunings.push(tuning.clone());
         }
     }
 
@@ -145,11 +143,6 @@ impl Cache {
         let text = serde_json::to_string_pretty(&self.contents).ok()?;
         Some((self.path.as_deref()?, text + "\n"))
     }
-}
-
-fn covers(tuning: &Tuning, id: &CaseId) -> bool {
-    (tuning.operation, tuning.precision) == (id.operation, id.precision)
-        && tuning.shape_class == super::shape_class(id.shape)
 }
 
 fn read(path: &Path, key: &Key) -> Result<Vec<Tuning>, CacheError> {

@@ -56,6 +56,16 @@ pub struct Tuning {
 }
 
 impl Tuning {
+    /// Whether the choice serves case `id`.
+    pub fn covers(&self, id: &CaseId) -> bool {
+        self.class() == (id.operation, id.precision, shape_class(id.shape).as_str())
+    }
+
+    /// What is chosen for.
+    fn class(&self) -> (Operation, Precision, &str) {
+        (self.operation, self.precision, &self.shape_class)
+    }
+
     /// How a case ends for which nothing could be chosen, and the first reason.
     pub fn refusal(&self) -> (Status, Reason) {
         let reasons = self

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use flopwatt::kernel::capabilities::{Capabilities, CooperativeShape, Features, Scalar, Unfit};
+use flopwatt::kernel::capabilities::{Capabilities, Features, Unfit};
 use flopwatt::kernel::id::{Operation, Precision};
 use flopwatt::kernel::problem::Rejection;
 use flopwatt::kernel::program::Program;
@@ -93,25 +93,6 @@ fn stage_with_matrix_units(kernel: &Kernel) -> Result<&'static Stage, Missing> {
     }
 }
 
-/// Every shape of cooperative matrices that the catalogue has kernels for.
-fn every_cooperative_shape() -> Vec<CooperativeShape> {
-    let formats = [
-        (Scalar::F32, Scalar::F32),
-        (Scalar::F16, Scalar::F16),
-        (Scalar::F16, Scalar::F32),
-    ];
-    let shapes = [8, 16].into_iter().flat_map(|side| {
-        formats.map(|(ab, cr)| CooperativeShape {
-            m: side,
-            n: side,
-            k: side,
-            ab,
-            cr,
-        })
-    });
-    shapes.collect()
-}
-
 /// The programs of `kernel` with emulated matrices, built as for an adapter whose
 /// subgroups have from `fewest` to `most` lanes.
 fn emulated(
@@ -124,7 +105,7 @@ fn emulated(
     let capabilities = Capabilities {
         features: Features {
             subgroup: Some([fewest, most]),
-            cooperative: every_cooperative_shape(),
+            cooperative: Capabilities::imaginary().features.cooperative,
             ..stage.capabilities.features.clone()
         },
         ..stage.capabilities.clone()

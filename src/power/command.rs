@@ -154,28 +154,22 @@ impl Program {
     fn follow(&self, mut output: Output) {
         loop {
             let began = Instant::now();
-            let printed = match self.listen(output) {
-                Ok(printed) => printed,
-                Err(why) => {
-                    self.latest.end(why);
-                    self.kill();
-                    break self.reap();
-                }
-            };
+            let printed = self.listen(output);
+            if printed.is_err() {
+                self.kill();
+            }
             let status = self.reap();
             if self.stop.load(Ordering::Relaxed) {
-                break status;
+                return;
             }
-            if let Some(why) = end_of(status, printed) {
-                self.latest.end(PowerError::CommandEnded(why));
-                break status;
+            if let Some(why) = end_of(printed, status) {
+                return self.latest.end(why);
             }
             thread::sleep(RUN_AGAIN.saturating_sub(began.elapsed()));
             output = match self.start() {
                 Ok(output) => output,
                 Err(error) => {
-                    self.latest.end(PowerError::CommandEnded(error.to_string()));
-                    break None;
+                    return self.latest.end(PowerError::CommandEnded(error.to_string()));
                 }
             };
         }
@@ -209,10 +203,13 @@ impl Program {
 }
 
 /// Why a program that has ended is not run again; nothing where it is.
-fn end_of(status: Option<ExitStatus>, printed: usize) -> Option<String> {
-    match status {
-        Some(status) if !status.success() => Some(status.to_string()),
-        _ if printed == 0 => Some("it printed no value".into()),
+fn end_of(printed: Result<usize, PowerError>, status: Option<ExitStatus>) -> Option<PowerError> {
+    match (printed, status) {
+        (Err(why), _) => Some(why),
+        (_, Some(status)) if !status.success() => {
+            Some(PowerError::CommandEnded(status.to_string()))
+        }
+        (Ok(0), _) => Some(PowerError::CommandEnded("it printed no value".into())),
         _ => None,
     }
 }

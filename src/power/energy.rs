@@ -103,7 +103,7 @@ pub enum Void {
 
 /// What one way to the energy gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Energy of the window.
     EnergyJ(Joules),
@@ -400,15 +400,7 @@ impl<'a> Look<'a> {
     }
 
     fn by_integral(&self) -> Result<Joules, Void> {
-        if self.power.is_empty() {
-            return Err(Void::NotOffered);
-        }
-        self.no_gap()?;
-        let seen = |p: &&Point| (self.begin..=self.settled).contains(&p.t);
-        let watts: Vec<f64> = self.power.iter().filter(seen).map(|p| p.value).collect();
-        let lowest = watts.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = watts.iter().copied().fold(0.0, f64::max);
-        self.plausible(lowest, highest)?;
+        self.sound_power()?;
         let before = self.power_level(self.idle_from, self.begin);
         let after = self.power_level(self.settled, self.idle_until);
         let (Some(before), Some(after)) = (before, after) else {
@@ -419,6 +411,19 @@ impl<'a> Look<'a> {
         let lag = self.sensor.lag().0;
         let idle = before * lag + after * (self.settled - self.end - lag);
         Ok(Joules(self.integrate(self.begin, self.settled) - idle))
+    }
+
+    /// Refuses readings of power with gaps or that no device draws.
+    fn sound_power(&self) -> Result<(), Void> {
+        if self.power.is_empty() {
+            return Err(Void::NotOffered);
+        }
+        self.no_gap()?;
+        let seen = |p: &&Point| (self.begin..=self.settled).contains(&p.t);
+        let watts: Vec<f64> = self.power.iter().filter(seen).map(|p| p.value).collect();
+        let lowest = watts.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = watts.iter().copied().fold(0.0, f64::max);
+        self.plausible(lowest, highest)
     }
 
     /// Refuses a power that no device draws.
@@ -562,111 +567,73 @@ fn longest_step(moments: &[f64]) -> f64 {
     steps.fold(0.0, f64::max)
 }
 
-/// What to know before quoting an energy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum EnergyFlag {
-    /// Counter and integral differ by more than 5 %.
-    MethodsDisagree,
-    /// The sensor may have looked at the same part of every dispatch.
-    Aliased,
-    /// Some windows gave no figure and were left out.
-    WindowsLost,
-    /// The energy is that of an integral: there is no counter, or it is void.
-    NoCounter,
-}
-
-/// Several windows of the same work, taken together.
+/// What the readings say of a stretch with no idle time around it, as when a
+/// device is only watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct CaseEnergy {
-    /// Every window.
-    pub windows: Vec<WindowEnergy>,
-    /// Energy of all windows that have one.
-    pub energy_j: Joules,
-    /// Their duration.
+pub struct Stretch {
+    /// From the first reading to the last.
     pub duration_s: Seconds,
-    /// Mean power.
-    pub mean_w: Watts,
-    /// 95 % interval of the mean power from what the sensor leaves open and from
-    /// the scatter between windows; without the board's error.
-    pub mean_ci95_w: [f64; 2],
-    /// Median over the windows of the power without rise.
-    pub steady_w: Option<Watts>,
-    /// Power of the idle device.
-    pub idle_w: Option<Watts>,
-    /// Energy above that of the idle device.
-    pub net_j: Option<Joules>,
-    /// Largest disagreement between counter and integral.
-    pub disagreement: Option<f64>,
-    /// Relative standard uncertainty, without the board's error.
-    pub uncertainty: f64,
-    /// Relative error of the board's sensor, which comes on top.
-    pub board_error: f64,
-    /// What to know before quoting it.
-    pub flags: Vec<EnergyFlag>,
+    /// Energy by the counter.
+    pub counter: Outcome,
+    /// Energy by integration.
+    pub integral: Outcome,
+    /// Mean power, by the counter where it counts.
+    pub mean_w: Option<Watts>,
+    /// Lowest and highest reading of power.
+    pub range_w: Option<[Watts; 2]>,
 }
 
-/// Takes windows of the same work together. `aliasing` is
-/// [`super::protocol::aliasing`] of these windows.
-///
-/// # Errors
-/// The reason of the first window, when none has an energy.
-pub fn combine(windows: Vec<WindowEnergy>, aliased: bool) -> Result<CaseEnergy, Void> {
-    let good: Vec<&WindowEnergy> = windows.iter().filter(|w| w.energy_j.is_some()).collect();
-    if good.is_empty() {
-        let why = windows.iter().find_map(WindowEnergy::why_not);
-        return Err(why.cloned().unwrap_or(Void::NotOffered));
-    }
-    let sum = |value: fn(&WindowEnergy) -> Option<f64>| -> Option<f64> {
-        good.iter().map(|w| value(w)).sum()
+/// Power and energy over all of `readings`.
+pub fn of_stretch(readings: &[Reading], sensor: &Sensor, limit: Option<Watts>) -> Stretch {
+    let at = |reading: Option<&Reading>| reading.map_or(Seconds(0.0), |r| r.at_s);
+    let window = Window {
+        begin_s: at(readings.first()),
+        end_s: at(readings.last()),
+        idle_before_s: Seconds(0.0),
+        idle_after_s: Seconds(0.0),
     };
-    let energy = sum(|w| Some(w.energy_j?.0)).unwrap_or(0.0);
-    let duration = sum(|w| Some(w.window.duration().0)).unwrap_or(0.0);
-    let mean = energy / duration;
-    let squares = sum(|w| Some(w.uncertainty_j?.0.powi(2))).unwrap_or(0.0);
-    let powers: Vec<f64> = good
-        .iter()
-        .filter_map(|w| Some(w.mean_power()?.0))
-        .collect();
-    let uncertainty = (squares.sqrt() / energy).max(scatter(&powers) / mean);
-    let steady: Vec<f64> = good.iter().filter_map(|w| Some(w.steady_w?.0)).collect();
-    let idle: Vec<f64> = good.iter().filter_map(|w| Some(w.idle()?.0)).collect();
-    let disagreement = good.iter().filter_map(|w| w.disagreement).reduce(f64::max);
-    let by_counter = |w: &&WindowEnergy| w.method == Some(Method::Counter);
-    let flags = [
-        (
-            disagreement.is_some_and(|d| d > TOLERATED_DISAGREEMENT),
-            EnergyFlag::MethodsDisagree,
-        ),
-        (aliased, EnergyFlag::Aliased),
-        (good.len() < windows.len(), EnergyFlag::WindowsLost),
-        (!good.iter().all(by_counter), EnergyFlag::NoCounter),
+    let duration = window.duration();
+    let look = Look::new(readings, &window, sensor, limit);
+    let counter = look.counter_over_all();
+    let integral = look.integral_over_all();
+    let energy = counter.as_ref().or(integral.as_ref()).ok();
+    let watts = || look.power.iter().map(|p| p.value);
+    let range = [
+        watts().reduce(f64::min).map(Watts),
+        watts().reduce(f64::max).map(Watts),
     ];
-    Ok(CaseEnergy {
-        energy_j: Joules(energy),
-        duration_s: Seconds(duration),
-        mean_w: Watts(mean),
-        mean_ci95_w: [-1.96, 1.96].map(|z| mean * (1.0 + z * uncertainty)),
-        steady_w: stats::median(&steady).map(Watts),
-        idle_w: stats::median(&idle).map(Watts),
-        net_j: sum(|w| Some(w.net()?.0)).map(Joules),
-        disagreement,
-        uncertainty,
-        board_error: BOARD_ERROR,
-        flags: flags.iter().filter(|f| f.0).map(|f| f.1).collect(),
-        windows,
-    })
+    Stretch {
+        duration_s: duration,
+        mean_w: energy.map(|energy| Watts(energy.0 / duration.0)),
+        range_w: match (&integral, range) {
+            (Ok(_), [Some(low), Some(high)]) => Some([low, high]),
+            _ => None,
+        },
+        counter: counter.into(),
+        integral: integral.into(),
+    }
 }
 
-/// Standard error of the mean; 0 for a single value, of which nothing is known.
-fn scatter(values: &[f64]) -> f64 {
-    let n = values.len() as f64;
-    if n < 2.0 {
-        return 0.0;
+impl Look<'_> {
+    /// The counter's mean power between its first and its last update, for the
+    /// whole time.
+    fn counter_over_all(&self) -> Result<Joules, Void> {
+        if self.energy.is_empty() {
+            return Err(Void::NotOffered);
+        }
+        self.counter_runs()?;
+        let rate = self.counter_rate(self.begin, self.end);
+        let rate = rate.ok_or(Void::CounterStuck {
+            for_s: self.window.duration(),
+        })?;
+        self.plausible(rate, rate)?;
+        Ok(Joules(rate * self.window.duration().0))
     }
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (squares / (n - 1.0) / n).sqrt()
+
+    fn integral_over_all(&self) -> Result<Joules, Void> {
+        self.sound_power()?;
+        Ok(Joules(self.integrate(self.begin, self.end)))
+    }
 }
 
 #[cfg(test)]

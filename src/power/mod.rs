@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Joules, Seconds, Watts};
 
+pub mod case;
 pub mod command;
 pub mod discover;
 pub mod energy;

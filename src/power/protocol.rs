@@ -190,7 +190,7 @@ mod tests {
     fn a_cycle_in_step_with_the_sensor_is_seen_in_part() {
         let sensor = sensor(0.1, 0.025);
         assert!((uneven(&sensor, 0.1, &[0.0]) - 0.75).abs() < 0.01);
-        assert!(uneven(&sensor, 0.0971, &[0.0]) < 0.05);
+        assert!(uneven(&sensor, 0.0737, &[0.0]) < 0.05);
         let quarters = [0.0, 0.025, 0.05, 0.075];
         assert!(uneven(&sensor, 0.1, &quarters) < 0.02);
     }

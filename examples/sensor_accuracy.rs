@@ -280,7 +280,8 @@ impl Trial {
         let sensor = Sensor::detect(&detection, model.averaging);
 
         // The windows of the plan.
-        let plan = Plan::new(effort, &sensor);
+        let cycle = Seconds(workload.cycle);
+        let plan = Plan::new(effort, &sensor, Some(cycle));
         let mut windows = Vec::new();
         let mut t = to + plan.idle_before.0;
         for delay in &plan.delays {
@@ -304,7 +305,6 @@ impl Trial {
         let parts = windows
             .iter()
             .map(|w| energy::of_window(&readings, w, &sensor, limit));
-        let cycle = Seconds(workload.cycle);
         let case = case::combine(parts.collect(), plan.is_aliased(&sensor, cycle));
 
         let truth = |w: &Window| load.energy(w.begin_s.0, w.end_s.0);

@@ -480,7 +480,7 @@ impl<'a> Look<'a> {
 
     /// Mean of the power readings in an interval.
     fn power_level(&self, from: f64, to: f64) -> Option<f64> {
-        let inside = self.power.iter().filter(|p| (from..=to).contains(&p.t));
+        let inside = self.power.iter().filter(|p| (from..to).contains(&p.t));
         let watts: Vec<f64> = inside.map(|p| p.value).collect();
         (!watts.is_empty()).then(|| watts.iter().sum::<f64>() / watts.len() as f64)
     }

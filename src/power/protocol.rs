@@ -56,14 +56,23 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The windows for `sensor`.
-    pub fn new(effort: Effort, sensor: &Sensor) -> Self {
-        let step = sensor.period().0 / effort.windows as f64;
+    /// The windows for `sensor` and a work that repeats every `cycle`, where that
+    /// is known: the duration of a dispatch. Where too few windows would be
+    /// aliased, there are as many as of [`STANDARD`].
+    pub fn new(effort: Effort, sensor: &Sensor, cycle: Option<Seconds>) -> Self {
+        let plan = Self::of_windows(effort, effort.windows, sensor);
+        let is_aliased = cycle.is_some_and(|cycle| plan.is_aliased(sensor, cycle));
+        if is_aliased && effort.windows < STANDARD.windows {
+            return Self::of_windows(effort, STANDARD.windows, sensor);
+        }
+        plan
+    }
+
+    fn of_windows(effort: Effort, windows: usize, sensor: &Sensor) -> Self {
+        let step = sensor.period().0 / windows as f64;
         let idle = Seconds(sensor.settling().0 + IDLE.0);
         Self {
-            delays: (0..effort.windows)
-                .map(|i| Seconds(i as f64 * step))
-                .collect(),
+            delays: (0..windows).map(|i| Seconds(i as f64 * step)).collect(),
             length: effort.length,
             idle_before: idle,
             idle_after: idle,
@@ -202,21 +211,32 @@ mod tests {
     }
 
     proptest! {
-        /// Four or eight windows see every part of any cycle.
+        /// Four or eight windows see every part of any cycle, and a look takes
+        /// as many where it needs them.
         #[test]
         fn phase_shifts_leave_nothing_out(
             cycle in 0.001f64..1.0,
             (period, window) in prop::sample::select(vec![(0.1, 0.025), (0.02, 0.01), (0.1, 0.05)]),
-            effort in prop::sample::select(vec![STANDARD, REFERENCE]),
+            effort in prop::sample::select(vec![QUICK, STANDARD, REFERENCE]),
         ) {
             let sensor = sensor(period, window);
-            prop_assert!(!Plan::new(effort, &sensor).is_aliased(&sensor, Seconds(cycle)));
+            let cycle = Seconds(cycle);
+            prop_assert!(!Plan::new(effort, &sensor, Some(cycle)).is_aliased(&sensor, cycle));
         }
     }
 
     #[test]
+    fn a_look_takes_one_window_unless_it_would_be_aliased() {
+        let sensor = sensor(0.1, 0.025);
+        let windows = |cycle| Plan::new(QUICK, &sensor, cycle).delays.len();
+        assert_eq!(windows(None), 1);
+        assert_eq!(windows(Some(Seconds(0.0737))), 1);
+        assert_eq!(windows(Some(Seconds(0.1))), 4);
+    }
+
+    #[test]
     fn a_plan_is_as_long_as_its_windows() {
-        let plan = Plan::new(STANDARD, &sensor(0.1, 0.1));
+        let plan = Plan::new(STANDARD, &sensor(0.1, 0.1), None);
         let delays: Vec<f64> = plan.delays.iter().map(|d| d.0).collect();
         assert_eq!(delays, [0.0, 0.025, 0.05, 0.1 / 4.0 * 3.0]);
         // Settling 0.3 s and 1 s of idling: 1.3 + 4·(5 + 1.3) s.

@@ -222,7 +222,14 @@ fn find(library: &Library, wanted: &NvmlDevice) -> Result<(u32, NvmlGpu), Unavai
         };
         match gpu {
             Ok(gpu) if fits => return Ok((index, gpu)),
-            Err(why) if fits => return Err(PowerError::Missing(Missing::Driver(why)).into()),
+            // The survey keeps the words only; what they mean decides.
+            Err(why) if fits => {
+                let asked = library.nvml().device_by_index(index);
+                let error = asked.err().map(meaning);
+                return Err(error
+                    .unwrap_or(PowerError::Missing(Missing::Driver(why)))
+                    .into());
+            }
             Ok(gpu) => known.push(format!("nvml:{index} ({})", gpu.name)),
             Err(_) => {}
         }

@@ -17,8 +17,8 @@ use crate::power::energy::{self, Outcome as Energy, Stretch};
 use crate::power::sampler::{Cost, Sampler, Trace};
 use crate::power::sensor::{Cadence, Known};
 use crate::power::{
-    self, DeviceState, Metric, PowerError, PowerSource, PowerSourceStatus, PowerSpec, Sensor,
-    SourceIdentity, Unavailable, sensor,
+    self, DeviceState, Metric, PowerError, PowerSource, PowerSourceStatus, PowerSpec, Reading,
+    Sensor, SourceIdentity, Unavailable, sensor,
 };
 use crate::session::adapter;
 use crate::units::{Joules, Seconds, Watts};
@@ -164,19 +164,21 @@ fn status_line() -> ProgressBar {
 fn now(sampler: &Sampler) -> String {
     let recent = sampler.time_of(Instant::now()).0 - 1.0;
     let readings = sampler.readings_since(Seconds(recent.max(0.0)));
-    let watts = readings.iter().rev().find_map(|reading| reading.power_w);
-    let energy = readings.iter().filter_map(|reading| reading.energy_j);
-    let watts = match (watts, energy.clone().next(), energy.last()) {
-        (Some(watts), _, _) => Some(watts),
-        (None, Some(first), Some(last)) => Some(Watts(last.0 - first.0)),
-        _ => None,
-    };
+    let power = readings.iter().rev().find_map(|reading| reading.power_w);
+    let watts = power.or_else(|| rate(readings.first()?, readings.last()?));
     let mut parts = vec![match watts {
         Some(watts) => format!("{:.1} W", watts.0),
         None => "no reading".into(),
     }];
     parts.extend(sampler.state().map(|state| clocks(&state)));
     parts.join("  ")
+}
+
+/// Mean power between two readings of a counter.
+fn rate(first: &Reading, last: &Reading) -> Option<Watts> {
+    let time = last.at_s.0 - first.at_s.0;
+    (time > 0.0).then_some(())?;
+    Some(Watts((last.energy_j?.0 - first.energy_j?.0) / time))
 }
 
 /// Clocks and temperature, as far as they are known.

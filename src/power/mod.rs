@@ -56,6 +56,9 @@ pub trait PowerSource: Send {
     }
 }
 
+/// A source of whatever kind, or why there is none.
+pub type Opened = Result<Box<dyn PowerSource>, Unavailable>;
+
 /// What a source said at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawReading {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::nvml::{self, Library};
 use super::spec::{HwmonSensor, NvmlDevice};
-use super::{PowerSource, PowerSpec, Unavailable, command, hwmon, rapl, sysfs};
+use super::{Opened, PowerSpec, Unavailable, command, hwmon, rapl, sysfs};
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::bus::{self, VisibleGpu};
 use crate::gpu::pci::PciAddress;
@@ -31,10 +31,7 @@ pub struct Machine<'a> {
 /// # Errors
 /// When there is no such source, or it tells nothing: a run goes on without
 /// power.
-pub fn open(
-    spec: &PowerSpec,
-    adapter: Option<&AdapterDescription>,
-) -> Result<Box<dyn PowerSource>, Unavailable> {
+pub fn open(spec: &PowerSpec, adapter: Option<&AdapterDescription>) -> Opened {
     let names: Vec<_> = nvml::LIBRARIES.iter().map(Path::new).collect();
     let machine = Machine {
         sysfs: Path::new(sysfs::ROOT),
@@ -48,11 +45,7 @@ impl Machine<'_> {
     ///
     /// # Errors
     /// As [`open`].
-    pub fn open(
-        &self,
-        spec: &PowerSpec,
-        adapter: Option<&AdapterDescription>,
-    ) -> Result<Box<dyn PowerSource>, Unavailable> {
+    pub fn open(&self, spec: &PowerSpec, adapter: Option<&AdapterDescription>) -> Opened {
         match spec {
             PowerSpec::None => Err(Unavailable::NotWanted),
             PowerSpec::Auto => self.of_adapter(adapter, &[NVML, HWMON]),
@@ -66,20 +59,16 @@ impl Machine<'_> {
         }
     }
 
-    fn nvml(&self, device: &NvmlDevice) -> Result<Box<dyn PowerSource>, Unavailable> {
+    fn nvml(&self, device: &NvmlDevice) -> Opened {
         Ok(Box::new(nvml::open(Library::open(self.nvml)?, device)?))
     }
 
-    fn rapl(&self, package: Option<&str>) -> Result<Box<dyn PowerSource>, Unavailable> {
+    fn rapl(&self, package: Option<&str>) -> Opened {
         Ok(Box::new(rapl::open(self.sysfs, package)?))
     }
 
     /// The source of `adapter`, of one of these kinds.
-    fn of_adapter(
-        &self,
-        adapter: Option<&AdapterDescription>,
-        kinds: &[Kind],
-    ) -> Result<Box<dyn PowerSource>, Unavailable> {
+    fn of_adapter(&self, adapter: Option<&AdapterDescription>, kinds: &[Kind]) -> Opened {
         let adapter = adapter.ok_or_else(|| none_for("no adapter", vec![]))?;
         if adapter.is_software() {
             // A GPU's source says nothing of work that the CPU does.
@@ -155,7 +144,7 @@ impl Machine<'_> {
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
-    open: fn(&Machine<'_>, PciAddress) -> Result<Box<dyn PowerSource>, Unavailable>,
+    open: fn(&Machine<'_>, PciAddress) -> Opened,
 }
 
 const NVML: Kind = Kind {
@@ -185,11 +174,11 @@ fn none_for(adapter: &str, tried: Vec<String>) -> Unavailable {
 }
 
 #[cfg(target_os = "macos")]
-fn ioreport() -> Result<Box<dyn PowerSource>, Unavailable> {
+fn ioreport() -> Opened {
     Ok(Box::new(super::ioreport::open()?))
 }
 
 #[cfg(not(target_os = "macos"))]
-fn ioreport() -> Result<Box<dyn PowerSource>, Unavailable> {
+fn ioreport() -> Opened {
     Err(Unavailable::Platform("IOReport is Apple's".into()))
 }

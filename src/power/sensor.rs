@@ -162,10 +162,11 @@ impl Sensor {
 fn cadence(values: &[(f64, f64)]) -> Option<Cadence> {
     let pairs = || values.windows(2);
     let own_pace = pairs().any(|pair| pair[0].0 == pair[1].0);
-    let (is_update, fewest): (fn(&&[(f64, f64)]) -> bool, _) = match own_pace {
-        true => (|pair| pair[0].0 != pair[1].0, 2),
-        false => (|pair| pair[0].1 != pair[1].1, FEWEST_CHANGES),
+    let is_update = |pair: &&[(f64, f64)]| match own_pace {
+        true => pair[0].0 != pair[1].0,
+        false => pair[0].1 != pair[1].1,
     };
+    let fewest = if own_pace { 2 } else { FEWEST_CHANGES };
     let changed: Vec<f64> = pairs().filter(is_update).map(|pair| pair[1].0).collect();
     if changed.len() < fewest {
         return None;

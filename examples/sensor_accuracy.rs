@@ -82,73 +82,47 @@ struct Model {
 /// counter, with one that adds up the truth, and with one that adds up what the
 /// sensor sees, which is the worst that a counter could do.
 fn models() -> Vec<Model> {
-    let power = |period, window, averaging| {
-        let sensor = sensor_model::Sensor {
+    let counter = |step, sums| {
+        Some(Counter {
+            step,
+            phase: 0.0,
+            quantum: 1e-3,
+            sums,
+        })
+    };
+    let exact = counter(0.1, Sums::Truth);
+    let exact_fast = counter(0.01, Sums::Truth);
+    let readings = counter(0.1, Sums::Readings);
+    let rows = [
+        ("20/10 ms", 0.02, 0.01, None),
+        ("100/100 ms", 0.1, 0.1, None),
+        ("100/25 ms", 0.1, 0.025, None),
+        ("1 s average every 100 ms", 0.1, 1.0, None),
+        ("100/100 ms + counter 100 ms", 0.1, 0.1, exact),
+        ("100/25 ms + counter 100 ms", 0.1, 0.025, exact),
+        ("100/25 ms + counter 10 ms", 0.1, 0.025, exact_fast),
+        ("100/25 ms + counter of readings", 0.1, 0.025, readings),
+        ("1 s average + counter 100 ms", 0.1, 1.0, exact),
+        ("1 s average + counter of readings", 0.1, 1.0, readings),
+    ];
+    rows.map(|(name, period, window, counter)| Model {
+        name,
+        sensor: sensor_model::Sensor {
             period,
             window,
             phase: 0.0,
             delay: 0.0,
             gain: 1.0,
             quantum: 1e-3,
-            counter: None,
-        };
-        (sensor, averaging)
-    };
-    let second = Averaging::documented(Seconds(1.0));
-    let (pascal, fast) = power(0.02, 0.01, Averaging::INSTANT);
-    let (turing, whole) = power(0.1, 0.1, Averaging::INSTANT);
-    let (ampere, quarter) = power(0.1, 0.025, Averaging::INSTANT);
-    let (average, slow) = power(0.1, 1.0, second);
-    let counting = |sensor: sensor_model::Sensor, step, sums| sensor_model::Sensor {
-        counter: Some(Counter {
-            step,
-            phase: 0.0,
-            quantum: 1e-3,
-            sums,
-        }),
-        ..sensor
-    };
-    let row = |name, sensor, averaging| Model {
-        name,
-        sensor,
-        averaging,
-    };
-    vec![
-        row("20/10 ms", pascal, fast),
-        row("100/100 ms", turing, whole),
-        row("100/25 ms", ampere, quarter),
-        row("1 s average every 100 ms", average, slow),
-        row(
-            "100/100 ms + counter 100 ms",
-            counting(turing, 0.1, Sums::Truth),
-            whole,
-        ),
-        row(
-            "100/25 ms + counter 100 ms",
-            counting(ampere, 0.1, Sums::Truth),
-            quarter,
-        ),
-        row(
-            "100/25 ms + counter 10 ms",
-            counting(ampere, 0.01, Sums::Truth),
-            quarter,
-        ),
-        row(
-            "100/25 ms + counter of readings",
-            counting(ampere, 0.1, Sums::Readings),
-            quarter,
-        ),
-        row(
-            "1 s average + counter 100 ms",
-            counting(average, 0.1, Sums::Truth),
-            slow,
-        ),
-        row(
-            "1 s average + counter of readings",
-            counting(average, 0.1, Sums::Readings),
-            slow,
-        ),
-    ]
+            counter,
+        },
+        // Only an average over a second is documented as such.
+        averaging: match window {
+            1.0 => Averaging::documented(Seconds(1.0)),
+            _ => Averaging::INSTANT,
+        },
+    })
+    .into()
 }
 
 /// Random numbers, the same on every machine.

@@ -50,7 +50,7 @@ pub fn open(words: &[String]) -> Result<CommandSource, Unavailable> {
     let mut source = CommandSource {
         identity: SourceIdentity {
             name,
-            device: words.join(" "),
+            device: words[0].clone(),
             covers: Coverage::Command,
             power: Metric::Missing(Missing::NotOffered),
             energy: Metric::Missing(Missing::NotOffered),

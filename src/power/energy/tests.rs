@@ -217,6 +217,8 @@ fn a_stretch_that_is_only_watched_has_mean_power() {
     let nothing = of_stretch(&[], &sensor(), LIMIT);
     assert_eq!((nothing.mean_w, nothing.range_w), (None, None));
     assert_eq!(nothing.counter, Outcome::Void(Void::NotOffered));
+    let one = of_stretch(&readings(|_| 120.0)[..1], &sensor(), LIMIT);
+    assert_eq!((one.mean_w, one.counter.void().is_some()), (None, true));
     let off = of_stretch(&readings(|_| 0.0), &sensor(), LIMIT);
     assert_eq!((off.mean_w, off.range_w), (None, None));
 }

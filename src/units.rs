@@ -37,6 +37,10 @@ quantity!(
     Watts, "W"
 );
 quantity!(
+    /// Joules.
+    Joules, "J"
+);
+quantity!(
     /// 10⁹ floating-point (or integer) operations per second.
     Gflops, "GFLOP/s"
 );

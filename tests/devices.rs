@@ -221,7 +221,7 @@ mod linux {
     /// The command on a machine with two NVIDIA GPUs for which no graphics
     /// driver is installed, beside this machine's Mesa.
     fn devices_with_hidden_gpus(folder: &Path) -> Command {
-        support::build_nvml_stand_in(folder, &[]);
+        support::nvml_stand_in(folder, &support::two_cards());
         let mut command = devices();
         command.env("LD_LIBRARY_PATH", folder);
         command
@@ -238,7 +238,7 @@ mod linux {
         let talk = String::from_utf8_lossy(&output.stderr);
         assert!(talk.contains("warning: "), "{talk}");
         assert!(
-            talk.contains("NVIDIA Stand-in 9000 [10de:2684] at 0000:0a:00.0"),
+            talk.contains("Testcard 1 [10de:2684] at 0000:0a:00.0"),
             "{talk}"
         );
         assert!(talk.contains("nvidia-vulkan-icd"), "{talk}");
@@ -260,7 +260,8 @@ mod linux {
 
     fn a_broken_nvml_is_a_line_in_the_listing() {
         let folder = tempfile::TempDir::new().expect("a temporary folder");
-        support::build_nvml_stand_in(folder.path(), &["no_shutdown"]);
+        let library = support::nvml_stand_in(folder.path(), &support::two_cards());
+        support::hide(&library, &["nvmlShutdown"]);
         let output = devices()
             .arg("--json")
             .env("LD_LIBRARY_PATH", folder.path())

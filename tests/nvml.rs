@@ -5,17 +5,20 @@ mod support;
 
 use flopwatt::power::nvml::{self, NvmlGpu, Survey, Unavailable};
 use flopwatt::units::Bytes;
-use support::build_nvml_stand_in;
+use serde_json::{Value, json};
+use support::{hide, nvml_stand_in, two_cards};
 use tempfile::TempDir;
 
-/// What a stand-in built with these flags tells.
-fn survey(flags: &[&str]) -> Survey {
+/// What a stand-in with this script and without these functions tells.
+fn survey(script: &Value, hidden: &[&str]) -> Survey {
     let folder = TempDir::new().expect("a temporary folder");
-    nvml::survey_with(&[build_nvml_stand_in(folder.path(), flags)])
+    let library = nvml_stand_in(folder.path(), script);
+    hide(&library, hidden);
+    nvml::survey_with(&[library])
 }
 
-fn error(flags: &[&str]) -> Unavailable {
-    survey(flags).expect_err("this stand-in is not usable")
+fn error(script: Value, hidden: &[&str]) -> Unavailable {
+    survey(&script, hidden).expect_err("this stand-in is not usable")
 }
 
 #[test]
@@ -47,18 +50,18 @@ fn a_file_that_is_no_library_is_a_reason() {
 #[test]
 fn the_next_name_is_tried_when_one_is_missing() {
     let folder = TempDir::new().expect("a temporary folder");
-    let there = build_nvml_stand_in(folder.path(), &[]);
+    let there = nvml_stand_in(folder.path(), &two_cards());
     let survey = nvml::survey_with(&["libflopwatt-none.so.1".into(), there]);
     assert_eq!(survey.expect("the second one is there").len(), 2);
 }
 
 #[test]
 fn a_library_without_an_entry_or_an_exit_is_refused() {
-    for (flags, lacking) in [
-        (&["no_init", "no_shutdown", "bare"][..], "nvmlInit_v2"),
-        (&["no_shutdown"], "nvmlShutdown"),
+    for (hidden, lacking) in [
+        (&["nvmlInit_v2", "nvmlShutdown"][..], "nvmlInit_v2"),
+        (&["nvmlShutdown"], "nvmlShutdown"),
     ] {
-        let error = error(flags);
+        let error = error(two_cards(), hidden);
         assert!(
             matches!(&error, Unavailable::SymbolMissing { symbol, .. } if symbol == lacking),
             "{error:?}"
@@ -68,21 +71,21 @@ fn a_library_without_an_entry_or_an_exit_is_refused() {
 
 #[test]
 fn a_library_without_anything_else_is_a_reason() {
-    let error = error(&["bare"]);
+    let error = error(two_cards(), &["nvmlDeviceGetCount_v2"]);
     assert!(matches!(error, Unavailable::Refused(_)), "{error:?}");
 }
 
 #[test]
 fn a_driver_that_is_absent_or_of_another_version_is_named() {
-    let absent = error(&["driver_not_loaded"]);
+    let absent = error(json!({ "init": 9 }), &[]);
     assert!(matches!(absent, Unavailable::DriverNotLoaded), "{absent:?}");
-    let other = error(&["version_mismatch"]);
+    let other = error(json!({ "init": 18 }), &[]);
     assert!(matches!(other, Unavailable::VersionMismatch), "{other:?}");
 }
 
 #[test]
 fn a_library_that_counts_without_end_is_not_believed() {
-    let error = error(&["countless"]);
+    let error = error(json!({ "count": u32::MAX }), &[]);
     assert!(
         matches!(error, Unavailable::Implausible(u32::MAX)),
         "{error:?}"
@@ -91,13 +94,13 @@ fn a_library_that_counts_without_end_is_not_believed() {
 
 #[test]
 fn gpus_are_described_and_matched_by_address() {
-    let survey = survey(&[]);
+    let survey = survey(&two_cards(), &[]);
     let sources = nvml::sources(&survey);
     let visible = nvml::visible_gpus(&survey);
     let gpus = survey.expect("the stand-in works");
     let first = NvmlGpu {
         index: 0,
-        name: "NVIDIA Stand-in 9000".into(),
+        name: "Testcard 1".into(),
         uuid: Some("GPU-1".into()),
         pci_address: Some("0000:0a:00.0".into()),
         vendor_id: 0x10de,

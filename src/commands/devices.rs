@@ -251,7 +251,8 @@ fn limits(adapter: &AdapterDescription) -> String {
     )
 }
 
-fn source_line(source: &PowerSourceStatus) -> (String, String) {
+/// A power source as a label and a text.
+pub(super) fn source_line(source: &PowerSourceStatus) -> (String, String) {
     let text = match &source.reason {
         Some(why) => format!("unavailable ({}): {why}", source.description),
         None => source.description.clone(),
@@ -272,7 +273,7 @@ fn hidden_line(gpu: &VisibleGpu) -> (String, String) {
 }
 
 /// Labels and texts in two columns, indented, long texts wrapped.
-fn aligned(lines: &[(String, String)], width: u16) -> String {
+pub(super) fn aligned(lines: &[(String, String)], width: u16) -> String {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -286,7 +287,7 @@ fn aligned(lines: &[(String, String)], width: u16) -> String {
 }
 
 /// The terminal's width where that reads well, else what does.
-fn width() -> u16 {
+pub(super) fn width() -> u16 {
     Table::new()
         .width()
         .map_or(100, |width| width.clamp(60, 120))

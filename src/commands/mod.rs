@@ -13,6 +13,7 @@ use crate::session::SessionError;
 
 pub mod datasheets;
 pub mod devices;
+pub mod power;
 pub mod run;
 pub mod schema;
 mod setup;
@@ -82,6 +83,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Devices(devices::Args),
+    Power(power::Args),
     Datasheets(datasheets::Args),
     Shader(shader::Args),
     Tune(tune::Args),
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Power(args) => power::run(args),
         Command::Datasheets(args) => datasheets::run(args),
         Command::Shader(args) => shader::run(args),
         Command::Tune(args) => tune::run(args),

@@ -102,7 +102,7 @@ pub fn say(line: String) {
 }
 
 /// Set by Ctrl-C and SIGTERM.
-fn interruption() -> Result<&'static AtomicBool, Failure> {
+pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .context("cannot catch Ctrl-C")?;

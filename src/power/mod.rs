@@ -1,131 +1,171 @@
-//! Power sources: which are there, and which belongs to an adapter.
+//! Power and energy: sources behind one trait, the sampler, and the energy of a
+//! window.
+//!
+//! A source that is not there, refuses or lies is a typed reason; nothing is ever
+//! reported as 0, and a nominal power never stands in for a reading.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub mod hwmon;
-pub mod nvml;
-pub mod rapl;
+use crate::units::{Joules, Seconds, Watts};
 
-/// A place from which power or energy may be read, and whether it can be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PowerSourceStatus {
-    /// Its name: `nvml:0`, `rapl:package-0`, `hwmon:amdgpu:0000:03:00.0`; the
-    /// bare kind where none of that kind was found.
-    pub source: String,
-    /// What it measures.
-    pub description: String,
+pub mod case;
+pub mod command;
+pub mod discover;
+pub mod energy;
+pub mod error;
+pub mod hwmon;
+#[cfg(target_os = "macos")]
+pub mod ioreport;
+mod latest;
+pub mod nvml;
+pub mod open;
+pub mod protocol;
+pub mod rapl;
+pub mod sampler;
+pub mod sensor;
+pub mod spec;
+pub mod state;
+mod sysfs;
+
+pub use discover::{PowerSourceStatus, discover};
+pub use error::{Missing, PowerError, Unavailable};
+pub use open::open;
+pub use sensor::{Averaging, Sensor};
+pub use spec::PowerSpec;
+pub use state::DeviceState;
+
+/// A place from which power, energy or both can be read.
+pub trait PowerSource: Send {
+    /// What is read, and of what.
+    fn identity(&self) -> &SourceIdentity;
+
+    /// Power and energy now. Must return soon: a source that has to wait reads in
+    /// a thread of its own and returns the latest value.
+    ///
+    /// # Errors
+    /// When neither power nor energy can be had; [`PowerError::ends_the_run`]
+    /// tells whether the device is gone.
+    fn read(&mut self) -> Result<RawReading, PowerError>;
+
+    /// Clocks, limits and the like. What the source does not tell stays null.
+    fn state(&mut self) -> DeviceState {
+        DeviceState::default()
+    }
+}
+
+/// A source of whatever kind, or why there is none.
+pub type Opened = Result<Box<dyn PowerSource>, Unavailable>;
+
+/// What a source said at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RawReading {
+    /// When; for a source that reads by itself, when the value arrived.
+    pub at: Instant,
+    /// Power, where the source tells it.
+    pub power: Option<Watts>,
+    /// Energy counter, where there is one. A counter that wraps by design is
+    /// unwrapped; one that runs backwards is handed on as it is, for the analysis
+    /// to refuse.
+    pub energy: Option<Joules>,
+}
+
+/// A reading on the clock of the sampler that took it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reading {
+    /// When, since the sampler began.
+    pub at_s: Seconds,
+    /// Power.
+    pub power_w: Option<Watts>,
+    /// Energy counter.
+    pub energy_j: Option<Joules>,
+}
+
+/// What a source reads, and of what: this stands beside every figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceIdentity {
+    /// Its name, as `--power` takes it: `nvml:0`.
+    pub name: String,
+    /// The device in its driver's words; of a command, the command.
+    pub device: String,
+    /// What the power is that of.
+    pub covers: Coverage,
+    /// From what power is read.
+    pub power: Metric,
+    /// From what energy is read.
+    pub energy: Metric,
+    /// Over how long the power is averaged, as far as it is documented.
+    pub averaging: Averaging,
     /// Place on the PCI bus of the GPU that it measures.
     pub pci_address: Option<String>,
+}
+
+/// What a power is that of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coverage {
+    /// The whole graphics card, memory and regulators included.
+    GpuBoard,
+    /// A module of GPU and CPU.
+    Module,
+    /// The GPU's chip or part of a chip.
+    GpuChip,
+    /// One CPU package: everything that runs on it, not only the measured work.
+    CpuPackage,
+    /// All CPU packages of the machine, added up.
+    CpuPackages,
+    /// Whatever the user's program measures.
+    Command,
+}
+
+impl Coverage {
+    /// In words, for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::GpuBoard => "the whole card",
+            Self::Module => "the module of GPU and CPU",
+            Self::GpuChip => "the GPU's chip",
+            Self::CpuPackage => "the CPU package and all that runs on it",
+            Self::CpuPackages => "all CPU packages and all that runs on them",
+            Self::Command => "whatever the command measures",
+        }
+    }
+}
+
+/// From what a quantity is read, or why it is not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// The field, function or file, in its vendor's words.
+    Field(String),
+    /// Why the source does not tell it.
+    Missing(Missing),
+}
+
+impl Metric {
     /// Whether it can be read.
-    pub available: bool,
-    /// Why it cannot be read; null where it can.
-    pub reason: Option<String>,
+    pub fn is_offered(&self) -> bool {
+        matches!(self, Self::Field(_))
+    }
+
+    /// Why it cannot be read.
+    pub fn missing(&self) -> Option<&Missing> {
+        match self {
+            Self::Field(_) => None,
+            Self::Missing(why) => Some(why),
+        }
+    }
 }
 
-impl PowerSourceStatus {
-    /// A source that can be read.
-    fn ready(source: impl Into<String>, description: impl Into<String>) -> Self {
+impl Reading {
+    /// A reading on the clock that began at `begin`.
+    pub fn since(begin: Instant, raw: RawReading) -> Self {
         Self {
-            source: source.into(),
-            description: description.into(),
-            pci_address: None,
-            available: true,
-            reason: None,
-        }
-    }
-
-    /// A source that cannot be read, and why.
-    fn unavailable(
-        source: impl Into<String>,
-        description: impl Into<String>,
-        reason: impl Into<String>,
-    ) -> Self {
-        Self {
-            available: false,
-            reason: Some(reason.into()),
-            ..Self::ready(source, description)
-        }
-    }
-
-    /// The same source, of the GPU at this address.
-    fn at(self, pci_address: Option<String>) -> Self {
-        Self {
-            pci_address,
-            ..self
-        }
-    }
-}
-
-/// Every power source of this machine, and one line for each kind of which
-/// there is none.
-pub fn discover() -> Vec<PowerSourceStatus> {
-    let sysfs = Path::new("/sys");
-    let mut sources = nvml::sources(&nvml::survey());
-    sources.extend(hwmon::discover(sysfs));
-    sources.extend(rapl::discover(sysfs));
-    sources
-}
-
-/// Whether the counter at `path` holds a number, and if not why.
-fn probe_counter(path: &Path) -> Result<(), String> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let text = fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
-    match text.trim().parse::<u64>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(format!("{name} holds no number: {:?}", text.trim())),
-    }
-}
-
-fn unreadable(name: &str, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => format!("{name} is readable by root only"),
-        io::ErrorKind::NotFound => format!("{name} is missing"),
-        _ => format!("{name} cannot be read: {error}"),
-    }
-}
-
-/// What the folder holds, in the order of names; nothing where it cannot be
-/// read.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    paths.sort();
-    paths
-}
-
-/// The text of a one-line sysfs file.
-fn line(path: &Path) -> Option<String> {
-    fs::read_to_string(path).ok().map(|text| text.trim().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_that_only_root_reads_says_so() {
-        let error = io::Error::from(io::ErrorKind::PermissionDenied);
-        let reason = unreadable("energy_uj", &error);
-        assert_eq!(reason, "energy_uj is readable by root only");
-    }
-
-    #[test]
-    fn every_kind_of_source_is_accounted_for_and_every_refusal_explained() {
-        let sources = discover();
-        for kind in ["nvml", "hwmon", "rapl"] {
-            assert!(sources.iter().any(|s| s.source.starts_with(kind)), "{kind}");
-        }
-        for source in sources {
-            assert_eq!(source.available, source.reason.is_none(), "{source:?}");
+            at_s: Seconds(raw.at.saturating_duration_since(begin).as_secs_f64()),
+            power_w: raw.power,
+            energy_j: raw.energy,
         }
     }
 }

@@ -10,7 +10,11 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 use thiserror::Error;
 
-use super::PowerSourceStatus;
+mod source;
+
+pub use source::{NvmlSource, open};
+
+use super::discover::PowerSourceStatus;
 use crate::gpu::bus::VisibleGpu;
 use crate::gpu::pci;
 use crate::units::Bytes;

@@ -1,0 +1,386 @@
+//! What a sensor does with time: how often its reading changes and over how long
+//! it averages. Pure functions over readings, and the polling that feeds them.
+//!
+//! Sensors of graphics cards update every 20 to 100 ms and some look at a quarter
+//! of that time only (Yang, Adámek and Armour, SC24, arXiv 2312.02741).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{PowerError, PowerSource, Reading};
+use crate::stats;
+use crate::units::Seconds;
+
+/// Readings of a detection: the longest known update period is 100 ms, of which
+/// 2 s hold twenty, and a read every 2 ms tells 20 ms from 25 ms.
+pub const DETECTION: Duration = Duration::from_secs(2);
+/// Time between two reads of a detection.
+pub const DETECTION_INTERVAL: Duration = Duration::from_millis(2);
+/// Fewer changes say nothing about a period.
+const FEWEST_CHANGES: usize = 6;
+/// What is assumed where no change was seen: NVML's usual period.
+pub const ASSUMED_PERIOD: Seconds = Seconds(0.1);
+/// The longest averaging of any known sensor, assumed where nothing is known.
+const LONGEST_AVERAGING: Seconds = Seconds(1.0);
+
+/// What a source's readings do with time; found once for each device and stored
+/// in the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sensor {
+    /// How often the power changes; null where too few changes were seen.
+    pub power: Option<Cadence>,
+    /// How often the energy counter moves; null where too few changes were seen.
+    pub energy: Option<Cadence>,
+    /// Over how long a reading of power averages.
+    pub averaging: Averaging,
+}
+
+/// How often a reading changes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cadence {
+    /// Time between two updates.
+    pub period_s: Seconds,
+    /// Changes that were seen.
+    pub changes: usize,
+    /// Whether almost every read saw a change, so that updates may come faster
+    /// still.
+    pub at_most: bool,
+}
+
+/// Over how long a reading of power averages.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Averaging {
+    /// The averaging window; null where only a bound is known, or nothing.
+    pub window_s: Option<Seconds>,
+    /// How that is known.
+    pub known: Known,
+}
+
+/// How something about a sensor is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// The vendor documents it.
+    Documented,
+    /// The vendor calls the reading instantaneous: it averages over one update
+    /// period at most, and perhaps over a part of it.
+    Instant,
+    /// From readings around steps of the load.
+    StepResponse,
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Averaging {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        window_s: None,
+        known: Known::Unknown,
+    };
+    /// An energy counter averages nothing.
+    pub const NONE: Self = Self {
+        window_s: Some(Seconds(0.0)),
+        known: Known::Documented,
+    };
+    /// Called instantaneous.
+    pub const INSTANT: Self = Self {
+        window_s: None,
+        known: Known::Instant,
+    };
+
+    /// Averages over `window`, as the vendor says.
+    pub fn documented(window: Seconds) -> Self {
+        Self {
+            window_s: Some(window),
+            known: Known::Documented,
+        }
+    }
+}
+
+impl Sensor {
+    /// What `readings` show; `averaging` is what is documented.
+    pub fn detect(readings: &[Reading], averaging: Averaging) -> Self {
+        let of = |value: fn(&Reading) -> Option<f64>| {
+            let values = readings.iter();
+            let values = values.filter_map(|r| Some((r.at_s.0, value(r)?)));
+            cadence(&values.collect::<Vec<_>>())
+        };
+        Self {
+            power: of(|reading| reading.power_w.map(|watts| watts.0)),
+            energy: of(|reading| reading.energy_j.map(|joules| joules.0)),
+            averaging,
+        }
+    }
+
+    /// The update period of power, assumed where none was found.
+    pub fn period(&self) -> Seconds {
+        self.power.map_or(ASSUMED_PERIOD, |power| power.period_s)
+    }
+
+    /// The update period of the energy counter, assumed where none was found.
+    pub fn energy_period(&self) -> Seconds {
+        self.energy.map_or(ASSUMED_PERIOD, |energy| energy.period_s)
+    }
+
+    /// The longest that a reading may average over.
+    pub fn longest_window(&self) -> Seconds {
+        match (self.averaging.window_s, self.averaging.known) {
+            (Some(window), _) => window,
+            (None, Known::Instant) => self.period(),
+            (None, _) => LONGEST_AVERAGING,
+        }
+    }
+
+    /// The shortest that a reading may average over: a quarter of the period, the
+    /// least that is known of any sensor, where it is not known.
+    pub fn shortest_window(&self) -> Seconds {
+        let unknown = Seconds(self.period().0 / 4.0);
+        self.averaging.window_s.unwrap_or(unknown)
+    }
+
+    /// By how much a reading trails what it shows, on average: half its averaging
+    /// window, and half a period for which it stands.
+    pub fn lag(&self) -> Seconds {
+        Seconds((self.longest_window().0 + self.period().0) / 2.0)
+    }
+
+    /// How long after an edge of the load the readings may still show something
+    /// of what was before: one averaging window and two updates.
+    pub fn settling(&self) -> Seconds {
+        let slowest = self.period().0.max(self.energy_period().0);
+        Seconds(self.longest_window().0 + 2.0 * slowest)
+    }
+}
+
+/// The period of the changes among `values` over time. An update that brings the
+/// same value again is not seen, so that some intervals between changes are
+/// several periods long; unless the source reads by itself and tells when its
+/// value arrived.
+fn cadence(values: &[(f64, f64)]) -> Option<Cadence> {
+    let pairs = || values.windows(2);
+    let own_pace = pairs().any(|pair| pair[0].0 == pair[1].0);
+    let is_update = |pair: &&[(f64, f64)]| match own_pace {
+        true => pair[0].0 != pair[1].0,
+        false => pair[0].1 != pair[1].1,
+    };
+    let fewest = if own_pace { 2 } else { FEWEST_CHANGES };
+    let changed: Vec<f64> = pairs().filter(is_update).map(|pair| pair[1].0).collect();
+    if changed.len() < fewest {
+        return None;
+    }
+    let intervals: Vec<f64> = changed.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // A low quantile is one period, however many updates went unseen, and not the
+    // shortest interval, which a delayed read makes too short.
+    let one = stats::quantile(&intervals, 0.2)?;
+    let periods: f64 = intervals.iter().map(|i| (i / one).round().max(1.0)).sum();
+    let period = intervals.iter().sum::<f64>() / periods;
+    let reads: Vec<f64> = pairs().map(|pair| pair[1].0 - pair[0].0).collect();
+    Some(Cadence {
+        period_s: Seconds(period),
+        changes: changed.len(),
+        at_most: period < 1.5 * stats::median(&reads)?,
+    })
+}
+
+/// Over how long a sensor averages, from its readings around moments at which the
+/// load stepped from one steady level to another, each with two seconds of either
+/// level around it.
+///
+/// A step shows in between its levels at as many updates as the averaging window
+/// is long: `window / period` of them on average, less the tenth at either end
+/// that noise hides. A load that itself takes time to rise makes the window look
+/// longer; it is never too short. Nothing where no step can be seen.
+pub fn averaging_from_steps(
+    readings: &[Reading],
+    steps: &[Seconds],
+    period: Seconds,
+) -> Option<Averaging> {
+    let between: Vec<f64> = steps
+        .iter()
+        .filter_map(|step| updates_between_levels(readings, step.0, period.0))
+        .collect();
+    if between.is_empty() {
+        return None;
+    }
+    let mean = between.iter().sum::<f64>() / between.len() as f64;
+    Some(Averaging {
+        window_s: Some(Seconds(mean * period.0 / 0.8)),
+        known: Known::StepResponse,
+    })
+}
+
+/// How many updates after the step at `step` show between 10 % and 90 % of it.
+fn updates_between_levels(readings: &[Reading], step: f64, period: f64) -> Option<f64> {
+    const AROUND: f64 = 2.0;
+    let within = |from: f64, to: f64| -> Vec<(f64, f64)> {
+        let inside = readings
+            .iter()
+            .filter(|r| from <= r.at_s.0 && r.at_s.0 < to);
+        inside
+            .filter_map(|r| Some((r.at_s.0, r.power_w?.0)))
+            .collect()
+    };
+    let level = |from, to| {
+        let values: Vec<f64> = within(from, to).iter().map(|(_, watts)| *watts).collect();
+        stats::median(&values)
+    };
+    let before = level(step - AROUND, step)?;
+    let after = level(step + AROUND * 0.75, step + AROUND)?;
+    let noise = 0.1 * before.abs().max(after.abs());
+    if (after - before).abs() < noise {
+        return None;
+    }
+    let share = |watts: f64| (watts - before) / (after - before);
+    let values = within(step, step + AROUND);
+    let on_the_way = values.windows(2).filter(|pair| {
+        let share = share(pair[1].1);
+        (0.1..=0.9).contains(&share)
+    });
+    let time: f64 = on_the_way.map(|pair| pair[1].0 - pair[0].0).sum();
+    Some(time / period)
+}
+
+/// Reads `source` for [`DETECTION`] and tells what its sensor does.
+///
+/// # Errors
+/// When the device is lost. A source that has no value at times is no error.
+pub fn detect(source: &mut dyn PowerSource) -> Result<Sensor, PowerError> {
+    let begin = Instant::now();
+    let mut readings = Vec::new();
+    while begin.elapsed() < DETECTION {
+        let next = Instant::now() + DETECTION_INTERVAL;
+        match source.read() {
+            Ok(raw) => readings.push(Reading::since(begin, raw)),
+            Err(error) if error.ends_the_run() => return Err(error),
+            Err(_) => {}
+        }
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    Ok(Sensor::detect(&readings, source.identity().averaging))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sensor_model::{Counter, Load, Part, Shape, Sums};
+
+    use super::*;
+    use crate::units::{Joules, Watts};
+
+    /// A sensor of the model, with a counter that steps every 100 ms.
+    fn model(period: f64, window: f64, phase: f64) -> sensor_model::Sensor {
+        sensor_model::Sensor {
+            period,
+            window,
+            phase,
+            delay: 0.0,
+            gain: 1.0,
+            quantum: 1e-3,
+            counter: Some(Counter {
+                step: 0.1,
+                phase: 0.037,
+                quantum: 1e-3,
+                sums: Sums::Truth,
+            }),
+        }
+    }
+
+    fn part(begin: f64, shape: Shape) -> Part {
+        Part {
+            begin,
+            end: 1e9,
+            shape,
+        }
+    }
+
+    /// 60 W with a small ripple, so that every update brings another value.
+    fn idle() -> Load {
+        let ripple = Shape::Square {
+            watts: 0.5,
+            period: 0.0371,
+            duty: 0.43,
+            phase: 0.0,
+        };
+        let constant = Shape::Constant { watts: 60.0 };
+        Load(vec![part(0.0, constant), part(0.0, ripple)])
+    }
+
+    fn readings(
+        sensor: &sensor_model::Sensor,
+        load: &Load,
+        interval: f64,
+        count: usize,
+    ) -> Vec<Reading> {
+        let reading = |i| {
+            let t = 10.0 + i as f64 * interval;
+            Reading {
+                at_s: Seconds(t),
+                power_w: Some(Watts(sensor.power(load, t))),
+                energy_j: sensor.energy(load, t).map(Joules),
+            }
+        };
+        (0..count).map(reading).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_period_is_found_within_two_percent(
+            period in prop::sample::select(vec![0.02, 0.05, 0.1]),
+            window in 0.2f64..1.0,
+            phase in 0.0f64..1.0,
+        ) {
+            let sensor = model(period, window * period, phase * period);
+            let readings = readings(&sensor, &idle(), 0.00203, 1000);
+            let found = Sensor::detect(&readings, Averaging::INSTANT);
+            let power = found.power.expect("it changes").period_s.0;
+            prop_assert!((power / period - 1.0).abs() < 0.02, "{power}");
+            let energy = found.energy.expect("it counts").period_s.0;
+            prop_assert!((energy / 0.1 - 1.0).abs() < 0.02, "{energy}");
+        }
+    }
+
+    #[test]
+    fn a_reading_that_never_changes_has_no_period() {
+        let constant = Load(vec![part(0.0, Shape::Constant { watts: 60.0 })]);
+        let found = readings(&model(0.1, 0.1, 0.0), &constant, 0.002, 1000);
+        let found = Sensor::detect(&found, Averaging::UNKNOWN);
+        assert_eq!(found.power, None);
+        assert_eq!(found.period(), ASSUMED_PERIOD);
+        assert_eq!(found.longest_window(), Seconds(1.0));
+    }
+
+    #[test]
+    fn a_sensor_that_is_faster_than_the_reads_says_so() {
+        let found = readings(&model(0.001, 0.001, 0.0), &idle(), 0.0021, 1000);
+        let found = Sensor::detect(&found, Averaging::INSTANT);
+        assert!(found.power.expect("it changes").at_most);
+        let found = readings(&model(0.02, 0.01, 0.0), &idle(), 0.0021, 1000);
+        let found = Sensor::detect(&found, Averaging::INSTANT);
+        assert!(!found.power.expect("it changes").at_most);
+    }
+
+    /// Sixteen steps from 60 to 300 W, at every phase of the update.
+    #[test]
+    fn averaging_shows_in_the_response_to_steps() {
+        let steps: Vec<f64> = (0..16).map(|i| 12.0 + f64::from(i) * 4.00625).collect();
+        let mut load = idle();
+        load.0.extend(steps.iter().map(|&begin| Part {
+            begin,
+            end: begin + 2.003,
+            shape: Shape::Constant { watts: 240.0 },
+        }));
+        let steps: Vec<Seconds> = steps.into_iter().map(Seconds).collect();
+        for (period, window) in [(0.1, 0.025), (0.1, 0.1), (0.02, 0.01), (0.1, 1.0)] {
+            let readings = readings(&model(period, window, 0.0), &load, 0.005, 15_000);
+            let found = averaging_from_steps(&readings, &steps, Seconds(period));
+            let found = found.expect("steps show").window_s.expect("a window").0;
+            let tolerance = 0.25 * period + 0.05 * window;
+            assert!((found - window).abs() < tolerance, "{window}: {found}");
+        }
+        let flat = readings(&model(0.1, 0.1, 0.0), &idle(), 0.005, 15_000);
+        assert_eq!(averaging_from_steps(&flat, &steps, Seconds(0.1)), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! The script: which devices there are, what they draw and what goes wrong.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex};
+use std::time::Instant;
+
+use sensor_model::{Load, Sensor};
+use serde::Deserialize;
+
+use crate::SCRIPT;
+
+/// An NVML return code.
+pub type Code = u32;
+
+/// Everything that the script says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Script {
+    /// What `nvmlInit_v2` answers; 0 is success.
+    pub init: Code,
+    /// What is counted in place of the devices.
+    pub count: Option<u32>,
+    /// The devices.
+    pub devices: Vec<Device>,
+}
+
+/// A device.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    pub name: String,
+    pub uuid: String,
+    /// As NVML writes it, with eight digits of domain.
+    pub bus_id: String,
+    pub pci_device_id: u32,
+    pub memory_bytes: u64,
+    pub architecture: u32,
+    /// Power that it really draws.
+    pub load: Load,
+    /// What POWER_INSTANT and the energy counter show of it.
+    pub sensor: Option<Sensor>,
+    /// What POWER_AVERAGE and nvmlDeviceGetPowerUsage show of it, where that is
+    /// something else.
+    pub average: Option<Sensor>,
+    /// Power fields have values for these scopes only: 0 GPU, 1 module.
+    pub scopes: Vec<u32>,
+    /// Shown in place of every power, in watts.
+    pub shown_watts: Option<f64>,
+    /// From when the energy counter stands still.
+    pub counter_stuck_at: Option<f64>,
+    /// When the energy counter begins again from zero.
+    pub counter_restarts_at: Option<f64>,
+    pub limit_watts: f64,
+    pub throttle_reasons: u64,
+    pub mig: bool,
+    /// NVML's number: 0 none, 1 passed through, 2 vGPU.
+    pub virtualization_mode: u32,
+    /// Error of a function, or of a power field by NVML's name for it
+    /// (`POWER_INSTANT`); `*` stands for every function of the device.
+    pub faults: BTreeMap<String, Fault>,
+}
+
+/// An error that a function answers with.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    pub code: Code,
+    /// From when.
+    #[serde(default)]
+    pub after: f64,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            name: "Testcard 1".into(),
+            uuid: "GPU-1".into(),
+            bus_id: "00000000:0A:00.0".into(),
+            pci_device_id: 0x2684_10de,
+            memory_bytes: 24 << 30,
+            architecture: 7,
+            load: Load::default(),
+            sensor: None,
+            average: None,
+            scopes: vec![0],
+            shown_watts: None,
+            counter_stuck_at: None,
+            counter_restarts_at: None,
+            limit_watts: 300.0,
+            throttle_reasons: 0,
+            mig: false,
+            virtualization_mode: 0,
+            faults: BTreeMap::new(),
+        }
+    }
+}
+
+impl Device {
+    /// What `function` answers at `t` when it is told to fail.
+    pub fn fault(&self, function: &str, t: f64) -> Option<Code> {
+        [function, "*"]
+            .iter()
+            .filter_map(|name| self.faults.get(*name))
+            .find(|fault| fault.after <= t)
+            .map(|fault| fault.code)
+    }
+
+    /// Milliwatts that a power field shows at `t`.
+    pub fn milliwatts(&self, averaged: bool, t: f64) -> Option<u32> {
+        let averages = self.average.as_ref().filter(|_| averaged);
+        let sensor = averages.or(self.sensor.as_ref())?;
+        let watts = self.shown_watts;
+        let watts = watts.unwrap_or_else(|| sensor.power(&self.load, t));
+        Some((watts * 1e3).round() as u32)
+    }
+
+    /// Millijoules on the counter at `t`.
+    pub fn millijoules(&self, t: f64) -> Option<u64> {
+        let sensor = self.sensor.as_ref()?;
+        let at = |t| sensor.energy(&self.load, t);
+        let t = self.counter_stuck_at.map_or(t, |stuck| t.min(stuck));
+        let before = match self.counter_restarts_at {
+            Some(restart) if restart <= t => at(restart)?,
+            _ => 0.0,
+        };
+        // A counter that has been running for a while when the test begins.
+        const HEAD_START: f64 = 1000.0;
+        let restarted = before > 0.0;
+        let start = if restarted { 0.0 } else { HEAD_START };
+        Some(((at(t)? - before + start) * 1e3).round() as u64)
+    }
+}
+
+/// The script and what has happened since the library was loaded.
+pub struct Stage {
+    pub script: Script,
+    begin: Instant,
+    /// Limits that were set, by device, in milliwatts.
+    pub limits: Mutex<BTreeMap<usize, u32>>,
+}
+
+impl Stage {
+    /// Seconds since the library was loaded.
+    pub fn now(&self) -> f64 {
+        self.begin.elapsed().as_secs_f64()
+    }
+}
+
+/// The one stage of this copy of the library.
+pub static STAGE: LazyLock<Stage> = LazyLock::new(|| {
+    let text = script_path().and_then(|path| std::fs::read_to_string(path).ok());
+    let script = text.map(|text| serde_json::from_str(&text).expect("the script is understood"));
+    Stage {
+        script: script.unwrap_or_default(),
+        begin: Instant::now(),
+        limits: Mutex::default(),
+    }
+});
+
+/// The script's place: the folder of the file that holds this very code.
+fn script_path() -> Option<PathBuf> {
+    use std::ffi::{CStr, OsStr};
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    let code = script_path as *const libc::c_void;
+    // SAFETY: the address is that of a function, and `info` has room for the
+    // answer, which is read only where the call says that it is there.
+    let file = unsafe {
+        if libc::dladdr(code, info.as_mut_ptr()) == 0 {
+            return None;
+        }
+        CStr::from_ptr(info.assume_init().dli_fname)
+    };
+    let library = PathBuf::from(OsStr::from_bytes(file.to_bytes()));
+    Some(library.with_file_name(SCRIPT))
+}

@@ -13,6 +13,7 @@ use crate::kernel::inputs;
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
+use crate::power::PowerSpec;
 use crate::record::{self, Report, Start};
 use crate::render::{self, Format};
 use crate::session::{self, Ended, Goal};
@@ -41,6 +42,12 @@ pub struct Args {
     /// for the best f32 one; shows the achievable peak and how cost grows
     #[arg(long)]
     sweep: bool,
+
+    /// Source of power: auto (that of the adapter), none, nvml[:index|uuid|pci],
+    /// rapl[:package-0], hwmon[:driver|pci], ioreport, or command:'program
+    /// arguments', a program that prints watts or joules
+    #[arg(long, value_name = "SOURCE", default_value_t)]
+    power: PowerSpec,
 
     /// Folder for report.json and report.md [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
@@ -99,7 +106,10 @@ pub fn run(args: Args) -> Outcome {
         fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
     }
     let retune = args.setup.retune;
-    let goal = Goal::Measure { dump: args.dump };
+    let goal = Goal::Measure {
+        dump: args.dump,
+        power: args.power,
+    };
     let ended = setup::execute(goal, retune, &ids, &mut report, Some(&folder))?;
 
     let format = if args.json { Format::Json } else { args.format };
@@ -110,15 +120,21 @@ pub fn run(args: Args) -> Outcome {
     Ok(match ended {
         Ended::Interrupted => Exit::Interrupted,
         Ended::Complete => exit(&cases, &report.measurements),
+        Ended::DeviceGone => Exit::Failed,
     })
 }
 
 /// Says what the exit status stands for, where the table alone does not.
 fn talk(cases: &[Selected], report: &Report, ended: Ended) {
-    if ended == Ended::Interrupted {
+    let early = match ended {
+        Ended::Complete => None,
+        Ended::Interrupted => Some("interrupted"),
+        Ended::DeviceGone => Some("the run ends, since the GPU is gone"),
+    };
+    if let Some(why) = early {
         let measured = report.measurements.len();
         say(format!(
-            "interrupted: {measured} of {} cases are in the report",
+            "{why}: {measured} of {} cases are in the report",
             cases.len()
         ));
     }

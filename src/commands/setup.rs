@@ -15,7 +15,8 @@ use super::Failure;
 use crate::gpu::device::ShaderMode;
 use crate::kernel::id::CaseId;
 use crate::measure::measurement::Measurement;
-use crate::record::{Report, SaveError, Shaders};
+use crate::power::{PowerSetup, PowerSpec};
+use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
 use crate::session::{self, Ended, Goal, Observer, Plan};
 use crate::tune::{Cache, Key, Tuning};
@@ -137,14 +138,27 @@ impl Observer for OnScreen<'_> {
         self.bar.suspend(|| say(format!("warning: {warning}")));
     }
 
-    fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
-        if let Some(measurement) = report.measurements.last() {
+    fn power(&mut self, power: Option<&PowerSetup>) {
+        // Sources that nobody named are looked for on every machine.
+        let named = power.filter(|power| power.wanted != PowerSpec::Auto.to_string());
+        if let Some(why) = named.and_then(|power| power.reason.as_ref()) {
+            self.bar
+                .suspend(|| say(format!("warning: power is not measured: {why}")));
+        }
+    }
+
+    fn case_ended(&mut self, report: &Report, trace: Option<&PowerTrace>) -> Result<(), SaveError> {
+        let last = report.measurements.last();
+        if let Some(measurement) = last {
             self.bar.println(outcome_line(measurement));
         }
-        match self.folder {
-            Some(folder) => render::save(report, folder),
-            None => Ok(()),
+        let Some(folder) = self.folder else {
+            return Ok(());
+        };
+        if let Some((trace, measurement)) = trace.zip(last) {
+            trace.save(measurement, folder)?;
         }
+        render::save(report, folder)
     }
 }
 

@@ -67,6 +67,7 @@ pub fn run(args: Args) -> Outcome {
     })?;
     Ok(match ended {
         Ended::Interrupted => Exit::Interrupted,
+        Ended::DeviceGone => Exit::Failed,
         Ended::Complete if report.tuning.iter().all(|t| t.chosen.is_none()) => {
             Exit::NothingMeasured
         }

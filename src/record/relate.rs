@@ -1,11 +1,11 @@
 //! Relates a figure to the measured ceilings and to the datasheet.
 
-use crate::datasheet::{Catalogue, Datasheet, Identity, Match, PeakKind};
+use crate::datasheet::{Catalogue, Datasheet, FigureKind, Identity, Match, PeakKind};
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel;
 use crate::kernel::id::{CaseId, Operation, Precision};
 use crate::measure::measurement::{Cache, Flag, Measurement};
-use crate::units::{Bytes, Gflops};
+use crate::units::{Bytes, Gflops, Watts};
 
 /// The datasheet that belongs to an adapter.
 ///
@@ -42,12 +42,35 @@ pub fn relate(
     }
     let peak = datasheet.and_then(|sheet| datasheet_peak(measurement, sheet));
     measurement.percent_of_datasheet = percent(rate_against_datasheet(measurement), peak);
+    let tdp = datasheet.and_then(rated_power);
+    relate_efficiency(measurement, peak, tdp);
     let above = |percent: Option<f64>| percent.is_some_and(|p| p > 100.0);
     if above(measurement.percent_of_ceiling) {
         measurement.flags.push(Flag::AboveCeiling);
     }
     if above(measurement.percent_of_datasheet) {
         measurement.flags.push(Flag::AboveDatasheet);
+    }
+}
+
+/// The power at which the datasheet's peaks are quoted: the board's, or the TDP
+/// where nothing else is stated.
+fn rated_power(sheet: &Datasheet) -> Option<Watts> {
+    let board = sheet.per_device(FigureKind::BoardPower);
+    board
+        .or_else(|| sheet.per_device(FigureKind::Tdp))
+        .map(Watts)
+}
+
+/// Fills in what the achieved rate per watt is in percent of the peak over the TDP,
+/// and over the power limit that was in force.
+fn relate_efficiency(measurement: &mut Measurement, peak: Option<f64>, tdp: Option<Watts>) {
+    let gross = measurement.gflops_per_watt.map(|per_watt| per_watt.gross.0);
+    if let Some(power) = &mut measurement.power {
+        let limit = power.during.enforced_limit_w;
+        let of = |watts: Option<Watts>| percent(gross, Some(peak? / watts?.0));
+        power.percent_of_datasheet_efficiency = of(tdp);
+        power.percent_of_limit_efficiency = of(limit);
     }
 }
 

@@ -8,6 +8,7 @@
 use super::Renderer;
 use super::number::rate_unit;
 use super::untrusted::word;
+use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Measurement, Status};
 use crate::record::Report;
 
@@ -43,7 +44,12 @@ fn lines(measurement: &Measurement) -> String {
 }
 
 /// Name, value and unit of every figure that a case can have.
-fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 5] {
+fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 10] {
+    let power = m.power.as_ref();
+    let per_watt = match m.work_unit {
+        WorkUnit::Flop => "GFLOP/s/W",
+        WorkUnit::Op => "GOP/s/W",
+    };
     [
         (
             "gflops",
@@ -54,6 +60,19 @@ fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 5] {
         ("median_s", m.time.as_ref().map(|time| time.median_s.0), "s"),
         ("percent_of_ceiling", m.percent_of_ceiling, "%"),
         ("percent_of_datasheet", m.percent_of_datasheet, "%"),
+        ("power_w", power.map(|p| p.median_w.0), "W"),
+        (
+            "gflops_per_watt",
+            m.gflops_per_watt.map(|e| e.gross.0),
+            per_watt,
+        ),
+        (
+            "gflops_per_watt_net",
+            m.gflops_per_watt.and_then(|e| Some(e.net?.0)),
+            per_watt,
+        ),
+        ("j_per_dispatch", power.map(|p| p.j_per_dispatch.0), "J"),
+        ("energy_delay", power.map(|p| p.energy_delay_js), "Js"),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
 use super::Renderer;
-use super::cells::{self, FIGURES};
+use super::cells::{self, columns};
 use super::number::MISSING;
 use super::peaks;
 use super::scaling;
@@ -94,18 +94,17 @@ fn version(report: &Report) -> String {
 
 /// The table of all cases.
 fn cases(report: &Report) -> String {
-    let headings = FIGURES.iter().map(|column| column.heading.join(" "));
+    let headings = columns(report).map(|column| column.heading.join(" "));
     let header = row(around("case".into(), headings, "flags".into()));
-    let rules = FIGURES
-        .iter()
-        .map(|column| if column.numeric { "---:" } else { "---" }.to_owned());
+    let rules =
+        columns(report).map(|column| if column.numeric { "---:" } else { "---" }.to_owned());
     let rule = row(around("---".into(), rules, "---".into()));
     let rows = report.measurements.iter().map(|measurement| {
         let last = match cells::absence(measurement) {
             Some(_) => measurement.status.to_string(),
             None => cells::flags(measurement),
         };
-        let figures = FIGURES.iter().map(|column| (column.text)(measurement));
+        let figures = columns(report).map(|column| (column.text)(measurement));
         row(around(escape(&measurement.id), figures, last))
     });
     format!("## Cases\n\n{header}{rule}{}", rows.collect::<String>())
@@ -196,7 +195,8 @@ fn notes(report: &Report) -> String {
         "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",
         "Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.",
     ];
-    let power = cells::power_note(report).map(|note| format!("Power was {note}."));
+    let power = cells::power_notes(report).into_iter();
+    let power = power.map(|note| format!("Power: {note}."));
     let software = report.adapter.device_type == DeviceType::Cpu;
     let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
     let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
@@ -225,6 +225,7 @@ fn section(title: &str, lines: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasheet::{Catalogue, FigureKind};
     use crate::render::fixture;
 
     #[test]
@@ -299,6 +300,18 @@ mod tests {
             let columns = line.matches('|').count();
             assert!([3, 10].contains(&columns), "{line}");
         }
+    }
+
+    #[test]
+    fn sources_are_linked_where_they_can_be_read() {
+        let sheet = Catalogue::builtin().get("nvidia-h100-sxm5").unwrap();
+        let id = &sheet.figures[&FigureKind::Fp32].sources[0];
+        let text = link(sheet, id);
+        assert!(
+            text.starts_with('[') && text.contains("](<https://"),
+            "{text}"
+        );
+        assert_eq!(link(sheet, "no*where"), "no&#42;where");
     }
 
     #[test]

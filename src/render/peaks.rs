@@ -63,11 +63,13 @@ mod tests {
 
     #[test]
     fn documents_of_other_catalogues_are_not_guessed() {
-        let mut report = fixture::report();
-        let sheet = report.datasheet.as_mut().unwrap();
+        let mut sheet = Catalogue::builtin()
+            .get("nvidia-h100-sxm5")
+            .unwrap()
+            .clone();
         let id = sheet.figures[&FigureKind::Fp32].sources[0].clone();
-        assert!(source(sheet, &id).is_some());
+        assert!(source(&sheet, &id).is_some());
         sheet.vendor = "another".into();
-        assert_eq!(source(sheet, &id), None);
+        assert_eq!(source(&sheet, &id), None);
     }
 }

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::Renderer;
-use super::cells::{self, FIGURES};
+use super::cells::{self, columns};
 use super::scaling::{self, Scaling};
 use super::untrusted::plain;
 use crate::gpu::adapter::DeviceType;
@@ -59,7 +59,6 @@ fn notes(report: &Report) -> Vec<String> {
     let tuning = cells::tuning_notes(report).into_iter();
     let notes = [
         note("shaders", cells::shaders_note(report)),
-        note("power", cells::power_note(report)),
         note("100 % of ceiling", Some(cells::ceiling_note(report))),
         note("100 % of datasheet", cells::datasheet_note(report)),
         note(
@@ -67,7 +66,12 @@ fn notes(report: &Report) -> Vec<String> {
             software.then(|| cells::SOFTWARE.to_owned()),
         ),
     ];
-    tuning.chain(notes.into_iter().flatten()).collect()
+    let power = cells::power_notes(report).into_iter();
+    let power = power.map(|text| format!("power: {text}"));
+    tuning
+        .chain(power)
+        .chain(notes.into_iter().flatten())
+        .collect()
 }
 
 /// How the cost of one kernel grows with size.
@@ -138,14 +142,14 @@ impl Layout {
         table
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(self.header());
+            .set_header(self.header(report));
         for measurement in &report.measurements {
             let absent = cells::absence(measurement).is_some();
             if absent || self.stacked {
                 table.add_row([SPANNING]);
             }
             if !absent {
-                table.add_row(self.row(measurement));
+                table.add_row(self.row(report, measurement));
             }
         }
         table
@@ -154,15 +158,14 @@ impl Layout {
             .collect()
     }
 
-    fn header(self) -> Vec<Cell> {
-        let figures = FIGURES
-            .iter()
-            .map(|column| aligned(column.heading.join("\n"), column.numeric));
+    fn header(self, report: &Report) -> Vec<Cell> {
+        let figures =
+            columns(report).map(|column| aligned(column.heading.join("\n"), column.numeric));
         self.with_case(Cell::new("case"), Cell::new("flags"), figures)
     }
 
-    fn row(self, measurement: &Measurement) -> Vec<Cell> {
-        let figures = FIGURES.iter().map(|column| {
+    fn row(self, report: &Report, measurement: &Measurement) -> Vec<Cell> {
+        let figures = columns(report).map(|column| {
             let text = self.fold((column.text)(measurement), column.breaks.into());
             aligned(text, column.numeric)
         });

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::protocol::{DEFAULT_LIMIT, Event, PROTOCOL, Request};
+use crate::power::PowerSetup;
 use crate::units::Seconds;
 
 /// How often an interruption is looked for while waiting.
@@ -73,6 +74,7 @@ pub struct Process<'a> {
     events: Receiver<Event>,
     stderr: Option<JoinHandle<String>>,
     interrupted: &'a AtomicBool,
+    power: Option<PowerSetup>,
 }
 
 impl<'a> Process<'a> {
@@ -97,6 +99,7 @@ impl<'a> Process<'a> {
             stderr: child.stderr.take().map(keep_tail),
             child,
             interrupted,
+            power: None,
         };
         match process.wait(&mut |_| {})? {
             Event::Hello { protocol, .. } if protocol == PROTOCOL => {}
@@ -104,9 +107,17 @@ impl<'a> Process<'a> {
             other => return Err(WorkerError::out_of_turn(&other)),
         }
         match process.ask(open, &mut |_| {})? {
-            Event::Opened => Ok(process),
+            Event::Opened { power } => {
+                process.power = Some(power);
+                Ok(process)
+            }
             other => Err(WorkerError::out_of_turn(&other)),
         }
+    }
+
+    /// The source of power that the worker reads, or why there is none.
+    pub fn power(&self) -> Option<&PowerSetup> {
+        self.power.as_ref()
     }
 
     /// Sends a request and waits for its answer; `on_phase` hears what the worker
@@ -251,12 +262,13 @@ mod tests {
         Process::start(shell(script), &open, &AtomicBool::new(false)).map(|_| ())
     }
 
-    const HELLO: &str = r#"echo '{"event":"hello","protocol":2,"version":"x"}'; read line; "#;
+    const HELLO: &str = r#"echo '{"event":"hello","protocol":3,"version":"x"}'; read line; "#;
 
     #[test]
     fn a_worker_that_answers_is_accepted_whatever_its_driver_prints() {
-        let script =
-            format!("echo MESA warning; {HELLO} echo '{{\"event\":\"opened\"}}'; read end");
+        let script = format!(
+            "echo MESA warning; {HELLO} echo '{{\"event\":\"opened\",\"power\":{{\"wanted\":\"none\",\"source\":null,\"sensor\":null,\"reason\":null}}}}'; read end"
+        );
         start(&script).unwrap();
     }
 

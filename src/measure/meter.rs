@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use super::Phase;
 use super::power::States;
 use super::tier::Tier;
+use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::device::{GpuError, Series};
 use crate::power::case::{self, CaseEnergy};
 use crate::power::energy::{self, Void, Window};
 use crate::power::protocol::{self, Effort, Plan};
 use crate::power::sampler::{Sampler, Trace};
-use crate::power::sensor;
+use crate::power::{self, sensor};
 use crate::power::{DeviceState, PowerError, PowerSetup, PowerSource, PowerSpec, Sensor};
 use crate::units::Seconds;
 
@@ -40,12 +41,33 @@ pub struct Metered {
 }
 
 impl Meter {
-    /// Begins to read `source`, which `wanted` asked for. What its sensor does is
-    /// found out first, unless it is `known`.
-    ///
-    /// # Errors
-    /// When the device is gone.
-    pub fn start(
+    /// Begins to read the source that is wanted for `adapter`, if there is one, and
+    /// tells which it is or why there is none. What its sensor does is found out
+    /// first, unless it is `known`.
+    pub fn open(
+        wanted: &PowerSpec,
+        adapter: Option<&AdapterDescription>,
+        known: Option<Sensor>,
+    ) -> (Option<Self>, PowerSetup) {
+        let opened = power::open(wanted, adapter);
+        match opened.and_then(|source| Ok(Self::start(wanted, source, known)?)) {
+            Ok(meter) => {
+                let setup = meter.setup.clone();
+                (Some(meter), setup)
+            }
+            Err(why) => {
+                let setup = PowerSetup {
+                    wanted: wanted.to_string(),
+                    source: None,
+                    sensor: None,
+                    reason: Some(why.to_string()),
+                };
+                (None, setup)
+            }
+        }
+    }
+
+    fn start(
         wanted: &PowerSpec,
         mut source: Box<dyn PowerSource>,
         known: Option<Sensor>,
@@ -67,11 +89,6 @@ impl Meter {
         })
     }
 
-    /// What is read, and what its sensor does.
-    pub fn setup(&self) -> &PowerSetup {
-        &self.setup
-    }
-
     /// Has `run` keep the device busy in the windows that the tier and the sensor
     /// ask for, with an idle device before, between and after. A dispatch takes
     /// about `cycle`.
@@ -86,9 +103,7 @@ impl Meter {
         mut run: impl FnMut(Seconds, &mut dyn FnMut(Phase)) -> Result<Series, GpuError>,
     ) -> Result<Metered, GpuError> {
         let plan = Plan::new(effort(tier), &self.sensor, Some(cycle));
-        self.sampler.take();
-        let mut idle_since = Instant::now();
-        rest(plan.idle_before, on_phase);
+        let mut idle_since = self.begin(&plan, on_phase);
         let mut series = Vec::new();
         let mut windows: Vec<Window> = Vec::new();
         for &delay in &plan.delays {
@@ -110,6 +125,47 @@ impl Meter {
             trace: self.sampler.take(),
             aliased: plan.is_aliased(&self.sensor, cycle),
         })
+    }
+
+    /// Leaves the device idle before a window that the caller fills, and tells since
+    /// when it is.
+    pub fn before_window(&self) -> Instant {
+        self.begin(&self.plan_of_one(), &mut |_| {})
+    }
+
+    /// What was read of one window that the caller has filled from `begin` to `end`
+    /// with dispatches of about `cycle`, once the device has been idle again.
+    pub fn after_window(
+        &self,
+        idle_since: Instant,
+        [begin, end]: [Instant; 2],
+        cycle: Seconds,
+    ) -> Metered {
+        let plan = self.plan_of_one();
+        rest(plan.idle_after, &mut |_| {});
+        Metered {
+            series: Vec::new(),
+            windows: vec![Window {
+                begin_s: self.sampler.time_of(begin),
+                end_s: self.sampler.time_of(end),
+                idle_before_s: Seconds((begin - idle_since).as_secs_f64()),
+                idle_after_s: plan.idle_after,
+            }],
+            trace: self.sampler.take(),
+            aliased: plan.is_aliased(&self.sensor, cycle),
+        }
+    }
+
+    fn plan_of_one(&self) -> Plan {
+        Plan::new(protocol::QUICK, &self.sensor, None)
+    }
+
+    /// Forgets what was read before and leaves the device idle.
+    fn begin(&self, plan: &Plan, on_phase: &mut dyn FnMut(Phase)) -> Instant {
+        self.sampler.take();
+        let idle_since = Instant::now();
+        rest(plan.idle_before, on_phase);
+        idle_since
     }
 
     /// Waits until `delay` after an update of the sensor.

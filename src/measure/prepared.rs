@@ -1,5 +1,7 @@
 //! A case that is verified and warm: samples, and the figures at the end.
 
+use std::time::Instant;
+
 use super::clock::{self, Choice};
 use super::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
@@ -15,8 +17,15 @@ use crate::kernel::Repeat;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
+use crate::power::protocol;
 use crate::stats;
 use crate::units::Seconds;
+
+/// Power of samples that are taken one by one is that of the work if the device
+/// was busy for this share of the time at least.
+const LEAST_BUSY: f64 = 0.99;
+/// … and if they take this long in all.
+const SHORTEST_WINDOW: Seconds = protocol::QUICK.length;
 
 /// A case that is verified and warm.
 pub struct Prepared<'a> {
@@ -123,20 +132,66 @@ impl Prepared<'_> {
             return Err(Stopped::device_gone(error));
         }
         let busy = self.samples.take_series(&metered.series);
-        self.power = self.power_of(&metered, busy);
+        let batches = metered.series.iter().map(|series| series.batches.len());
+        self.power = self.power_of(&metered, &batches.collect::<Vec<_>>(), busy);
         Ok(metered)
     }
 
-    /// Power of the windows, or why there is none.
-    fn power_of(&self, metered: &Metered, busy: Option<f64>) -> Result<Power, Reason> {
+    /// Takes the power of all samples so far, which somebody has had taken one by
+    /// one from `begin` to `end`, with an idle device before. It is that of the work
+    /// only if the device had hardly anything to wait for in between.
+    pub fn meter_samples(&mut self, meter: &Meter, idle_since: Instant, window: [Instant; 2]) {
+        self.power = self.power_of_samples(meter, idle_since, window);
+    }
+
+    fn power_of_samples(
+        &self,
+        meter: &Meter,
+        idle_since: Instant,
+        [begin, end]: [Instant; 2],
+    ) -> Result<Power, Reason> {
+        let warm = self.samples.warm();
+        let values = self.samples.values();
+        let length = (end - begin).as_secs_f64();
+        if length < SHORTEST_WINDOW.0 {
+            let why =
+                format!("{length:.1} s are too short for power, which takes {SHORTEST_WINDOW}");
+            return Err(Reason::new(ReasonCode::NotMeasured, why));
+        }
+        if warm.choice.clock == Clock::Host {
+            let why = "how busy the device was is not known, since the host timed it";
+            return Err(Reason::new(ReasonCode::NotBusy, why));
+        }
+        let worked = values.iter().sum::<f64>() * f64::from(warm.dispatches);
+        let busy = worked / length;
+        if busy < LEAST_BUSY {
+            let why = format!(
+                "the device was busy {:.1} % of the time, and from {:.0} % on its power is that of \
+                 the work",
+                100.0 * busy,
+                100.0 * LEAST_BUSY
+            );
+            return Err(Reason::new(ReasonCode::NotBusy, why));
+        }
+        let metered = meter.after_window(idle_since, [begin, end], warm.dispatch);
+        self.power_of(&metered, &[values.len()], Some(busy))
+    }
+
+    /// Power of windows of so many `batches`, or why there is none.
+    fn power_of(
+        &self,
+        metered: &Metered,
+        batches: &[usize],
+        busy: Option<f64>,
+    ) -> Result<Power, Reason> {
         let median = stats::median(self.samples.values());
         let energy = metered
             .energy()
             .map_err(|void| Reason::new(ReasonCode::PowerInvalid, void))?;
         // Windows without energy are left out of both.
-        let counted = energy.windows.iter().zip(&metered.series);
+        let counted = energy.windows.iter().zip(batches);
         let counted = counted.filter(|(window, _)| window.energy_j.is_some());
-        let batches: usize = counted.map(|(_, series)| series.batches.len()).sum();
+        let batches: usize = counted.map(|(_, batches)| batches).sum();
         let dispatches = batches as u64 * u64::from(self.samples.warm().dispatches);
         let time = Seconds(median.unwrap_or(f64::NAN));
         let states = metered.states();
@@ -152,11 +207,6 @@ impl Prepared<'_> {
             sampling: metered.trace.cost,
             ..power
         })
-    }
-
-    /// Leaves the case without power, for `reason`.
-    pub fn without_power(&mut self, reason: Reason) {
-        self.power = Err(reason);
     }
 
     /// Takes one sample; returns seconds per dispatch.

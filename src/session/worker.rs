@@ -16,7 +16,7 @@ use crate::kernel::template::Templates;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
 use crate::measure::{Bench, Meter, Phase, Stopped};
-use crate::power::{self, PowerSetup, PowerSpec};
+use crate::power::PowerSpec;
 use crate::record::{Computed, PowerTrace, Shaders};
 use crate::tune;
 
@@ -147,18 +147,8 @@ impl Worker {
             gpu: Some(gpu),
         });
         let spec: PowerSpec = power.wanted.parse().map_err(|e| format!("{e}"))?;
-        let meter = power::open(&spec, Some(wanted))
-            .and_then(|source| Ok(Meter::start(&spec, source, power.sensor)?));
-        let power = match &meter {
-            Ok(meter) => meter.setup().clone(),
-            Err(why) => PowerSetup {
-                wanted: power.wanted,
-                source: None,
-                sensor: None,
-                reason: Some(why.to_string()),
-            },
-        };
-        self.meter = meter.ok();
+        let (meter, power) = Meter::open(&spec, Some(wanted), power.sensor);
+        self.meter = meter;
         Ok(Event::Opened { power })
     }
 

@@ -1,8 +1,7 @@
 //! An opened adapter: loads programs, runs batches of dispatches, reads results.
 
-use std::cell::OnceCell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use schemars::JsonSchema;
@@ -68,7 +67,7 @@ pub struct Gpu {
     queue: wgpu::Queue,
     timer: Option<Timer>,
     /// Made when the first series is run.
-    series_timer: OnceCell<Option<Timer>>,
+    series_timer: OnceLock<Option<Timer>>,
     mode: ShaderMode,
     trouble: Arc<Mutex<Option<GpuError>>>,
 }
@@ -170,7 +169,7 @@ impl Gpu {
             device,
             queue,
             timer,
-            series_timer: OnceCell::new(),
+            series_timer: OnceLock::new(),
             mode,
             trouble,
         })

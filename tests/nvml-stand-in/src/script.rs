@@ -51,6 +51,8 @@ pub struct Device {
     pub counter_stuck_at: Option<f64>,
     /// When the energy counter begins again from zero.
     pub counter_restarts_at: Option<f64>,
+    /// After how long it does so, again and again.
+    pub counter_restarts_every: Option<f64>,
     pub limit_watts: f64,
     pub throttle_reasons: u64,
     pub mig: bool,
@@ -87,6 +89,7 @@ impl Default for Device {
             shown_watts: None,
             counter_stuck_at: None,
             counter_restarts_at: None,
+            counter_restarts_every: None,
             limit_watts: 300.0,
             throttle_reasons: 0,
             mig: false,
@@ -120,7 +123,9 @@ impl Device {
         let sensor = self.sensor.as_ref()?;
         let at = |t| sensor.energy(&self.load, t);
         let t = self.counter_stuck_at.map_or(t, |stuck| t.min(stuck));
-        let before = match self.counter_restarts_at {
+        let again = |every: f64| (t / every).floor() * every;
+        let again = self.counter_restarts_every.map(again);
+        let before = match self.counter_restarts_at.or(again.filter(|&at| at > 0.0)) {
             Some(restart) if restart <= t => at(restart)?,
             _ => 0.0,
         };

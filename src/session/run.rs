@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use super::limits::{GuardError, PowerLimits};
 use super::process::{Process, WorkerError};
 use super::protocol::{Event, Request};
 use crate::kernel::Choice;
@@ -11,6 +12,7 @@ use crate::kernel::id::CaseId;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::record::{self, Report, SaveError};
 use crate::tune::{Cache, Tuning};
+use crate::units::Watts;
 
 /// What a run is to measure.
 pub struct Plan<'a> {
@@ -22,8 +24,23 @@ pub struct Plan<'a> {
     pub goal: Goal,
     /// Whether kernels are chosen afresh, whatever the cache says.
     pub retune: bool,
+    /// Power limits at each of which every case is measured, where they are
+    /// varied.
+    pub limits: Option<&'a PowerLimits>,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
+}
+
+impl Plan<'_> {
+    /// Every case, at each of the power limits in turn.
+    pub fn steps(&self) -> Vec<(Option<Watts>, &CaseId)> {
+        let limits = match self.limits {
+            Some(limits) => limits.watts().iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let at = |limit| self.cases.iter().map(move |id| (limit, id));
+        limits.into_iter().flat_map(at).collect()
+    }
 }
 
 /// What a run does with its cases.
@@ -73,13 +90,17 @@ pub enum SessionError {
     /// No worker opens the adapter.
     #[error("the adapter cannot be used: {0}")]
     Adapter(WorkerError),
+    /// A power limit cannot be set.
+    #[error("the run has ended before its time, with the report as it is: {0}")]
+    Limit(#[from] GuardError),
 }
 
 /// Measures the plan's cases and puts them into `report`. A worker that dies or
 /// hangs costs its case; the next case gets a fresh one.
 ///
 /// # Errors
-/// When the report cannot be saved or no worker opens the adapter.
+/// When the report cannot be saved, no worker opens the adapter, or a power limit
+/// cannot be set.
 pub fn execute(
     plan: &Plan,
     cache: &mut Cache,
@@ -91,8 +112,12 @@ pub fn execute(
         shaders: report.shaders.clone(),
     };
     let mut worker = None;
-    for (index, id) in plan.cases.iter().enumerate() {
+    let steps = plan.steps();
+    for (index, &(limit, id)) in steps.iter().enumerate() {
         observer.case_begins(index, id);
+        if let Some((limits, watts)) = plan.limits.zip(limit) {
+            limits.set(watts)?;
+        }
         let mut process = match worker.take() {
             Some(process) => process,
             None => match Process::start((plan.worker)(), &open, plan.interrupted) {
@@ -125,10 +150,11 @@ pub fn execute(
                 Some(Measurement::without_figures(id, Status::Failed, reason))
             }
         };
-        if let Some(measurement) = measurement {
+        if let Some(mut measurement) = measurement {
+            measurement.power_limit_w = limit;
             report.push(measurement);
         }
-        report.complete = index + 1 == plan.cases.len();
+        report.complete = index + 1 == steps.len();
         observer.case_ended(report)?;
     }
     Ok(Ended::Complete)
@@ -211,7 +237,8 @@ impl Case<'_> {
             Event::Tuned { tuning } => tuning,
             other => return Err(WorkerError::out_of_turn(&other)),
         };
-        if let Ok(tuning) = &tuning {
+        // What is the fastest at a lower limit need not be so without it.
+        if let (Ok(tuning), None) = (&tuning, self.plan.limits) {
             self.cache.insert(tuning);
             if let Err(error) = keep(self.cache) {
                 self.observer.warn(&error);
@@ -322,6 +349,7 @@ pub(super) mod tests {
             worker: &worker,
             goal: Goal::Measure { dump: None },
             retune: false,
+            limits: None,
             interrupted: &AtomicBool::new(interrupted),
         };
         let mut saves = Saves::default();

@@ -141,15 +141,15 @@ mod tests {
         }
 
         /// A run of long cases that has saved one, at 200 W.
-        fn in_the_middle(&self) -> Child {
+        fn in_the_middle(&self) -> Running {
             let run = self
                 .run(&LONG)
                 .args(["--power-limits", "200,150"])
                 .process_group(0)
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
-                .spawn()
-                .expect("flopwatt starts");
+                .spawn();
+            let run = Running(Some(run.expect("flopwatt starts")));
             let saved = self.path("o/report.json");
             wait_for("a case is saved", || {
                 fs::read_to_string(&saved).is_ok_and(|text| text.contains("\"status\": \"ok\""))
@@ -204,7 +204,26 @@ mod tests {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    fn end(run: Child) -> Output {
+    /// A run that a failing test does not leave behind.
+    struct Running(Option<Child>);
+
+    impl Running {
+        fn id(&self) -> u32 {
+            self.0.as_ref().expect("it runs").id()
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            if let Some(run) = &mut self.0 {
+                run.kill().expect("a child");
+                run.wait().expect("a child");
+            }
+        }
+    }
+
+    fn end(mut run: Running) -> Output {
+        let run = run.0.take().expect("it runs");
         run.wait_with_output().expect("it ends")
     }
 

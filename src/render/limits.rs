@@ -170,6 +170,7 @@ mod tests {
                 gross: Gflops(gflops / power.median_w.0),
                 net: None,
             }),
+            power_reason: None,
             power: power.map(Box::new),
             ..without_figure(limit)
         }
@@ -225,22 +226,35 @@ mod tests {
         assert!(rows(&fixture::report()).is_empty());
     }
 
-    /// The lines from the section's title to the next empty one.
-    fn part(text: &str, title: &str) -> String {
-        let lines = text.lines().skip_while(|line| !line.contains(title));
-        let lines = lines.take_while(|line| line.contains(title) || !line.starts_with("## "));
-        lines.take(8).collect::<Vec<_>>().join("\n")
+    /// The title and the lines of the table below it.
+    fn part(text: &str, lines: usize) -> String {
+        let part = text.lines().skip_while(|line| !line.contains(TITLE));
+        part.take(lines).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn a_terminal_shows_it() {
         let text = Table { width: Some(120) }.render(&report(sweep()));
-        insta::assert_snapshot!(part(&text, TITLE), @"");
+        insta::assert_snapshot!(part(&text, 5), @r"
+        By power limit
+         case                                  limit  GFLOP/s    W  GFLOPS/W  SM clock  best
+         matmul/f32/register/1024x1024x1024    300 W     6000  240      25.0  1800 MHz
+         matmul/f32/register/1024x1024x1024    200 W     5400  180      30.0  1500 MHz  most efficient
+         matmul/f32/register/1024x1024x1024  112.5 W     2600  100      26.0         –
+        ");
     }
 
     #[test]
     fn markdown_shows_it() {
         let text = Markdown.render(&report(sweep()));
-        insta::assert_snapshot!(part(&text, TITLE), @"");
+        insta::assert_snapshot!(part(&text, 7), @r"
+        ## By power limit
+
+        | case | limit | GFLOP/s | W | GFLOPS/W | SM clock | best |
+        | --- | ---: | ---: | ---: | ---: | ---: | --- |
+        | matmul/f32/register/1024x1024x1024 | 300 W | 6000 | 240 | 25.0 | 1800 MHz |  |
+        | matmul/f32/register/1024x1024x1024 | 200 W | 5400 | 180 | 30.0 | 1500 MHz | most efficient |
+        | matmul/f32/register/1024x1024x1024 | 112.5 W | 2600 | 100 | 26.0 | – |  |
+        ");
     }
 }

@@ -136,14 +136,11 @@ impl LimitedGpu {
         Ok(watts(self.device()?.power_management_limit()?))
     }
 
-    /// Sets the limit, unless it is set already.
+    /// Sets the limit.
     ///
     /// # Errors
     /// When the device or the driver refuses.
     pub fn set(&self, wanted_w: Watts) -> Result<(), LimitError> {
-        if self.limit()? == wanted_w {
-            return Ok(());
-        }
         self.allowed()?.check(wanted_w)?;
         // What the range allows fits into NVML's 32 bits of milliwatts.
         let milliwatts = (wanted_w.0 * 1e3).round() as u32;

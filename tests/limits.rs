@@ -395,8 +395,8 @@ mod tests {
         check_refusal(&bed, &output, "no function", "cannot be set");
         for (source, said) in [
             ("nvml:7", "nvml:0 (Testcard 0)"),
-            ("nvml", "no power limit can be set"),
-            ("auto", "no power limit can be set"),
+            ("nvml", "limits are set through NVML"),
+            ("auto", "limits are set through NVML"),
             ("none", "through NVML, and the power source none"),
             ("rapl", "through NVML, and the power source rapl"),
             ("hwmon", "through NVML, and the power source hwmon"),

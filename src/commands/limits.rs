@@ -49,7 +49,8 @@ pub fn start(
 fn gpu(spec: &PowerSpec, adapter: &AdapterDescription) -> anyhow::Result<u32> {
     let (name, place) = match spec {
         PowerSpec::Auto | PowerSpec::Nvml(_) => {
-            let source = power::open(spec, Some(adapter))?;
+            let source = power::open(spec, Some(adapter))
+                .context("limits are set through NVML, and no GPU of it can be used")?;
             let SourceIdentity {
                 name, pci_address, ..
             } = source.identity();

@@ -18,7 +18,7 @@ use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan};
+use crate::session::{self, Ended, Goal, Observer, Plan, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
 
 /// Options of every verb that works on an adapter.
@@ -57,18 +57,25 @@ impl Setup {
     }
 }
 
-/// Works through `cases` in a worker process; saves into `folder`, where there is
-/// one, after every case.
+/// This very program, to be started once more.
+pub fn this_program() -> Result<Command, Failure> {
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    Ok(Command::new(program))
+}
+
+/// Works through `cases` in a worker process, at each of `limits` where they are
+/// varied; saves into `folder`, where there is one, after every case.
 pub fn execute(
     goal: Goal,
     retune: bool,
     cases: &[CaseId],
     report: &mut Report,
     folder: Option<&Path>,
+    limits: Option<&PowerLimits>,
 ) -> Result<Ended, Failure> {
-    let program = env::current_exe().context("cannot find this program's own file")?;
+    let program = this_program()?;
     let worker = || {
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program.get_program());
         command.arg("worker");
         command
     };
@@ -77,6 +84,7 @@ pub fn execute(
         worker: &worker,
         goal,
         retune,
+        limits,
         interrupted: interruption()?,
     };
     let templates = report.shaders.load()?;
@@ -89,7 +97,7 @@ pub fn execute(
         render::save(report, folder)?;
     }
     let mut observer = OnScreen {
-        bar: progress_bar(cases.len()),
+        bar: progress_bar(plan.steps().len()),
         folder,
     };
     let ended = session::execute(&plan, &mut cache, report, &mut observer);
@@ -207,5 +215,5 @@ fn outcome_line(measurement: &Measurement) -> String {
             format!("{:.2} µs", time.median_s.0 * 1e6)
         }),
     };
-    format!("{:<44}  {what}", measurement.id)
+    format!("{:<44}  {what}", render::case(measurement))
 }

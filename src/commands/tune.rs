@@ -58,7 +58,14 @@ pub fn run(args: Args) -> Outcome {
         datasheet: Err("not looked for".into()),
         adapter,
     });
-    let ended = setup::execute(Goal::Choose, args.setup.retune, &best, &mut report, None)?;
+    let ended = setup::execute(
+        Goal::Choose,
+        args.setup.retune,
+        &best,
+        &mut report,
+        None,
+        None,
+    )?;
     print(&if args.json {
         serde_json::to_string_pretty(&report.tuning)? + "\n"
     } else {

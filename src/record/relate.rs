@@ -36,7 +36,9 @@ pub fn relate(
     datasheet: Option<&Datasheet>,
 ) {
     if let Some(id) = ceiling_id(measurement) {
-        let ceiling = earlier.iter().find(|m| m.id == id).and_then(rate);
+        let mut related = earlier.iter();
+        let is_it = |m: &&Measurement| m.id == id && m.power_limit_w == measurement.power_limit_w;
+        let ceiling = related.find(is_it).and_then(rate);
         measurement.percent_of_ceiling = percent(rate(measurement), ceiling);
         measurement.ceiling_id = Some(id);
     }
@@ -157,6 +159,7 @@ fn is_cold(measurement: &Measurement) -> bool {
 mod tests {
     use super::*;
     use crate::measure::measurement::{Clock, Rate, Reason, ReasonCode, Status, Time};
+    use crate::units::Watts;
 
     fn measured(id: &str, gflops: f64) -> Measurement {
         let reason = Reason::new(ReasonCode::NotMeasured, "");
@@ -258,6 +261,25 @@ mod tests {
         assert_eq!(kernel.percent_of_ceiling, Some(120.0));
         assert_eq!(kernel.percent_of_datasheet, None);
         assert_eq!(kernel.flags, [Flag::AboveCeiling]);
+    }
+
+    /// 12 of 16 at the lower limit, 18 of 20 at the higher.
+    #[test]
+    fn a_ceiling_counts_at_its_own_power_limit() {
+        let at = |watts, id, gflops| Measurement {
+            power_limit_w: Some(Watts(watts)),
+            ..measured(id, gflops)
+        };
+        let peak = |watts, gflops| at(watts, "peak/f32/fma/device", gflops);
+        let peaks = [peak(200.0, 16.0), peak(300.0, 20.0)];
+        for (watts, gflops, percent) in [(200.0, 12.0, 75.0), (300.0, 18.0, 90.0)] {
+            let mut kernel = at(watts, "matmul/f32/naive/1x1x1", gflops);
+            relate(&mut kernel, &peaks, None);
+            assert_eq!(kernel.percent_of_ceiling, Some(percent));
+        }
+        let mut elsewhere = at(250.0, "matmul/f32/naive/1x1x1", 12.0);
+        relate(&mut elsewhere, &peaks, None);
+        assert_eq!(elsewhere.percent_of_ceiling, None);
     }
 
     #[test]

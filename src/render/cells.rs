@@ -184,7 +184,7 @@ fn name(value: impl Serialize) -> String {
 pub(super) fn ceiling_note(report: &Report) -> String {
     let name = |m: &Measurement| {
         let (value, unit) = (number(m.gflops?.median.0), rate_unit(m.work_unit));
-        Some(format!("{} at {value} {unit}", m.id))
+        Some(format!("{} at {value} {unit}", super::case(m)))
     };
     let ceilings = peaks::ceilings(report).into_iter();
     let named: Vec<_> = ceilings.filter_map(name).collect();

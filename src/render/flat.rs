@@ -60,6 +60,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("work", |_, m| value(m.work)),
     ("work_unit", |_, m| value(m.work_unit)),
     ("bytes", |_, m| value(m.bytes)),
+    ("power_limit_w", |_, m| value(m.power_limit_w)),
     // How it ended.
     ("status", |_, m| value(m.status)),
     ("reason_code", |_, m| value(reason(m).map(|(code, _)| code))),

@@ -33,7 +33,7 @@ fn is_valid(report: &Report) -> bool {
 }
 
 fn lines(measurement: &Measurement) -> String {
-    let id = word(&measurement.id);
+    let id = word(&super::case(measurement));
     if measurement.status != Status::Ok {
         return format!("case {id} {}\n", measurement.status);
     }

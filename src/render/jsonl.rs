@@ -86,6 +86,7 @@ mod tests {
         "work":137438953472,
         "work_unit":"FLOP",
         "bytes":201326592,
+        "power_limit_w":null,
         "status":"ok",
         "reason_code":null,
         "reason":null,

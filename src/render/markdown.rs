@@ -2,6 +2,7 @@
 
 use super::Renderer;
 use super::cells::{self, columns};
+use super::limits;
 use super::number::MISSING;
 use super::peaks;
 use super::scaling;
@@ -21,6 +22,7 @@ impl Renderer for Markdown {
             format!("# flopwatt: {}\n", escape(&report.adapter.name)),
             provenance(report),
             cases(report),
+            by_limit(report),
             growth(report),
             absences(report),
             references(report),
@@ -105,9 +107,25 @@ fn cases(report: &Report) -> String {
             None => cells::flags(measurement),
         };
         let figures = columns(report).map(|column| (column.text)(measurement));
-        row(around(escape(&measurement.id), figures, last))
+        row(around(escape(&super::case(measurement)), figures, last))
     });
     format!("## Cases\n\n{header}{rule}{}", rows.collect::<String>())
+}
+
+/// Efficiency against the power limit; nothing where limits were not varied.
+fn by_limit(report: &Report) -> String {
+    let rows = limits::rows(report).into_iter().map(|mut cells| {
+        cells[0] = escape(&cells[0]);
+        row(cells)
+    });
+    let header = row(limits::HEADINGS.map(str::to_owned));
+    let rule = |numeric| if numeric { "---:" } else { "---" }.to_owned();
+    let lines: String = rows.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let rule = row(limits::NUMERIC.map(rule));
+    section(limits::TITLE, header + &rule + &lines)
 }
 
 /// How the cost of kernels grows with size.
@@ -135,7 +153,7 @@ fn absences(report: &Report) -> String {
     let lines: String = report
         .measurements
         .iter()
-        .filter_map(|m| Some(item(&format!("{}: {}", m.id, cells::absence(m)?))))
+        .filter_map(|m| Some(item(&format!("{}: {}", super::case(m), cells::absence(m)?))))
         .collect();
     section("Cases without figures", lines)
 }

@@ -8,8 +8,11 @@ use crate::record::{Report, peak_kind};
 pub(super) fn ceilings(report: &Report) -> Vec<&Measurement> {
     let is_used = |ceiling: &Measurement| {
         let mut related = report.measurements.iter();
-        related
-            .any(|m| m.percent_of_ceiling.is_some() && m.ceiling_id.as_ref() == Some(&ceiling.id))
+        related.any(|m| {
+            m.percent_of_ceiling.is_some()
+                && m.ceiling_id.as_ref() == Some(&ceiling.id)
+                && m.power_limit_w == ceiling.power_limit_w
+        })
     };
     report.measurements.iter().filter(|m| is_used(m)).collect()
 }

@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::Renderer;
 use super::cells::{self, columns};
+use super::limits;
 use super::scaling::{self, Scaling};
 use super::untrusted::plain;
 use crate::gpu::adapter::DeviceType;
@@ -29,10 +30,12 @@ impl Renderer for Table {
         let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
         let heading = wrapped(&heading(report), width);
         let notes = wrapped(&notes(report), width);
+        let limits = by_limit(report, width);
         let scalings = scaling::scalings(report).into_iter();
         let growth = scalings.map(|scaling| growth(&scaling, width));
         let parts = [heading, cases(report, width)].into_iter();
         parts
+            .chain(limits)
             .chain(growth)
             .chain([notes])
             .collect::<Vec<_>>()
@@ -76,16 +79,36 @@ fn notes(report: &Report) -> Vec<String> {
 
 /// How the cost of one kernel grows with size.
 fn growth(scaling: &Scaling, width: usize) -> String {
+    let title = wrapped(&[scaling.title()], width);
+    let numeric = scaling::HEADINGS.map(|_| true);
+    title + &small(scaling::HEADINGS, numeric, scaling.rows())
+}
+
+/// Efficiency against the power limit; `None` where limits were not varied.
+fn by_limit(report: &Report, width: usize) -> Option<String> {
+    let rows = limits::rows(report);
+    let title = wrapped(&[limits::TITLE.to_owned()], width);
+    (!rows.is_empty()).then(|| title + &small(limits::HEADINGS, limits::NUMERIC, rows))
+}
+
+/// A table that fits every terminal.
+fn small<const N: usize>(
+    headings: [&str; N],
+    numeric: [bool; N],
+    rows: Vec<[String; N]>,
+) -> String {
+    let cells = |row: [String; N]| {
+        let cells = row.into_iter().zip(numeric);
+        cells.map(|(text, numeric)| aligned(plain(&text), numeric))
+    };
     let mut table = comfy_table::Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(scaling::HEADINGS.map(|heading| aligned(heading.to_owned(), true)));
-    for row in scaling.rows() {
-        table.add_row(row.map(|text| aligned(text, true)));
-    }
+        .set_header(cells(headings.map(str::to_owned)))
+        .add_rows(rows.into_iter().map(cells));
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-    wrapped(&[scaling.title()], width) + &lines.collect::<String>()
+    lines.collect()
 }
 
 /// How the cases are laid out.
@@ -169,7 +192,7 @@ impl Layout {
             let text = self.fold((column.text)(measurement), column.breaks.into());
             aligned(text, column.numeric)
         });
-        let id = plain(&measurement.id);
+        let id = plain(&super::case(measurement));
         let flags = self.fold(cells::flags(measurement), usize::MAX);
         self.with_case(Cell::new(id), Cell::new(flags), figures)
     }
@@ -221,7 +244,7 @@ fn aligned(text: String, numeric: bool) -> Cell {
 /// figure.
 fn title(measurement: &Measurement) -> String {
     let text = cells::absence(measurement).unwrap_or_else(|| cells::flags(measurement));
-    format!("{}  {text}", measurement.id)
+    format!("{}  {text}", super::case(measurement))
 }
 
 /// Texts made plain, each from the start of a line, further lines indented.

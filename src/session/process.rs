@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
 use super::protocol::{DEFAULT_LIMIT, Event, PROTOCOL, Request};
 use crate::power::PowerSetup;
 use crate::units::Seconds;
@@ -199,24 +201,26 @@ impl Drop for Process<'_> {
     }
 }
 
-/// Ctrl-C goes to the whole process group of a terminal; the worker is ended by
+/// Ctrl-C goes to the whole process group of a terminal; a worker is ended by
 /// its parent instead.
 #[cfg(unix)]
-fn shield_from_interrupt(command: &mut Command) {
+pub(super) fn shield_from_interrupt(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
 }
 
 #[cfg(windows)]
-fn shield_from_interrupt(command: &mut Command) {
+pub(super) fn shield_from_interrupt(command: &mut Command) {
     use std::os::windows::process::CommandExt;
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
     command.creation_flags(CREATE_NEW_PROCESS_GROUP);
 }
 
-/// Events from the worker's standard output. Drivers print there too; what is no
+/// Events from a process's standard output. Drivers print there too; what is no
 /// event is passed over.
-fn listen(stdout: Option<impl Read + Send + 'static>) -> Receiver<Event> {
+pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
+    stdout: Option<impl Read + Send + 'static>,
+) -> Receiver<Event> {
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = stdout {
         std::thread::spawn(move || {

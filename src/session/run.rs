@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use super::limits::{GuardError, PowerLimits};
 use super::process::{Process, WorkerError};
 use super::protocol::{Event, PowerRequest, Request};
 use crate::kernel::Choice;
@@ -14,6 +15,7 @@ use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{self, PowerTrace, Report, SaveError};
 use crate::tune::{Cache, Tuning};
+use crate::units::Watts;
 
 /// What a run is to measure.
 pub struct Plan<'a> {
@@ -25,8 +27,23 @@ pub struct Plan<'a> {
     pub goal: Goal,
     /// Whether kernels are chosen afresh, whatever the cache says.
     pub retune: bool,
+    /// Power limits at each of which every case is measured, where they are
+    /// varied.
+    pub limits: Option<&'a PowerLimits>,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
+}
+
+impl Plan<'_> {
+    /// Every case, at each of the power limits in turn.
+    pub fn steps(&self) -> Vec<(Option<Watts>, &CaseId)> {
+        let limits = match self.limits {
+            Some(limits) => limits.watts().iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let at = |limit| self.cases.iter().map(move |id| (limit, id));
+        limits.into_iter().flat_map(at).collect()
+    }
 }
 
 /// What a run does with its cases.
@@ -83,13 +100,17 @@ pub enum SessionError {
     /// No worker opens the adapter.
     #[error("the adapter cannot be used: {0}")]
     Adapter(WorkerError),
+    /// A power limit cannot be set.
+    #[error("the run has ended before its time, with the report as it is: {0}")]
+    Limit(#[from] GuardError),
 }
 
 /// Measures the plan's cases and puts them into `report`. A worker that dies or
 /// hangs costs its case; the next case gets a fresh one.
 ///
 /// # Errors
-/// When the report cannot be saved or no worker opens the adapter.
+/// When the report cannot be saved, no worker opens the adapter, or a power limit
+/// cannot be set.
 pub fn execute(
     plan: &Plan,
     cache: &mut Cache,
@@ -97,8 +118,12 @@ pub fn execute(
     observer: &mut dyn Observer,
 ) -> Result<Ended, SessionError> {
     let mut worker = None;
-    for (index, id) in plan.cases.iter().enumerate() {
+    let steps = plan.steps();
+    for (index, &(limit, id)) in steps.iter().enumerate() {
         observer.case_begins(index, id);
+        if let Some((limits, watts)) = plan.limits.zip(limit) {
+            limits.set(watts)?;
+        }
         let mut process = match worker.take() {
             Some(process) => process,
             None => match Process::start((plan.worker)(), &plan.open(report), plan.interrupted) {
@@ -139,11 +164,11 @@ pub fn execute(
                 Some(Outcome::from(failed))
             }
         };
-        report.complete = index + 1 == plan.cases.len();
+        report.complete = index + 1 == steps.len();
         let (trace, device_is_gone) = match outcome {
             Some(outcome) => {
-                report.push(outcome.measurement);
-                (outcome.trace, outcome.device_is_gone)
+                let device_is_gone = outcome.device_is_gone;
+                (outcome.enter(report, limit), device_is_gone)
             }
             None => (None, false),
         };
@@ -160,6 +185,21 @@ struct Outcome {
     measurement: Measurement,
     trace: Option<Box<PowerTrace>>,
     device_is_gone: bool,
+}
+
+impl Outcome {
+    /// Enters the case, measured at this power limit, into the report. Hands back
+    /// what was read of its power, which is to be kept where the report says.
+    fn enter(self, report: &mut Report, limit: Option<Watts>) -> Option<Box<PowerTrace>> {
+        let mut measurement = self.measurement;
+        measurement.power_limit_w = limit;
+        let trace = record::trace_name(&measurement);
+        if let Some(power) = &mut measurement.power {
+            power.trace = Some(trace);
+        }
+        report.push(measurement);
+        self.trace
+    }
 }
 
 impl From<Measurement> for Outcome {
@@ -232,10 +272,6 @@ impl Case<'_> {
             } => {
                 if let (Status::Ok, Err(why)) = (measurement.status, metered) {
                     measurement.power_reason = Some(why);
-                }
-                let trace_file = record::trace_name(&measurement);
-                if let Some(power) = &mut measurement.power {
-                    power.trace = Some(trace_file);
                 }
                 Ok(Outcome {
                     measurement: *measurement,
@@ -313,7 +349,8 @@ impl Case<'_> {
             Event::Tuned { tuning } => tuning,
             other => return Err(WorkerError::out_of_turn(&other)),
         };
-        if let Ok(tuning) = &tuning {
+        // What is the fastest at a lower limit need not be so without it.
+        if let (Ok(tuning), None) = (&tuning, self.plan.limits) {
             self.cache.insert(tuning);
             if let Err(error) = keep(self.cache) {
                 self.observer.warn(&error);
@@ -431,6 +468,7 @@ pub(super) mod tests {
                 power: PowerSpec::None,
             },
             retune: false,
+            limits: None,
             interrupted: &AtomicBool::new(interrupted),
         };
         let mut saves = Saves::default();

@@ -8,14 +8,13 @@ use anyhow::{Context, anyhow};
 use super::setup::{self, Setup, say};
 use super::{Exit, Failure, Outcome, print};
 use crate::datasheet::Catalogue;
-use crate::kernel::id::CaseId;
-use crate::kernel::inputs;
+use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::record::{self, Report, Start};
 use crate::render::{self, Format};
-use crate::session::{self, Ended, Goal};
+use crate::session::{self, Ended, Goal, Planned};
 
 /// Measure kernels on an adapter and leave a report
 #[derive(Debug, clap::Args)]
@@ -41,6 +40,17 @@ pub struct Args {
     /// for the best f32 one; shows the achievable peak and how cost grows
     #[arg(long)]
     sweep: bool,
+
+    /// Distributions of the inputs of products and attention, separated by commas:
+    /// normal, uniform, zeros, sparse:SHARE (of zeros) or sorted. Every case is
+    /// measured on each
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "normal"
+    )]
+    data: Vec<Data>,
 
     /// Folder for report.json and report.md [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
@@ -85,6 +95,7 @@ pub fn run(args: Args) -> Outcome {
     let chosen = session::adapter::choose(args.setup.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
     let cases = select(adapter.is_software())?;
+    let (cases, planned) = on_each(&args.data, cases)?;
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: args.tier,
@@ -93,14 +104,14 @@ pub fn run(args: Args) -> Outcome {
         datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
         adapter,
     });
+    report.data = args.data.first().copied().unwrap_or_default();
     let folder = report_folder(args.out, &report)?;
-    let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
     if let Some(dump) = &args.dump {
         fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
     }
     let retune = args.setup.retune;
     let goal = Goal::Measure { dump: args.dump };
-    let ended = setup::execute(goal, retune, &ids, &mut report, Some(&folder))?;
+    let ended = setup::execute(goal, retune, &planned, &mut report, Some(&folder))?;
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;
@@ -111,6 +122,35 @@ pub fn run(args: Args) -> Outcome {
         Ended::Interrupted => Exit::Interrupted,
         Ended::Complete => exit(&cases, &report.measurements),
     })
+}
+
+/// Every case on each distribution, one after the other; ceilings, which have
+/// inputs of their own, once.
+fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<(Vec<Selected>, Vec<Planned>), Failure> {
+    let mut distinct: Vec<Data> = Vec::new();
+    for &data in data {
+        if !distinct.contains(&data) {
+            distinct.push(data);
+        }
+    }
+    if distinct != [Data::Normal] && cases.iter().all(|c| c.id.operation.is_ceiling()) {
+        return Err(anyhow!(
+            "--data is about the inputs of matrix products and attention, and none is selected: leave it out, or select one, such as matmul/f32/best"
+        )
+        .into());
+    }
+    let on_each = cases.into_iter().flat_map(|case| {
+        let data = if case.id.operation.is_ceiling() {
+            vec![Data::Normal]
+        } else {
+            distinct.clone()
+        };
+        data.into_iter().map(move |data| {
+            let id = case.id.clone();
+            (case.clone(), Planned { id, data })
+        })
+    });
+    Ok(on_each.unzip())
 }
 
 /// Says what the exit status stands for, where the table alone does not.
@@ -126,7 +166,7 @@ fn talk(cases: &[Selected], report: &Report, ended: Ended) {
         let why = measurement.reason.as_ref().map_or("", |r| &r.message);
         say(format!(
             "error: {} cannot run on this adapter: {why}",
-            measurement.id
+            measurement.name()
         ));
     }
 }
@@ -174,6 +214,7 @@ fn report_folder(out: Option<PathBuf>, report: &Report) -> Result<PathBuf, Failu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::id::CaseId;
     use crate::measure::measurement::{Reason, ReasonCode};
 
     fn exit_of(outcomes: &[(Status, bool)]) -> Exit {
@@ -189,6 +230,27 @@ mod tests {
         };
         let measurements: Vec<Measurement> = outcomes.iter().map(outcome).collect();
         exit(&cases, &measurements)
+    }
+
+    #[test]
+    fn kernels_run_on_every_distribution_and_ceilings_once() {
+        let selected = |id: &str| Selected {
+            id: id.parse().unwrap(),
+            explicit: false,
+        };
+        let ceiling = selected("peak/f32/fma/device");
+        let kernel = selected("matmul/f32/naive/1x1x1");
+        let data = [Data::Zeros, Data::Normal, Data::Zeros];
+        let (cases, planned) = on_each(&data, vec![ceiling.clone(), kernel.clone()]).unwrap();
+        assert_eq!(cases, [ceiling.clone(), kernel.clone(), kernel]);
+        let data: Vec<Data> = planned.iter().map(|p| p.data).collect();
+        assert_eq!(data, [Data::Normal, Data::Zeros, Data::Normal]);
+        let refused = on_each(&[Data::Zeros], vec![ceiling.clone()]).unwrap_err();
+        assert!(
+            refused.to_string().contains("none is selected"),
+            "{refused}"
+        );
+        assert!(on_each(&[Data::Normal], vec![ceiling]).is_ok());
     }
 
     #[test]

@@ -13,11 +13,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use crate::gpu::device::ShaderMode;
-use crate::kernel::id::CaseId;
 use crate::measure::measurement::Measurement;
 use crate::record::{Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan};
+use crate::session::{self, Ended, Goal, Observer, Plan, Planned};
 use crate::tune::{Cache, Key, Tuning};
 
 /// Options of every verb that works on an adapter.
@@ -61,7 +60,7 @@ impl Setup {
 pub fn execute(
     goal: Goal,
     retune: bool,
-    cases: &[CaseId],
+    cases: &[Planned],
     report: &mut Report,
     folder: Option<&Path>,
 ) -> Result<Ended, Failure> {
@@ -117,9 +116,9 @@ struct OnScreen<'a> {
 }
 
 impl Observer for OnScreen<'_> {
-    fn case_begins(&mut self, index: usize, id: &CaseId) {
+    fn case_begins(&mut self, index: usize, case: &Planned) {
         self.bar.set_position(index as u64);
-        self.bar.set_prefix(id.to_string());
+        self.bar.set_prefix(case.id.to_string());
         self.bar.set_message("");
     }
 
@@ -193,5 +192,5 @@ fn outcome_line(measurement: &Measurement) -> String {
             format!("{:.2} µs", time.median_s.0 * 1e6)
         }),
     };
-    format!("{:<44}  {what}", measurement.id)
+    format!("{:<44}  {what}", measurement.name())
 }

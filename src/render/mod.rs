@@ -8,6 +8,7 @@
 //! [`renderer`].
 
 mod cells;
+mod contrast;
 mod csv;
 mod flat;
 mod fom;

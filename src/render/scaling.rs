@@ -2,6 +2,7 @@
 
 use super::number::{MISSING, duration, number, rate_unit};
 use crate::kernel::id::CaseId;
+use crate::kernel::inputs::Data;
 use crate::kernel::shape::{GemmShape, Layout, Shape};
 use crate::measure::measurement::Measurement;
 use crate::record::Report;
@@ -12,6 +13,7 @@ const LEAST_SIZES: usize = 3;
 /// The sizes of one kernel.
 pub(super) struct Scaling<'a> {
     kernel: CaseId,
+    data: Data,
     /// Side and measurement, from small to large.
     sizes: Vec<(u32, &'a Measurement)>,
 }
@@ -34,10 +36,16 @@ pub(super) fn scalings(report: &Report) -> Vec<Scaling<'_>> {
             continue;
         };
         let size = (side, measurement);
-        match scalings.iter_mut().find(|s| s.kernel == kernel) {
+        let data = measurement.data;
+        let known = scalings.iter_mut();
+        match known
+            .into_iter()
+            .find(|s| s.kernel == kernel && s.data == data)
+        {
             Some(scaling) => scaling.sizes.push(size),
             None => scalings.push(Scaling {
                 kernel,
+                data,
                 sizes: vec![size],
             }),
         }
@@ -90,7 +98,11 @@ impl Scaling<'_> {
             )
         });
         let peak = peak.unwrap_or_default();
-        format!("{operation}/{precision}/{variant} by size: {peak}")
+        let data = match self.data {
+            Data::Normal => String::new(),
+            data => format!(" [{data}]"),
+        };
+        format!("{operation}/{precision}/{variant}{data} by size: {peak}")
     }
 
     /// One row a size, growth against the row above.
@@ -166,6 +178,22 @@ mod tests {
         assert_eq!(column(0), ["512", "1024", "2048"]);
         assert_eq!(column(2), ["–", "4.00", "10.0"]);
         assert_eq!(column(3), ["–", "8.00", "8.00"]);
+    }
+
+    #[test]
+    fn distributions_grow_apart() {
+        let mut report = fixture::report();
+        let sizes = [(512, 0.01), (1024, 0.04), (2048, 0.4)];
+        let on = |data| {
+            sizes.map(|(side, time)| Measurement {
+                data,
+                ..measured(side, time, 1.0)
+            })
+        };
+        report.measurements = [on(Data::Normal), on(Data::Zeros)].concat();
+        let titles: Vec<_> = scalings(&report).iter().map(Scaling::title).collect();
+        assert!(titles[0].starts_with("matmul/f32/best by size"));
+        assert!(titles[1].starts_with("matmul/f32/best [zeros] by size"));
     }
 
     #[test]

@@ -11,4 +11,4 @@ mod run;
 pub mod worker;
 
 pub use process::WorkerError;
-pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};
+pub use run::{Ended, Goal, Observer, Plan, Planned, SessionError, execute, keep};

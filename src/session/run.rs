@@ -8,6 +8,7 @@ use super::process::{Process, WorkerError};
 use super::protocol::{Event, Request};
 use crate::kernel::Choice;
 use crate::kernel::id::CaseId;
+use crate::kernel::inputs::{Data, Draw};
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::record::{self, Report, SaveError};
 use crate::tune::{Cache, Tuning};
@@ -15,7 +16,7 @@ use crate::tune::{Cache, Tuning};
 /// What a run is to measure.
 pub struct Plan<'a> {
     /// Cases in order: ceilings come before what is held against them.
-    pub cases: &'a [CaseId],
+    pub cases: &'a [Planned],
     /// How a worker process is started.
     pub worker: &'a dyn Fn() -> Command,
     /// What is done with each case.
@@ -24,6 +25,15 @@ pub struct Plan<'a> {
     pub retune: bool,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
+}
+
+/// One case of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Which case.
+    pub id: CaseId,
+    /// Distribution of its inputs; normal for ceilings, which have their own.
+    pub data: Data,
 }
 
 /// What a run does with its cases.
@@ -41,7 +51,7 @@ pub enum Goal {
 /// Hears how a run goes on.
 pub trait Observer {
     /// Case number `index` begins.
-    fn case_begins(&mut self, index: usize, id: &CaseId);
+    fn case_begins(&mut self, index: usize, case: &Planned);
     /// What the case is doing.
     fn phase(&mut self, phase: &str);
     /// A kernel has been chosen, in this run or an earlier one.
@@ -91,8 +101,8 @@ pub fn execute(
         shaders: report.shaders.clone(),
     };
     let mut worker = None;
-    for (index, id) in plan.cases.iter().enumerate() {
-        observer.case_begins(index, id);
+    for (index, planned) in plan.cases.iter().enumerate() {
+        observer.case_begins(index, planned);
         let mut process = match worker.take() {
             Some(process) => process,
             None => match Process::start((plan.worker)(), &open, plan.interrupted) {
@@ -101,8 +111,10 @@ pub fn execute(
                 Err(error) => return Err(SessionError::Adapter(error)),
             },
         };
+        let id = &planned.id;
         let mut case = Case {
             id,
+            data: planned.data,
             plan,
             cache,
             report,
@@ -126,7 +138,10 @@ pub fn execute(
             }
         };
         if let Some(measurement) = measurement {
-            report.push(measurement);
+            report.push(Measurement {
+                data: planned.data,
+                ..measurement
+            });
         }
         report.complete = index + 1 == plan.cases.len();
         observer.case_ended(report)?;
@@ -137,6 +152,7 @@ pub fn execute(
 /// One case of a run.
 struct Case<'a> {
     id: &'a CaseId,
+    data: Data,
     plan: &'a Plan<'a>,
     cache: &'a mut Cache,
     report: &'a mut Report,
@@ -150,25 +166,39 @@ impl Case<'_> {
         process: &mut Process,
         dump: Option<&str>,
     ) -> Result<Measurement, WorkerError> {
-        let choice = if self.id.is_best() {
-            match self.choose(process)? {
+        let choice = match self.measured_on_other_data() {
+            None if self.id.is_best() => match self.choose(process)? {
                 Ok(choice) => Some(choice),
                 Err(measurement) => return Ok(*measurement),
-            }
-        } else {
-            None
+            },
+            known => known,
         };
         let request = Request::Measure {
             id: self.id.to_string(),
             choice,
             tier: self.report.tier,
-            seed: self.report.seed,
+            draw: Draw {
+                seed: self.report.seed,
+                data: self.data,
+            },
             dump: dump.map(str::to_owned),
         };
         match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
             Event::Done { measurement } => Ok(*measurement),
             other => Err(WorkerError::out_of_turn(&other)),
         }
+    }
+
+    /// The program that was measured on another distribution: only the same one
+    /// shows what the inputs do.
+    fn measured_on_other_data(&self) -> Option<Choice> {
+        let id = self.id.to_string();
+        let mut measured = self.report.measurements.iter();
+        let other = measured.find(|m| m.id == id && m.status == Status::Ok)?;
+        Some(Choice {
+            variant: other.chosen.as_ref().unwrap_or(&other.variant).clone(),
+            parameters: other.parameters.clone(),
+        })
     }
 
     /// The choice for the case's class of shapes: this run's, an earlier run's, or
@@ -271,7 +301,7 @@ pub(super) mod tests {
     struct Saves(Vec<usize>);
 
     impl Observer for Saves {
-        fn case_begins(&mut self, _: usize, _: &CaseId) {}
+        fn case_begins(&mut self, _: usize, _: &Planned) {}
         fn phase(&mut self, _: &str) {}
         fn tuned(&mut self, _: &Tuning) {}
         fn warn(&mut self, warning: &dyn fmt::Display) {
@@ -285,7 +315,7 @@ pub(super) mod tests {
 
     /// Answers every request with a skipped case, but crashes on "register".
     const WORKER: &str = r#"
-        echo '{"event":"hello","protocol":2,"version":"x"}'
+        echo '{"event":"hello","protocol":3,"version":"x"}'
         while read -r line; do
             case "$line" in
                 *'"open"'*) echo '{"event":"opened"}' ;;
@@ -300,9 +330,13 @@ pub(super) mod tests {
             "matmul/f32/register/1x1x1",
             "matmul/f32/naive/2x2x2",
         ];
-        let cases: Vec<CaseId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        let planned = |id: &&str| Planned {
+            id: id.parse().unwrap(),
+            data: Data::Zeros,
+        };
+        let cases: Vec<Planned> = ids.iter().map(planned).collect();
         let reason = Reason::new(ReasonCode::TooLarge, "needs 2 MiB, adapter allows 1 MiB");
-        let skipped = Measurement::without_figures(&cases[0], Status::Skipped, reason);
+        let skipped = Measurement::without_figures(&cases[0].id, Status::Skipped, reason);
         let worker = || {
             let mut command = Command::new("sh");
             let measurement = serde_json::to_string(&skipped).unwrap();
@@ -336,6 +370,8 @@ pub(super) mod tests {
         assert!(report.complete);
         let statuses: Vec<Status> = report.measurements.iter().map(|m| m.status).collect();
         assert_eq!(statuses, [Status::Skipped, Status::Failed, Status::Skipped]);
+        let data = |m: &Measurement| m.data == Data::Zeros;
+        assert!(report.measurements.iter().all(data));
         let reason = report.measurements[1].reason.as_ref().unwrap().to_string();
         assert!(
             reason.contains("signal: 9") && reason.contains("GPU hang"),

@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Outcome {
     // Filters are tried on a software adapter's list first: a wrong one is wrong
     // on every adapter, and the message must not depend on finding one.
     let select = |software| select::select(&args.filters, &args.shapes, args.sweep, software);
-    select(true)?;
+    on_each(&args.data, select(true)?)?;
     let chosen = session::adapter::choose(args.setup.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
     let cases = select(adapter.is_software())?;

@@ -138,7 +138,7 @@ mod tests {
         };
         Some(Power {
             source: "nvml:0".into(),
-            covers: Coverage::Gpu,
+            covers: Coverage::GpuBoard,
             median_w: Watts(watts),
             ci95_w: [Watts(watts); 2],
             dispatches: 100,
@@ -200,12 +200,32 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_distributions_below_their_case() {
-        insta::assert_snapshot!(section(&Table { width: Some(80) }.render(&report())), @"");
+        insta::assert_snapshot!(section(&Table { width: Some(80) }.render(&report())), @r"
+        By input data, × that of the first
+          data        GFLOP/s  × GFLOP/s    W    × W  SM MHz  × J per dispatch
+        matmul/f32/best/4096x4096x4096
+          normal        50000       1.00  700   1.00    1400              1.00
+          zeros         57500       1.15  420  0.600    1980             0.520
+          sparse:0.5    52500       1.05  600  0.857       –             0.750
+        attention/f32/flash/b1h32kv8s4096d128-causal
+          normal        20000       1.00    –      –       –                 –
+          sorted        20100       1.00    –      –       –                 –
+        ");
     }
 
     #[test]
     fn markdown_shows_one_table() {
-        insta::assert_snapshot!(section(&Markdown.render(&report())), @"");
+        insta::assert_snapshot!(section(&Markdown.render(&report())), @r"
+        ## By input data, × that of the first
+
+        | case | data | GFLOP/s | × GFLOP/s | W | × W | SM MHz | × J per dispatch |
+        | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+        | matmul/f32/best/4096x4096x4096 | normal | 50000 | 1.00 | 700 | 1.00 | 1400 | 1.00 |
+        | matmul/f32/best/4096x4096x4096 | zeros | 57500 | 1.15 | 420 | 0.600 | 1980 | 0.520 |
+        | matmul/f32/best/4096x4096x4096 | sparse:0.5 | 52500 | 1.05 | 600 | 0.857 | – | 0.750 |
+        | attention/f32/flash/b1h32kv8s4096d128-causal | normal | 20000 | 1.00 | – | – | – | – |
+        | attention/f32/flash/b1h32kv8s4096d128-causal | sorted | 20100 | 1.00 | – | – | – | – |
+        ");
     }
 
     /// 57.5/50 = 1.15, 420/700 = 0.6, 1.04/2 = 0.52; what is missing is not 0.

@@ -23,6 +23,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("git_dirty", |r, _| value(r.git.as_ref().map(|g| g.dirty))),
     ("tier", |r, _| value(r.tier)),
     ("seed", |r, _| value(r.seed)),
+    ("data", |_, m| value(m.data)),
     ("host", |r, _| value(&r.host.name)),
     ("os", |r, _| value(&r.host.os)),
     ("cpu", |r, _| value(&r.host.cpu)),
@@ -39,7 +40,6 @@ pub(super) const COLUMNS: &[Column] = &[
     }),
     // The case.
     ("id", |_, m| value(&m.id)),
-    ("data", |_, m| value(m.data)),
     ("operation", |_, m| value(m.operation)),
     ("precision", |_, m| value(m.precision)),
     ("variant", |_, m| value(&m.variant)),

@@ -296,16 +296,21 @@ mod tests {
         }
     }
 
-    /// 60 W with a small ripple, so that every update brings another value.
+    /// 60 W with small ripples, so that every update brings another value: no
+    /// averaging window is a whole number of both their periods.
     fn idle() -> Load {
-        let ripple = Shape::Square {
+        let ripple = |period| Shape::Square {
             watts: 0.5,
-            period: 0.0371,
+            period,
             duty: 0.43,
             phase: 0.0,
         };
-        let constant = Shape::Constant { watts: 60.0 };
-        Load(vec![part(0.0, constant), part(0.0, ripple)])
+        let shapes = [
+            Shape::Constant { watts: 60.0 },
+            ripple(0.0371),
+            ripple(0.0533),
+        ];
+        Load(shapes.map(|shape| part(0.0, shape)).into())
     }
 
     fn readings(

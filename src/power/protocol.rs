@@ -37,10 +37,10 @@ pub const REFERENCE: Effort = Effort {
 /// For how long the idle device is read on either side of a window, once it has
 /// settled: ten updates of a usual sensor.
 const IDLE: Seconds = Seconds(1.0);
-/// The largest [`aliasing`] that is passed over. A work that is on for half of its
-/// cycle and idle for the other half swings by twice its mean, so that this moves
-/// its figure by 5 % at most.
-pub const TOLERATED_ALIASING: f64 = 0.025;
+/// The largest [`aliasing`] that is passed over. A work that is on for a fifth of
+/// its cycle swings by five times its mean, so that this moves its figure by 5 %
+/// at most.
+pub const TOLERATED_ALIASING: f64 = 0.01;
 
 /// The windows of one case.
 #[derive(Clone, Debug, PartialEq)]

@@ -198,6 +198,9 @@ pub struct AdapterLimits {
     pub max_workgroup_size: [u32; 3],
     /// Workgroups of one dispatch along each dimension.
     pub max_workgroups_per_dimension: u32,
+    /// Texels on a side of a two-dimensional texture; 0 in reports of schema 1.1.
+    #[serde(default)]
+    pub max_texture_dimension: u32,
 }
 
 impl From<&wgpu::Limits> for AdapterLimits {
@@ -213,6 +216,7 @@ impl From<&wgpu::Limits> for AdapterLimits {
                 limits.max_compute_workgroup_size_z,
             ],
             max_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            max_texture_dimension: limits.max_texture_dimension_2d,
         }
     }
 }

@@ -18,6 +18,7 @@ impl From<&AdapterDescription> for Capabilities {
             max_workgroup_memory: limits.max_workgroup_memory,
             max_workgroup_invocations: limits.max_workgroup_invocations,
             max_workgroups_per_dimension: limits.max_workgroups_per_dimension,
+            max_texture_dimension: limits.max_texture_dimension,
             // A software adapter computes on the CPU, whose caches are known.
             last_level_cache: software
                 .then(|| cpu_cache(Path::new("/sys/devices/system/cpu/cpu0/cache")))

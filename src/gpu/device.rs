@@ -9,7 +9,7 @@ use wgpu::util::DeviceExt;
 
 use super::timer::{DeviceSpan, Timer};
 use crate::kernel::element::Tensor;
-use crate::kernel::program::{BufferSpec, Pass, Program, Role};
+use crate::kernel::program::{BufferSpec, Pass, Program, Role, TEXEL};
 use crate::units::{Bytes, Seconds};
 
 /// Why something could not be done on the device.
@@ -57,6 +57,8 @@ pub enum ShaderMode {
 /// Every output byte is set to this before the output is computed: a NaN in
 /// every float format.
 const POISON: u8 = 0xff;
+/// … in pieces, since a staging copy of all of it may not fit.
+const PIECE: u64 = 16 << 20;
 
 /// An open device and its queue.
 pub struct Gpu {
@@ -70,7 +72,7 @@ pub struct Gpu {
 /// A program with its buffers on the device.
 pub struct Loaded {
     passes: Vec<LoadedPass>,
-    poisoned: Vec<wgpu::Buffer>,
+    poisoned: Vec<Resource>,
     output: wgpu::Buffer,
     output_size: Bytes,
 }
@@ -83,6 +85,22 @@ impl Loaded {
             recorder.set_bind_group(0, &pass.bindings, &[]);
             let [x, y, z] = pass.workgroups;
             recorder.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
+/// Something that a pass binds.
+#[derive(Clone)]
+enum Resource {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::TextureView),
+}
+
+impl Resource {
+    fn binding(&self) -> wgpu::BindingResource<'_> {
+        match self {
+            Self::Buffer(buffer) => buffer.as_entire_binding(),
+            Self::Texture(view) => wgpu::BindingResource::TextureView(view),
         }
     }
 }
@@ -146,23 +164,26 @@ impl Gpu {
     /// # Errors
     /// When the driver refuses a shader or runs out of memory.
     pub fn load(&self, program: &Program, inputs: &[Tensor]) -> Result<Loaded, GpuError> {
-        let buffers: Vec<wgpu::Buffer> = program
-            .buffers
-            .iter()
-            .map(|spec| self.buffer(spec, inputs))
-            .collect();
-        let passes = program.passes.iter().map(|pass| self.pass(pass, &buffers));
-        let passes = passes.collect();
-        let with_role = |wanted: fn(&Role) -> bool| {
-            let of_role = program.buffers.iter().zip(&buffers);
-            of_role
-                .filter(move |(spec, _)| wanted(&spec.role))
-                .map(|(_, buffer)| buffer.clone())
-        };
-        let output = with_role(|role| *role == Role::Output).next();
+        let mut resources = Vec::new();
+        let mut poisoned = Vec::new();
+        let mut output = None;
+        for spec in &program.buffers {
+            let resource = self.resource(spec, inputs);
+            if let (Role::Output, Resource::Buffer(buffer)) = (&spec.role, &resource) {
+                output = Some(buffer.clone());
+            }
+            if matches!(
+                spec.role,
+                Role::Output | Role::Scratch | Role::Texture { .. }
+            ) {
+                poisoned.push(resource.clone());
+            }
+            resources.push(resource);
+        }
+        let passes = program.passes.iter();
         let loaded = Loaded {
-            passes,
-            poisoned: with_role(|role| matches!(role, Role::Output | Role::Scratch)).collect(),
+            passes: passes.map(|pass| self.pass(pass, &resources)).collect(),
+            poisoned,
             output: output
                 .ok_or_else(|| GpuError::Validation("the program has no output".into()))?,
             output_size: program.output_size(),
@@ -171,7 +192,7 @@ impl Gpu {
         Ok(loaded)
     }
 
-    fn buffer(&self, spec: &BufferSpec, inputs: &[Tensor]) -> wgpu::Buffer {
+    fn resource(&self, spec: &BufferSpec, inputs: &[Tensor]) -> Resource {
         let storage = wgpu::BufferUsages::STORAGE;
         let filled = |contents: &[u8], usage| {
             self.device
@@ -181,7 +202,8 @@ impl Gpu {
                     usage,
                 })
         };
-        match &spec.role {
+        Resource::Buffer(match &spec.role {
+            &Role::Texture { width, height } => return self.texture(width, height),
             Role::Uniform(words) => {
                 filled(bytemuck::cast_slice(words), wgpu::BufferUsages::UNIFORM)
             }
@@ -195,10 +217,28 @@ impl Gpu {
                 usage: storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             }),
-        }
+        })
     }
 
-    fn pass(&self, pass: &Pass, buffers: &[wgpu::Buffer]) -> LoadedPass {
+    fn texture(&self, width: u32, height: u32) -> Resource {
+        let texture = self.device.create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size: wgpu::Extent3d {
+                width,
+                height,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Uint,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        Resource::Texture(texture.create_view(&Default::default()))
+    }
+
+    fn pass(&self, pass: &Pass, resources: &[Resource]) -> LoadedPass {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(pass.template),
             source: wgpu::ShaderSource::Wgsl(pass.wgsl.as_str().into()),
@@ -234,9 +274,9 @@ impl Gpu {
             .bindings
             .iter()
             .zip(0..)
-            .map(|(&buffer, binding)| wgpu::BindGroupEntry {
+            .map(|(&resource, binding)| wgpu::BindGroupEntry {
                 binding,
-                resource: buffers[buffer].as_entire_binding(),
+                resource: resources[resource].binding(),
             })
             .collect();
         let bindings = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -256,19 +296,49 @@ impl Gpu {
     /// # Errors
     /// When the device is lost.
     pub fn poison(&self, loaded: &Loaded) -> Result<(), GpuError> {
-        // Written in pieces, since a staging copy of a large buffer may not fit.
-        let piece = vec![POISON; (16 << 20).min(loaded.output_size.0.max(4) as usize)];
-        for buffer in &loaded.poisoned {
-            let mut offset = 0;
-            while offset < buffer.size() {
-                let length = (buffer.size() - offset).min(piece.len() as u64);
-                self.queue
-                    .write_buffer(buffer, offset, &piece[..length as usize]);
-                offset += length;
+        for resource in &loaded.poisoned {
+            match resource {
+                Resource::Buffer(buffer) => self.poison_buffer(buffer),
+                Resource::Texture(view) => self.poison_texture(view.texture()),
             }
-            self.queue.submit([]);
         }
         self.wait()
+    }
+
+    fn poison_buffer(&self, buffer: &wgpu::Buffer) {
+        let piece = vec![POISON; PIECE.min(buffer.size()) as usize];
+        for offset in (0..buffer.size()).step_by(PIECE as usize) {
+            let length = (buffer.size() - offset).min(PIECE);
+            let bytes = &piece[..length as usize];
+            self.queue.write_buffer(buffer, offset, bytes);
+            self.queue.submit([]);
+        }
+    }
+
+    fn poison_texture(&self, texture: &wgpu::Texture) {
+        let row = TEXEL as u32 * texture.width();
+        let rows = (PIECE as u32 / row).clamp(1, texture.height());
+        let piece = vec![POISON; row as usize * rows as usize];
+        for y in (0..texture.height()).step_by(rows as usize) {
+            let height = rows.min(texture.height() - y);
+            self.queue.write_texture(
+                wgpu::TexelCopyTextureInfo {
+                    origin: wgpu::Origin3d { x: 0, y, z: 0 },
+                    ..texture.as_image_copy()
+                },
+                &piece,
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(row),
+                    rows_per_image: None,
+                },
+                wgpu::Extent3d {
+                    height,
+                    ..texture.size()
+                },
+            );
+            self.queue.submit([]);
+        }
     }
 
     /// Submits a timed pass without any dispatch: what a submission costs.

@@ -27,6 +27,8 @@ pub struct Capabilities {
     pub max_workgroup_invocations: u32,
     /// Workgroups along one dimension of a dispatch.
     pub max_workgroups_per_dimension: u32,
+    /// Texels on a side of a two-dimensional texture.
+    pub max_texture_dimension: u32,
     /// Size of the last-level cache where it is known.
     pub last_level_cache: Option<Bytes>,
     /// Optional abilities.
@@ -132,6 +134,14 @@ pub enum Unfit {
         /// The adapter's limit.
         allowed: u32,
     },
+    /// A texture is larger than the adapter's.
+    #[error("needs {needed} texels on a side of a texture, adapter allows {allowed}")]
+    Texture {
+        /// Texels on the longest side.
+        needed: u32,
+        /// The adapter's limit.
+        allowed: u32,
+    },
     /// A workgroup shares more memory than the adapter has for it.
     #[error("needs {} bytes of workgroup memory, adapter allows {}", .needed.0, .allowed.0)]
     WorkgroupMemory {
@@ -181,6 +191,7 @@ impl Capabilities {
             max_workgroup_memory: Bytes(48 << 10),
             max_workgroup_invocations: 1024,
             max_workgroups_per_dimension: 65_535,
+            max_texture_dimension: 16_384,
             last_level_cache: None,
             features: Features {
                 f16: true,
@@ -208,9 +219,18 @@ impl Capabilities {
     /// The first limit that it exceeds.
     pub fn admit(&self, program: &Program, footprints: &[Footprint]) -> Result<(), Unfit> {
         let allowed = self.max_storage_binding.min(self.max_buffer);
-        let needed = program.buffers.iter().map(|b| b.size).max();
+        let storage = program
+            .buffers
+            .iter()
+            .filter(|b| b.longest_side().is_none());
+        let needed = storage.map(|b| b.size).max();
         if let Some(needed) = needed.filter(|&n| n > allowed) {
             return Err(Unfit::Memory { needed, allowed });
+        }
+        let allowed = self.max_texture_dimension;
+        let sides = program.buffers.iter().filter_map(|b| b.longest_side());
+        if let Some(needed) = sides.max().filter(|&n| n > allowed) {
+            return Err(Unfit::Texture { needed, allowed });
         }
         let allowed = self.max_workgroups_per_dimension;
         let grid = program.passes.iter().flat_map(|p| p.workgroups).max();

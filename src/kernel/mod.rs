@@ -140,6 +140,12 @@ pub static CATALOGUE: &[Kernel] = &[
     matmul(Precision::F32, "subgroup", F32_FMA, matmul::subgroup),
     matmul(
         Precision::F32,
+        "subgroup-texture",
+        F32_FMA,
+        matmul::subgroup_texture,
+    ),
+    matmul(
+        Precision::F32,
         COOPERATIVE,
         F32_COOPERATIVE,
         matmul::cooperative,
@@ -162,6 +168,12 @@ pub static CATALOGUE: &[Kernel] = &[
     ),
     matmul(Precision::F16F32acc, "register", F32_FMA, matmul::register),
     matmul(Precision::F16F32acc, "subgroup", F32_FMA, matmul::subgroup),
+    matmul(
+        Precision::F16F32acc,
+        "subgroup-texture",
+        F32_FMA,
+        matmul::subgroup_texture,
+    ),
     matmul(
         Precision::F16F32acc,
         COOPERATIVE,

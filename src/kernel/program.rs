@@ -15,7 +15,7 @@ pub struct Program {
     pub passes: Vec<Pass>,
 }
 
-/// One buffer of a [`Program`].
+/// One buffer, or texture, of a [`Program`].
 #[derive(Clone, Debug)]
 pub struct BufferSpec {
     /// What it holds.
@@ -35,7 +35,26 @@ impl BufferSpec {
             size,
         }
     }
+
+    /// Texels on the longest side of a texture; `None` for a buffer.
+    pub fn longest_side(&self) -> Option<u32> {
+        match self.role {
+            Role::Texture { width, height } => Some(width.max(height)),
+            _ => None,
+        }
+    }
+
+    /// A texture of so many texels on each side.
+    pub fn texture(width: u32, height: u32) -> Self {
+        Self {
+            role: Role::Texture { width, height },
+            size: Bytes(TEXEL * u64::from(width) * u64::from(height)),
+        }
+    }
 }
+
+/// Bytes of a texel: four 32-bit words, `rgba32uint` in WGSL.
+pub const TEXEL: u64 = 16;
 
 /// What a buffer is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +65,14 @@ pub enum Role {
     Output,
     /// Handed from one pass to the next. Poisoned as well.
     Scratch,
+    /// Handed from one pass to the next as a storage texture of so many texels on
+    /// each side, of [`TEXEL`] bytes each. Poisoned as well.
+    Texture {
+        /// Texels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
     /// Sizes and strides, as a uniform block.
     Uniform(Vec<u32>),
 }

@@ -175,25 +175,38 @@ fn disassemble(words: &[u32]) -> Result<String, ShaderError> {
 }
 
 /// Metal's version 2.4 is what macOS 12 and newer have. Buffers take the slots in
-/// the order of their bindings, and the sizes of runtime-sized arrays the next.
+/// the order of their bindings, and the sizes of runtime-sized arrays the next;
+/// textures have slots of their own.
 fn msl(module: &Module, info: &ModuleInfo, checked: bool) -> Result<String, ShaderError> {
-    let mut bindings: Vec<(ResourceBinding, bool)> = module
+    let mut bound: Vec<(ResourceBinding, AddressSpace)> = module
         .global_variables
         .iter()
-        .filter_map(|(_, variable)| Some((variable.binding?, is_written(variable.space))))
+        .filter_map(|(_, variable)| Some((variable.binding?, variable.space)))
         .collect();
-    bindings.sort();
-    let sizes = u8::try_from(bindings.len()).map_err(told)?;
-    let slot = |((binding, mutable), slot)| {
+    bound.sort_by_key(|(binding, _)| *binding);
+    let (textures, buffers): (Vec<_>, Vec<_>) = bound
+        .into_iter()
+        .partition(|(_, space)| *space == AddressSpace::Handle);
+    let sizes = u8::try_from(buffers.len()).map_err(told)?;
+    let buffer = |((binding, space), slot)| {
         let target = msl::BindTarget {
             buffer: Some(slot),
-            mutable,
+            mutable: is_written(space),
             ..Default::default()
         };
         (binding, target)
     };
+    let texture = |((binding, _), slot)| {
+        let target = msl::BindTarget {
+            texture: Some(slot),
+            ..Default::default()
+        };
+        (binding, target)
+    };
+    let buffers = buffers.into_iter().zip(0..).map(buffer);
+    let textures = textures.into_iter().zip(0..).map(texture);
     let resources = msl::EntryPointResources {
-        resources: bindings.into_iter().zip(0..).map(slot).collect(),
+        resources: buffers.chain(textures).collect(),
         sizes_buffer: Some(sizes),
         ..Default::default()
     };

@@ -6,13 +6,15 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::power::Power;
 use crate::gpu::device::ShaderMode;
 use crate::kernel::Parameters;
 use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Verdict, Work, WorkUnit};
 use crate::kernel::shape::Shape;
 use crate::stats;
-use crate::units::{Gflops, Seconds};
+use crate::units::{Gflops, Seconds, Watts};
 
 /// One case and everything known about it. What is not known is `null`, never
 /// zero.
@@ -52,8 +54,14 @@ pub struct Measurement {
     pub percent_of_ceiling: Option<f64>,
     /// Achieved rate in percent of the datasheet's peak, not clamped.
     pub percent_of_datasheet: Option<f64>,
+    /// Distribution of the inputs.
+    #[serde(default)]
+    pub data: Data,
+    /// Power limit that was set for the case, where limits were varied.
+    #[serde(default)]
+    pub power_limit_w: Option<Watts>,
     /// Power during the timed dispatches.
-    pub power: Option<Power>,
+    pub power: Option<Box<Power>>,
     /// Why there is no power; `null` when there is.
     pub power_reason: Option<Reason>,
     /// Achieved rate per watt.
@@ -333,11 +341,6 @@ impl Rate {
     }
 }
 
-/// Power during the timed dispatches. No source is read yet, so there is no
-/// value of this type.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub enum Power {}
-
 /// Achieved rate per watt.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Efficiency {
@@ -403,6 +406,8 @@ impl Measurement {
             ceiling_id: None,
             percent_of_ceiling: None,
             percent_of_datasheet: None,
+            data: Data::default(),
+            power_limit_w: None,
             power: None,
             power_reason: Some(Reason::new(
                 ReasonCode::NotMeasured,

@@ -4,6 +4,7 @@
 mod bench;
 pub mod clock;
 pub mod measurement;
+pub mod power;
 mod prepared;
 pub mod sampling;
 mod stopped;

@@ -29,7 +29,7 @@ use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
 /// other.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// One run: a process, a machine, an adapter, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 
 use flopwatt::kernel::element::Tensor;
-use flopwatt::kernel::program::{BufferSpec, Pass, Program, Role};
+use flopwatt::kernel::program::{BufferSpec, Pass, Program, Role, TEXEL};
 use wgpu::util::DeviceExt;
 
 /// How a program is run.
@@ -21,12 +21,20 @@ pub enum Mode {
 
 /// Bytes of a fence: a tile of rows of the largest edge shape.
 const FENCE: usize = 64 << 10;
+/// Texels of a texture's fence, on its right and below it.
+const FENCE_TEXELS: u32 = 64;
 /// NaN in every float format: in outputs to be, as in the harness, and in the
 /// fences of inputs.
 const NAN: u8 = 0xff;
 /// In the fences of what is written: enormous float32 numbers. NaN would not do,
 /// since arithmetic hands on the very bits of a NaN read behind an input's end.
 const ENORMOUS: u8 = 0x7f;
+
+/// Something that a pass binds.
+enum Resource {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::TextureView),
+}
 
 /// A device of its own.
 pub struct Raw {
@@ -56,19 +64,25 @@ impl Raw {
             Mode::Fenced => FENCE,
         };
         let specs = &program.buffers;
-        let buffers: Vec<wgpu::Buffer> = specs
+        let resources: Vec<Resource> = specs
             .iter()
-            .map(|spec| self.buffer(spec, inputs, fence))
+            .map(|spec| match spec.role {
+                Role::Texture { width, height } => {
+                    Resource::Texture(self.texture(width, height, mode))
+                }
+                _ => Resource::Buffer(self.buffer(spec, inputs, fence)),
+            })
             .collect();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         for pass in &program.passes {
-            self.record(&mut encoder, pass, &buffers, mode);
+            self.record(&mut encoder, pass, &resources, mode);
         }
         self.queue.submit([encoder.finish()]);
 
         let mut output = Vec::new();
-        for (spec, buffer) in specs.iter().zip(&buffers) {
-            if matches!(spec.role, Role::Output | Role::Scratch) {
+        for (spec, resource) in specs.iter().zip(&resources) {
+            if let (Role::Output | Role::Scratch, Resource::Buffer(buffer)) = (&spec.role, resource)
+            {
                 let mut bytes = self.read(buffer);
                 let behind = bytes.split_off(spec.size.0 as usize);
                 if let Some(at) = behind.iter().position(|&byte| byte != ENORMOUS) {
@@ -94,7 +108,7 @@ impl Raw {
                 wgpu::BufferUsages::UNIFORM,
             ),
             Role::Input(number) => fenced(inputs[*number].bytes.clone(), NAN),
-            Role::Output | Role::Scratch => fenced(vec![NAN; spec.size.0 as usize], ENORMOUS),
+            _ => fenced(vec![NAN; spec.size.0 as usize], ENORMOUS),
         };
         self.device
             .create_buffer_init(&wgpu::util::BufferInitDescriptor {
@@ -104,11 +118,40 @@ impl Raw {
             })
     }
 
+    /// Full of NaN, and where it is to be fenced, with more of it on two sides.
+    fn texture(&self, width: u32, height: u32, mode: Mode) -> wgpu::TextureView {
+        let fence = match mode {
+            Mode::Checked => 0,
+            Mode::Fenced => FENCE_TEXELS,
+        };
+        let size = wgpu::Extent3d {
+            width: width + fence,
+            height: height + fence,
+            depth_or_array_layers: 1,
+        };
+        let descriptor = wgpu::TextureDescriptor {
+            label: None,
+            size,
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Uint,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        };
+        let bytes = vec![NAN; TEXEL as usize * (size.width * size.height) as usize];
+        let order = wgpu::util::TextureDataOrder::LayerMajor;
+        let texture = self
+            .device
+            .create_texture_with_data(&self.queue, &descriptor, order, &bytes);
+        texture.create_view(&Default::default())
+    }
+
     fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         pass: &Pass,
-        buffers: &[wgpu::Buffer],
+        resources: &[Resource],
         mode: Mode,
     ) {
         let descriptor = wgpu::ShaderModuleDescriptor {
@@ -141,9 +184,12 @@ impl Raw {
             });
         let entries: Vec<wgpu::BindGroupEntry> = (0..)
             .zip(&pass.bindings)
-            .map(|(binding, &buffer)| wgpu::BindGroupEntry {
+            .map(|(binding, &resource)| wgpu::BindGroupEntry {
                 binding,
-                resource: buffers[buffer].as_entire_binding(),
+                resource: match &resources[resource] {
+                    Resource::Buffer(buffer) => buffer.as_entire_binding(),
+                    Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+                },
             })
             .collect();
         let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {

@@ -31,6 +31,7 @@ fn guaranteed() -> Capabilities {
         max_workgroup_memory: Bytes(16 << 10),
         max_workgroup_invocations: 256,
         max_workgroups_per_dimension: 65_535,
+        max_texture_dimension: 8192,
         last_level_cache: None,
         features: Features::default(),
     }

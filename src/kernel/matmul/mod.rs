@@ -3,7 +3,7 @@
 pub mod problem;
 mod subgroup;
 
-pub use subgroup::subgroup;
+pub use subgroup::{subgroup, subgroup_texture};
 
 use minijinja::{Value, context};
 

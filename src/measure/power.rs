@@ -1,0 +1,113 @@
+//! The power of a case: what the windows of its timed dispatches came to.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::problem::Work;
+use crate::power::case::{CaseEnergy, EnergyFlag};
+use crate::power::sampler::Cost;
+use crate::power::{Coverage, DeviceState, SourceIdentity};
+use crate::stats;
+use crate::units::{Joules, Seconds, Watts};
+
+/// Power and energy of the dispatches that were timed, as the device reports
+/// them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Power {
+    /// Name of the source: `nvml:0`.
+    pub source: String,
+    /// What the power is that of.
+    pub covers: Coverage,
+    /// Median over the windows of their mean power.
+    pub median_w: Watts,
+    /// 95 % interval of the mean power from what the sensor leaves open and from
+    /// the scatter between windows; without the board's error.
+    pub ci95_w: [Watts; 2],
+    /// Dispatches in all windows.
+    pub dispatches: u64,
+    /// Energy of one dispatch, that of an idle device included.
+    pub j_per_dispatch: Joules,
+    /// Energy of one dispatch above that of the idle device.
+    pub net_j_per_dispatch: Option<Joules>,
+    /// Energy of 10¹² operations; null for cases without operations.
+    pub j_per_tflop: Option<Joules>,
+    /// Energy of one dispatch times its duration, in joule seconds.
+    pub energy_delay_js: f64,
+    /// Achieved rate per watt in percent of the datasheet's peak over its TDP, not
+    /// clamped.
+    pub percent_of_datasheet_efficiency: Option<f64>,
+    /// Achieved rate per watt in percent of the datasheet's peak over the power
+    /// limit that was in force, not clamped.
+    pub percent_of_limit_efficiency: Option<f64>,
+    /// Share of the windows in which the device worked, by its own clock; null
+    /// where the host timed.
+    pub busy: Option<f64>,
+    /// Relative error of the board's sensor, which no window shows: it comes on
+    /// top of the interval.
+    pub board_error: f64,
+    /// Energy of the windows, and how it was found.
+    pub energy: CaseEnergy,
+    /// State of the idle device before.
+    pub before: DeviceState,
+    /// State in the middle of the last window.
+    pub during: DeviceState,
+    /// State of the idle device after.
+    pub after: DeviceState,
+    /// What sampling cost the host.
+    pub sampling: Cost,
+}
+
+/// State of the device around the windows of a case.
+#[derive(Clone, Debug, Default)]
+pub struct States {
+    /// Idle, before.
+    pub before: DeviceState,
+    /// In the middle of the last window.
+    pub during: DeviceState,
+    /// Idle, after.
+    pub after: DeviceState,
+}
+
+impl Power {
+    /// Puts together what `energy` says of `dispatches`, each of which does `work`
+    /// and takes `time` by the device's clock, or the host's where `busy` is
+    /// unknown.
+    pub fn new(
+        source: &SourceIdentity,
+        energy: CaseEnergy,
+        (dispatches, time): (u64, Seconds),
+        work: &Work,
+        states: States,
+    ) -> Self {
+        let per_dispatch = |joules: Joules| Joules(joules.0 / dispatches as f64);
+        let j_per_dispatch = per_dispatch(energy.energy_j);
+        let tera = work.operations as f64 / 1e12;
+        let means = energy.windows.iter().filter_map(|w| w.mean_power());
+        let means: Vec<f64> = means.map(|watts| watts.0).collect();
+        Self {
+            source: source.name.clone(),
+            covers: source.covers,
+            median_w: stats::median(&means).map_or(energy.mean_w, Watts),
+            ci95_w: energy.mean_ci95_w.map(Watts),
+            dispatches,
+            j_per_dispatch,
+            net_j_per_dispatch: energy.net_j.map(per_dispatch),
+            j_per_tflop: (tera > 0.0).then(|| Joules(j_per_dispatch.0 / tera)),
+            energy_delay_js: j_per_dispatch.0 * time.0,
+            percent_of_datasheet_efficiency: None,
+            percent_of_limit_efficiency: None,
+            busy: None,
+            board_error: energy.board_error,
+            energy,
+            before: states.before,
+            during: states.during,
+            after: states.after,
+            sampling: Cost::default(),
+        }
+    }
+
+    /// What to know before quoting it.
+    pub fn flags(&self) -> &[EnergyFlag] {
+        &self.energy.flags
+    }
+}

@@ -120,6 +120,15 @@ impl Sensor {
         self.power.map_or(ASSUMED_PERIOD, |power| power.period_s)
     }
 
+    /// By how much the period of power may be off: the first and the last change
+    /// that it comes from are each known to one read. 0 where it is assumed.
+    pub fn period_uncertainty(&self) -> Seconds {
+        let read = DETECTION_INTERVAL.as_secs_f64();
+        self.power.map_or(Seconds(0.0), |power| {
+            Seconds(read / power.changes.max(1) as f64)
+        })
+    }
+
     /// The update period of the energy counter, assumed where none was found.
     pub fn energy_period(&self) -> Seconds {
         self.energy.map_or(ASSUMED_PERIOD, |energy| energy.period_s)

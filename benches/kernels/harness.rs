@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use flopwatt::datasheet::Catalogue;
@@ -17,19 +18,25 @@ use flopwatt::kernel::inputs;
 use flopwatt::kernel::problem::{self, Problem};
 use flopwatt::kernel::select;
 use flopwatt::kernel::template::Templates;
-use flopwatt::measure::measurement::{Flag, Measurement, Status};
+use flopwatt::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
 use flopwatt::measure::tier::Tier;
-use flopwatt::measure::{Bench, Prepared, Stopped};
+use flopwatt::measure::{Bench, Meter, Prepared, Stopped};
+use flopwatt::power::PowerSpec;
 use flopwatt::record::{self, Report, Shaders, Start};
 use flopwatt::render;
 use flopwatt::session;
 use flopwatt::session::adapter::{self, Chosen};
 use flopwatt::tune::{self, Cache, Key, Tuning};
+use flopwatt::units::Seconds;
 
 use crate::device_time::DeviceTime;
 
 /// Effort of warm-up and convergence; criterion decides how many samples.
 const TIER: Tier = Tier::Quick;
+
+/// How long criterion measures a case whose power is read: more than a window of
+/// power takes.
+const METERED: Duration = Duration::from_secs(7);
 
 /// One run of the benches.
 pub struct Harness<'a> {
@@ -41,7 +48,17 @@ pub struct Harness<'a> {
     /// Choices of the best kernels, of earlier runs and this one.
     choices: RefCell<Choices>,
     last_problem: Option<(CaseId, Rc<dyn Problem>)>,
+    /// Reads the power of what criterion has run.
+    meter: Option<Meter>,
     short: bool,
+}
+
+/// A case that criterion has run, and when.
+struct Run<'a> {
+    prepared: Prepared<'a>,
+    idle_since: Instant,
+    begin: Instant,
+    end: Instant,
 }
 
 struct Choices {
@@ -69,6 +86,7 @@ impl<'a> Harness<'a> {
     pub fn new(
         gpu: &'a Gpu,
         (adapter, start): (AdapterDescription, Start),
+        power: PowerSpec,
     ) -> anyhow::Result<Self> {
         let templates = Templates::builtin();
         let key = Key::new(&adapter, templates, gpu.mode());
@@ -76,9 +94,18 @@ impl<'a> Harness<'a> {
         if let Some(warning) = warning {
             eprintln!("warning: {warning}");
         }
-        let report = Report::begin(start);
+        let mut report = Report::begin(start);
         let arguments = record::command_line();
         let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        // Without --bench criterion runs each benchmark once, as a test.
+        let short = given("--quick") || given("--test") || !given("--bench");
+        let power = if short || given("--list") {
+            PowerSpec::None
+        } else {
+            power
+        };
+        let (meter, setup) = Meter::open(&power, Some(&adapter), None);
+        report.power = Some(setup);
         Ok(Self {
             bench: Bench::new(gpu, Capabilities::from(&adapter), templates)?,
             folder: Path::new("reports").join(record::folder_name(&report)),
@@ -89,8 +116,8 @@ impl<'a> Harness<'a> {
                 tunings: Vec::new(),
             }),
             last_problem: None,
-            // Without --bench criterion runs each benchmark once, as a test.
-            short: given("--quick") || given("--test") || !given("--bench"),
+            meter,
+            short,
         })
     }
 
@@ -116,11 +143,14 @@ impl<'a> Harness<'a> {
         id: &CaseId,
         time: &DeviceTime,
     ) -> Option<Measurement> {
-        let mut prepared: Option<Prepared> = None;
+        let mut prepared: Option<Run> = None;
         let mut group = criterion.benchmark_group(id.operation.to_string());
         // Criterion's own bookkeeping takes a batch of ours for one iteration more
         // or less; with flat sampling each of its samples is one batch.
         group.sampling_mode(SamplingMode::Flat).sample_size(30);
+        if self.meter.is_some() && !self.short {
+            group.measurement_time(METERED);
+        }
         match id.operation {
             Operation::Latency => {}
             Operation::Bandwidth => drop(group.throughput(Throughput::Bytes(1))),
@@ -128,7 +158,7 @@ impl<'a> Harness<'a> {
         }
         let name = format!("{}/{}/{}", id.precision, id.variant, id.shape);
         let problem = self.problem(id);
-        let bench = &self.bench;
+        let (bench, meter) = (&self.bench, self.meter.as_ref());
         let (choices, seed) = (&self.choices, self.report.seed);
         let run = AssertUnwindSafe(|| {
             group.bench_function(name, |bencher| {
@@ -137,11 +167,11 @@ impl<'a> Harness<'a> {
                         Some(case) => case,
                         None => {
                             let choice = choices.borrow_mut().choice(bench, id, &*problem, seed);
-                            prepared.insert(prepare(bench, id, choice.as_ref(), &*problem, time))
+                            let case = prepare(bench, id, choice.as_ref(), &*problem, time);
+                            prepared.insert(Run::new(case, meter))
                         }
                     };
-                    let seconds = case.sample().unwrap_or_else(|stopped| refuse(stopped));
-                    seconds.0 * iterations as f64
+                    case.sample().0 * iterations as f64
                 });
             });
         });
@@ -152,16 +182,7 @@ impl<'a> Harness<'a> {
                 Ok(stopped) => Some(stopped.measurement(id)),
                 Err(other) => panic::resume_unwind(other),
             },
-            (None, Some(mut prepared)) => {
-                if self.short {
-                    prepared.flag(Flag::Short);
-                }
-                Some(
-                    prepared
-                        .finish()
-                        .unwrap_or_else(|stopped| stopped.measurement(id)),
-                )
-            }
+            (None, Some(run)) => Some(run.finish(id, meter, self.short)),
             (None, None) => None,
         }
     }
@@ -180,7 +201,12 @@ impl<'a> Harness<'a> {
         }
     }
 
-    fn keep(&mut self, measurement: Measurement) {
+    fn keep(&mut self, mut measurement: Measurement) {
+        let setup = self.report.power.as_ref();
+        let why = setup.and_then(|setup| setup.reason.as_ref());
+        if let (Status::Ok, Some(why)) = (measurement.status, why) {
+            measurement.power_reason = Some(Reason::new(ReasonCode::NoPowerSource, why));
+        }
         self.report
             .tuning
             .clone_from(&self.choices.borrow().tunings);
@@ -214,6 +240,39 @@ impl<'a> Harness<'a> {
         );
         let wrong = |m: &Measurement| matches!(m.status, Status::Rejected | Status::Failed);
         ExitCode::from(u8::from(self.report.measurements.iter().any(wrong)))
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Begins where the device has been idle, if its power is read.
+    fn new(prepared: Prepared<'a>, meter: Option<&Meter>) -> Self {
+        let idle_since = meter.map_or_else(Instant::now, Meter::before_window);
+        let begin = Instant::now();
+        Self {
+            prepared,
+            idle_since,
+            begin,
+            end: begin,
+        }
+    }
+
+    /// Takes one sample: seconds per dispatch.
+    fn sample(&mut self) -> Seconds {
+        let sample = self.prepared.sample();
+        self.end = Instant::now();
+        sample.unwrap_or_else(|stopped| refuse(stopped))
+    }
+
+    fn finish(self, id: &CaseId, meter: Option<&Meter>, short: bool) -> Measurement {
+        let mut prepared = self.prepared;
+        if let Some(meter) = meter {
+            prepared.meter_samples(meter, self.idle_since, [self.begin, self.end]);
+        }
+        if short {
+            prepared.flag(Flag::Short);
+        }
+        let finished = prepared.finish();
+        finished.unwrap_or_else(|stopped| stopped.measurement(id))
     }
 }
 

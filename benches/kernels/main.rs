@@ -2,7 +2,8 @@
 //! `flopwatt run`: every kernel is verified first, time is the device's, rates
 //! are GFLOP/s, and the run leaves a report under `reports/`.
 //!
-//! `FLOPWATT_ADAPTER` chooses the adapter as `--adapter` does elsewhere.
+//! `FLOPWATT_ADAPTER` chooses the adapter as `--adapter` does elsewhere, and
+//! `FLOPWATT_POWER` the source of power as `--power` does.
 
 mod attention;
 mod device_time;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use criterion::Criterion;
 use device_time::DeviceTime;
 use flopwatt::gpu::select::SelectError;
+use flopwatt::power::PowerSpec;
 use harness::Harness;
 
 fn main() -> ExitCode {
@@ -28,7 +30,20 @@ fn main() -> ExitCode {
             return ExitCode::from(if misnamed { 2 } else { 3 });
         }
     };
-    let mut harness = match Harness::new(&gpu, chosen) {
+    let wanted = std::env::var("FLOPWATT_POWER").unwrap_or_default();
+    let power = if wanted.is_empty() {
+        Ok(PowerSpec::Auto)
+    } else {
+        wanted.parse()
+    };
+    let power = match power {
+        Ok(power) => power,
+        Err(error) => {
+            eprintln!("error: FLOPWATT_POWER: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut harness = match Harness::new(&gpu, chosen, power) {
         Ok(harness) => harness,
         Err(error) => {
             eprintln!("error: {error:#}");

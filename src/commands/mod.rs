@@ -13,6 +13,8 @@ use crate::session::SessionError;
 
 pub mod datasheets;
 pub mod devices;
+pub mod limit_guard;
+mod limits;
 pub mod power;
 pub mod run;
 pub mod schema;
@@ -90,6 +92,8 @@ enum Command {
     Schema(schema::Args),
     #[command(hide = true)]
     Worker(worker::Args),
+    #[command(hide = true)]
+    LimitGuard(limit_guard::Args),
 }
 
 /// Parses the command line, runs the verb and returns its exit status.
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Worker(args) => worker::run(args),
+        Command::LimitGuard(args) => limit_guard::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use super::setup::{self, Setup, say};
-use super::{Exit, Failure, Outcome, print};
+use super::{Exit, Failure, Outcome, limits, print};
 use crate::datasheet::Catalogue;
 use crate::kernel::id::CaseId;
 use crate::kernel::inputs;
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
+use crate::power::PowerSpec;
 use crate::record::{self, Report, Start};
 use crate::render::{self, Format};
-use crate::session::{self, Ended, Goal};
+use crate::session::{self, Ended, Goal, PowerLimits};
+use crate::units::Watts;
 
 /// Measure kernels on an adapter and leave a report
 #[derive(Debug, clap::Args)]
@@ -42,6 +44,12 @@ pub struct Args {
     #[arg(long)]
     sweep: bool,
 
+    /// Source of power: auto (that of the adapter), none, nvml[:index|uuid|pci],
+    /// rapl[:package-0], hwmon[:driver|pci], ioreport, or command:'program
+    /// arguments', a program that prints watts or joules
+    #[arg(long, value_name = "SOURCE", default_value_t)]
+    power: PowerSpec,
+
     /// Folder for report.json and report.md [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -51,6 +59,11 @@ pub struct Args {
     /// (peak, bandwidth, latency) leave nothing there
     #[arg(long, value_name = "DIR")]
     dump: Option<String>,
+
+    /// Measure every case at each of these power limits of the GPU, in this order,
+    /// and restore the old one in the end; needs NVML, and root or administrator
+    #[arg(long, value_name = "WATTS", value_delimiter = ',', value_parser = limits::watts)]
+    power_limits: Vec<Watts>,
 
     /// Datasheets to use in place of the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -98,28 +111,45 @@ pub fn run(args: Args) -> Outcome {
     if let Some(dump) = &args.dump {
         fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
     }
+    let limits = limits::start(&args.power_limits, &args.power, &report.adapter)?;
+    let planned = ids.len() * limits.as_ref().map_or(1, |limits| limits.watts().len());
     let retune = args.setup.retune;
-    let goal = Goal::Measure { dump: args.dump };
-    let ended = setup::execute(goal, retune, &ids, &mut report, Some(&folder))?;
+    let goal = Goal::Measure {
+        dump: args.dump,
+        power: args.power,
+    };
+    let out = Some(folder.as_path());
+    let ended = setup::execute(goal, retune, &ids, &mut report, out, limits.as_ref());
+    let restored = limits.map_or(Ok(()), PowerLimits::restore);
+    if let Err(error) = &restored {
+        say(format!("error: {error}"));
+    }
+    let ended = ended?;
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;
-    talk(&cases, &report, ended);
+    talk(&cases, planned, &report, ended);
     let file = folder.join(record::REPORT_FILE);
     say(format!("report: {}", file.display()));
     Ok(match ended {
+        _ if restored.is_err() => Exit::Usage,
         Ended::Interrupted => Exit::Interrupted,
         Ended::Complete => exit(&cases, &report.measurements),
+        Ended::DeviceGone => Exit::Failed,
     })
 }
 
 /// Says what the exit status stands for, where the table alone does not.
-fn talk(cases: &[Selected], report: &Report, ended: Ended) {
-    if ended == Ended::Interrupted {
+fn talk(cases: &[Selected], planned: usize, report: &Report, ended: Ended) {
+    let early = match ended {
+        Ended::Complete => None,
+        Ended::Interrupted => Some("interrupted"),
+        Ended::DeviceGone => Some("the run ends, since the GPU is gone"),
+    };
+    if let Some(why) = early {
         let measured = report.measurements.len();
         say(format!(
-            "interrupted: {measured} of {} cases are in the report",
-            cases.len()
+            "{why}: {measured} of {planned} cases are in the report"
         ));
     }
     for measurement in named_but_skipped(cases, &report.measurements) {

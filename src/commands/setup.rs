@@ -15,9 +15,10 @@ use super::Failure;
 use crate::gpu::device::ShaderMode;
 use crate::kernel::id::CaseId;
 use crate::measure::measurement::Measurement;
-use crate::record::{Report, SaveError, Shaders};
+use crate::power::{PowerSetup, PowerSpec};
+use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan};
+use crate::session::{self, Ended, Goal, Observer, Plan, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
 
 /// Options of every verb that works on an adapter.
@@ -56,18 +57,25 @@ impl Setup {
     }
 }
 
-/// Works through `cases` in a worker process; saves into `folder`, where there is
-/// one, after every case.
+/// This very program, to be started once more.
+pub fn this_program() -> Result<Command, Failure> {
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    Ok(Command::new(program))
+}
+
+/// Works through `cases` in a worker process, at each of `limits` where they are
+/// varied; saves into `folder`, where there is one, after every case.
 pub fn execute(
     goal: Goal,
     retune: bool,
     cases: &[CaseId],
     report: &mut Report,
     folder: Option<&Path>,
+    limits: Option<&PowerLimits>,
 ) -> Result<Ended, Failure> {
-    let program = env::current_exe().context("cannot find this program's own file")?;
+    let program = this_program()?;
     let worker = || {
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program.get_program());
         command.arg("worker");
         command
     };
@@ -76,6 +84,7 @@ pub fn execute(
         worker: &worker,
         goal,
         retune,
+        limits,
         interrupted: interruption()?,
     };
     let templates = report.shaders.load()?;
@@ -88,7 +97,7 @@ pub fn execute(
         render::save(report, folder)?;
     }
     let mut observer = OnScreen {
-        bar: progress_bar(cases.len()),
+        bar: progress_bar(plan.steps().len()),
         folder,
     };
     let ended = session::execute(&plan, &mut cache, report, &mut observer);
@@ -137,14 +146,27 @@ impl Observer for OnScreen<'_> {
         self.bar.suspend(|| say(format!("warning: {warning}")));
     }
 
-    fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
-        if let Some(measurement) = report.measurements.last() {
+    fn power(&mut self, power: Option<&PowerSetup>) {
+        // Sources that nobody named are looked for on every machine.
+        let named = power.filter(|power| power.wanted != PowerSpec::Auto.to_string());
+        if let Some(why) = named.and_then(|power| power.reason.as_ref()) {
+            self.bar
+                .suspend(|| say(format!("warning: power is not measured: {why}")));
+        }
+    }
+
+    fn case_ended(&mut self, report: &Report, trace: Option<&PowerTrace>) -> Result<(), SaveError> {
+        let last = report.measurements.last();
+        if let Some(measurement) = last {
             self.bar.println(outcome_line(measurement));
         }
-        match self.folder {
-            Some(folder) => render::save(report, folder),
-            None => Ok(()),
+        let Some(folder) = self.folder else {
+            return Ok(());
+        };
+        if let Some((trace, measurement)) = trace.zip(last) {
+            trace.save(measurement, folder)?;
         }
+        render::save(report, folder)
     }
 }
 
@@ -193,5 +215,5 @@ fn outcome_line(measurement: &Measurement) -> String {
             format!("{:.2} µs", time.median_s.0 * 1e6)
         }),
     };
-    format!("{:<44}  {what}", measurement.id)
+    format!("{:<44}  {what}", render::case(measurement))
 }

@@ -58,7 +58,14 @@ pub fn run(args: Args) -> Outcome {
         datasheet: Err("not looked for".into()),
         adapter,
     });
-    let ended = setup::execute(Goal::Choose, args.setup.retune, &best, &mut report, None)?;
+    let ended = setup::execute(
+        Goal::Choose,
+        args.setup.retune,
+        &best,
+        &mut report,
+        None,
+        None,
+    )?;
     print(&if args.json {
         serde_json::to_string_pretty(&report.tuning)? + "\n"
     } else {
@@ -67,6 +74,7 @@ pub fn run(args: Args) -> Outcome {
     })?;
     Ok(match ended {
         Ended::Interrupted => Exit::Interrupted,
+        Ended::DeviceGone => Exit::Failed,
         Ended::Complete if report.tuning.iter().all(|t| t.chosen.is_none()) => {
             Exit::NothingMeasured
         }

@@ -1,6 +1,7 @@
 //! An opened adapter: loads programs, runs batches of dispatches, reads results.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use schemars::JsonSchema;
@@ -65,6 +66,8 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     timer: Option<Timer>,
+    /// Made when the first series is run.
+    series_timer: OnceLock<Option<Timer>>,
     mode: ShaderMode,
     trouble: Arc<Mutex<Option<GpuError>>>,
 }
@@ -123,6 +126,23 @@ pub struct Batch {
     pub device: Option<DeviceSpan>,
 }
 
+/// Batches that were submitted one behind the other, so that the queue was never
+/// empty between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// When the first was handed over.
+    pub begin: Instant,
+    /// When the queue was empty again.
+    pub end: Instant,
+    /// Each batch: from the end of the one before, as the host heard of it, to its
+    /// own, and what the device's timestamps say.
+    pub batches: Vec<Batch>,
+}
+
+/// Submissions that wait in the queue while a series runs: one is computed, the
+/// next is there when it ends, and one more covers for a host that is late.
+const IN_FLIGHT: usize = 3;
+
 impl Gpu {
     /// Opens `adapter` with all of its own limits. Shaders are compiled in `mode`.
     ///
@@ -144,11 +164,12 @@ impl Gpu {
             pollster::block_on(request).map_err(|e| GpuError::Open(e.to_string()))?;
         let trouble = Arc::default();
         watch(&device, &trouble);
-        let timer = Timer::new(&device, &queue);
+        let timer = Timer::new(&device, &queue, 1);
         Ok(Self {
             device,
             queue,
             timer,
+            series_timer: OnceLock::new(),
             mode,
             trouble,
         })
@@ -383,6 +404,95 @@ impl Gpu {
         Ok(sum)
     }
 
+    /// Runs batches of `dispatches` one behind the other for `length`, with work
+    /// waiting in the queue until the last; it is empty before and after.
+    /// Timestamps are read at the very end. `on_batch` hears how many are done.
+    ///
+    /// # Errors
+    /// When the driver refuses the work or the device is lost.
+    pub fn run_series(
+        &self,
+        loaded: &Loaded,
+        dispatches: u32,
+        length: Seconds,
+        mut on_batch: impl FnMut(usize),
+    ) -> Result<Series, GpuError> {
+        let timer = self
+            .series_timer
+            .get_or_init(|| Timer::new(&self.device, &self.queue, Timer::MOST));
+        self.wait()?;
+        let begin = Instant::now();
+        let mut ends: Vec<Instant> = Vec::new();
+        let mut waiting = VecDeque::new();
+        for pass in 0..Timer::MOST {
+            let planned = begin.elapsed().as_secs_f64();
+            if planned >= length.0 && pass > 0 {
+                break;
+            }
+            let writes = timer.as_ref().map(|timer| timer.pass_writes(pass));
+            let commands = self.encode(writes, |recorder| {
+                for _ in 0..dispatches {
+                    loaded.record(recorder);
+                }
+            });
+            waiting.push_back(self.queue.submit([commands.finish()]));
+            if waiting.len() == IN_FLIGHT {
+                self.wait_for(waiting.pop_front())?;
+                ends.push(Instant::now());
+                on_batch(ends.len());
+            }
+        }
+        while let Some(submission) = waiting.pop_front() {
+            self.wait_for(Some(submission))?;
+            ends.push(Instant::now());
+        }
+        let end = ends.last().copied().unwrap_or(begin);
+        let spans = match timer {
+            Some(timer) => self.spans(timer, ends.len() as u32)?,
+            None => Vec::new(),
+        };
+        let starts = std::iter::once(begin).chain(ends.iter().copied());
+        let batch = |(number, (start, end)): (usize, (Instant, &Instant))| {
+            let wall = Seconds((*end - start).as_secs_f64());
+            Batch {
+                wall,
+                cost: wall,
+                device: spans.get(number).copied(),
+            }
+        };
+        let batches = starts.zip(&ends).enumerate().map(batch).collect();
+        Ok(Series {
+            begin,
+            end,
+            batches,
+        })
+    }
+
+    /// What a series' timestamps say of its first `passes` passes.
+    fn spans(&self, timer: &Timer, passes: u32) -> Result<Vec<DeviceSpan>, GpuError> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        timer.resolve(&mut encoder, passes);
+        self.queue.submit([encoder.finish()]);
+        let bytes = self.read(&timer.readback)?;
+        Ok((0..passes).map(|pass| timer.span(&bytes, pass)).collect())
+    }
+
+    /// One compute pass.
+    fn encode(
+        &self,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+        record: impl FnOnce(&mut wgpu::ComputePass),
+    ) -> wgpu::CommandEncoder {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        record(
+            &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes,
+            }),
+        );
+        encoder
+    }
+
     /// Records one compute pass, timed by `timer`, submits it alone and waits for
     /// it.
     fn submit(
@@ -391,15 +501,9 @@ impl Gpu {
         record: impl FnOnce(&mut wgpu::ComputePass),
     ) -> Result<Batch, GpuError> {
         let begin = Instant::now();
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        record(
-            &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: None,
-                timestamp_writes: timer.map(Timer::pass_writes),
-            }),
-        );
+        let mut encoder = self.encode(timer.map(|timer| timer.pass_writes(0)), record);
         if let Some(timer) = timer {
-            timer.resolve(&mut encoder);
+            timer.resolve(&mut encoder, 1);
         }
         let commands = encoder.finish();
         let start = Instant::now();
@@ -407,7 +511,7 @@ impl Gpu {
         self.wait()?;
         let wall = Seconds(start.elapsed().as_secs_f64());
         let device = match timer {
-            Some(timer) => Some(timer.span(self.read(&timer.readback)?)),
+            Some(timer) => Some(timer.span(&self.read(&timer.readback)?, 0)),
             None => None,
         };
         Ok(Batch {
@@ -457,8 +561,17 @@ impl Gpu {
         Ok(bytes)
     }
 
+    /// Waits until the queue is empty.
     fn wait(&self) -> Result<(), GpuError> {
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait_for(None)
+    }
+
+    /// Waits for a submission, or for all.
+    fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+        let polled = self.device.poll(wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
+        });
         self.check()?;
         match polled {
             Ok(_) => Ok(()),

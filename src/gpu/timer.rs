@@ -2,11 +2,12 @@
 
 use crate::units::Seconds;
 
-/// Two timestamps and the buffers through which they are read.
+/// Two timestamps for each of some passes, and the buffers through which they are
+/// read.
 pub struct Timer {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
-    /// Holds the two raw ticks after a submission.
+    /// Holds the raw ticks once they are resolved and the submission has ended.
     pub(super) readback: wgpu::Buffer,
     period_s: f64,
 }
@@ -57,10 +58,14 @@ impl DeviceSpan {
 }
 
 impl Timer {
-    const SIZE: u64 = 2 * wgpu::QUERY_SIZE as u64;
+    /// Bytes of the timestamps of a pass.
+    const PASS: u64 = 2 * wgpu::QUERY_SIZE as u64;
+    /// Passes that the largest timer holds.
+    pub(super) const MOST: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
 
-    /// A timer on `device`, or `None` where it has no timestamps.
-    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Option<Self> {
+    /// A timer of `passes` passes on `device`, or `None` where it has no
+    /// timestamps.
+    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue, passes: u32) -> Option<Self> {
         let period_s = f64::from(queue.get_timestamp_period()) * 1e-9;
         let offered = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         if !offered || period_s <= 0.0 {
@@ -69,7 +74,7 @@ impl Timer {
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("timestamps"),
-                size: Self::SIZE,
+                size: u64::from(passes) * Self::PASS,
                 usage: usage | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
@@ -78,7 +83,7 @@ impl Timer {
             queries: device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("timestamps"),
                 ty: wgpu::QueryType::Timestamp,
-                count: 2,
+                count: 2 * passes,
             }),
             resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             readback: buffer(wgpu::BufferUsages::MAP_READ),
@@ -86,26 +91,29 @@ impl Timer {
         })
     }
 
-    /// Timestamps at the beginning and the end of a pass.
-    pub(super) fn pass_writes(&self) -> wgpu::ComputePassTimestampWrites<'_> {
+    /// Timestamps at the beginning and the end of pass number `pass`.
+    pub(super) fn pass_writes(&self, pass: u32) -> wgpu::ComputePassTimestampWrites<'_> {
         wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,
-            beginning_of_pass_write_index: Some(0),
-            end_of_pass_write_index: Some(1),
+            beginning_of_pass_write_index: Some(2 * pass),
+            end_of_pass_write_index: Some(2 * pass + 1),
         }
     }
 
-    /// Records the way of the timestamps to the readback buffer.
-    pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
-        encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
-        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readback, 0, Self::SIZE);
+    /// Records the way of the first `passes` passes' timestamps to the readback
+    /// buffer.
+    pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder, passes: u32) {
+        let size = u64::from(passes) * Self::PASS;
+        encoder.resolve_query_set(&self.queries, 0..2 * passes, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readback, 0, size);
     }
 
-    /// Reads the two ticks from the readback buffer's contents.
-    pub(super) fn span(&self, bytes: Vec<u8>) -> DeviceSpan {
+    /// Reads the ticks of pass number `pass` from the readback buffer's contents.
+    pub(super) fn span(&self, bytes: &[u8], pass: u32) -> DeviceSpan {
+        let at = pass as usize * Self::PASS as usize;
         let tick = |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
         let tick = |at| tick(at).map_or(0, u64::from_le_bytes);
-        DeviceSpan::new(tick(0), tick(8), self.period_s)
+        DeviceSpan::new(tick(at), tick(at + 8), self.period_s)
     }
 }
 

@@ -6,6 +6,15 @@ use super::id::{CaseId, IdError};
 use super::shape::Shape;
 use super::{BEST, CATALOGUE, Kernel, ceiling_of, contenders};
 
+/// Cases that run without a filter, ceilings included, at most.
+pub const MOST_HEADLINE_CASES: usize = 16;
+
+/// Whether the case is one of those that run without a filter.
+pub fn is_headline(id: &CaseId, software: bool) -> bool {
+    let text = id.to_string();
+    headline(software).contains(&text.as_str())
+}
+
 /// What runs without a filter: at most sixteen cases that tell the story of an
 /// adapter. Sizes differ, since a software adapter would take minutes for what
 /// a GPU needs to be busy at all.
@@ -294,7 +303,7 @@ mod tests {
         for software in [true, false] {
             let cases = select(&[], &[], false, software).unwrap();
             assert!(cases.len() >= headline(software).len());
-            assert!(cases.len() <= 16);
+            assert!(cases.len() <= MOST_HEADLINE_CASES);
             let known = |c: &Selected| c.id.is_best() || Kernel::find(&c.id).is_some();
             assert!(cases.iter().all(known));
         }

@@ -114,6 +114,11 @@ impl<'a> Bench<'a> {
             samples: Samples::new(warm),
             candidate,
             flags,
+            tier,
+            power: Err(Reason::new(
+                ReasonCode::NoPowerSource,
+                "no source of power is read",
+            )),
         })
     }
 

@@ -2,7 +2,7 @@
 //! shown to agree with the wall clock, else the host's.
 
 use super::measurement::{Clock, Flag};
-use crate::gpu::device::Batch;
+use crate::gpu::device::{Batch, Series};
 use crate::stats;
 use crate::units::Seconds;
 
@@ -69,6 +69,35 @@ pub fn duration(batch: &Batch, clock: Clock, overhead: Seconds) -> Option<Second
     }
 }
 
+/// Seconds that each batch of a series took by `clock`; the host's where the
+/// device's timestamps do not agree with the wall clock over the whole series,
+/// within which single batches cannot be told apart from outside.
+pub fn series_durations(series: &Series, clock: Clock, overhead: Seconds) -> (Clock, Vec<Seconds>) {
+    let by_host = || series.batches.iter().map(|batch| batch.wall).collect();
+    if clock == Clock::Host {
+        return (Clock::Host, by_host());
+    }
+    let durations = series
+        .batches
+        .iter()
+        .map(|batch| batch.device?.duration().ok());
+    let durations: Option<Vec<Seconds>> = durations.collect();
+    let wall = (series.end - series.begin).as_secs_f64();
+    let agrees = |durations: &Vec<Seconds>| {
+        let device: f64 = durations.iter().map(|s| s.0).sum();
+        let gap = wall - device;
+        let overheads = UNEXPLAINED_OVERHEADS * overhead.0 * durations.len() as f64;
+        let explained = overheads
+            .max(UNEXPLAINED_SHARE * wall)
+            .max(UNEXPLAINED_FLOOR.0);
+        gap >= -RATE_TOLERANCE * wall && gap <= explained
+    };
+    match durations.filter(agrees) {
+        Some(durations) => (Clock::Device, durations),
+        None => (Clock::Host, by_host()),
+    }
+}
+
 /// Median wall time of submissions that do next to nothing.
 pub fn overhead(empty: &[Batch]) -> Seconds {
     let walls: Vec<f64> = empty.iter().map(|batch| batch.wall.0).collect();
@@ -112,6 +141,28 @@ mod tests {
             assert_eq!(choice.clock, Clock::Host, "{what}");
             assert_eq!(choice.flag, Some(Flag::TimestampsRejected), "{what}");
         }
+    }
+
+    /// Four batches of 20 ms of wall time; device time by `spans`.
+    fn series(spans: [(u64, u64); 4]) -> Series {
+        let begin = std::time::Instant::now();
+        Series {
+            begin,
+            end: begin + std::time::Duration::from_millis(80),
+            batches: spans.map(|(from, to)| batch(0.02, from, to)).to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_series_is_timed_by_the_device_only_if_all_of_it_agrees() {
+        let ms = |from: u64, to: u64| (1 + from * 1_000_000, 1 + to * 1_000_000);
+        let by = |spans| series_durations(&series(spans), Clock::Device, OVERHEAD).0;
+        // The host hears of the ends late: batches differ, their sum does not.
+        let good = [ms(0, 21), ms(21, 40), ms(40, 60), ms(60, 80)];
+        assert_eq!(by(good), Clock::Device);
+        assert_eq!(by([ms(0, 20), (0, 0), ms(40, 60), ms(60, 80)]), Clock::Host);
+        assert_eq!(by([ms(0, 40); 4]), Clock::Host, "longer than the wall");
+        assert_eq!(by([ms(0, 2); 4]), Clock::Host, "of another rate");
     }
 
     #[test]

@@ -130,6 +130,10 @@ pub enum ReasonCode {
     OutOfTime,
     /// No source of power was read.
     NoPowerSource,
+    /// What the source of power said cannot be.
+    PowerInvalid,
+    /// The device was not busy enough for its power to be that of the work.
+    NotBusy,
     /// Nothing was measured, so there is nothing to relate.
     NotMeasured,
 }
@@ -158,6 +162,8 @@ const REASON_CODES: &[(ReasonCode, &str)] = &[
     (ReasonCode::TooSlow, "too-slow"),
     (ReasonCode::OutOfTime, "out-of-time"),
     (ReasonCode::NoPowerSource, "no-power-source"),
+    (ReasonCode::PowerInvalid, "power-invalid"),
+    (ReasonCode::NotBusy, "not-busy"),
     (ReasonCode::NotMeasured, "not-measured"),
 ];
 
@@ -377,6 +383,17 @@ pub enum Flag {
     CandidateRejected,
     /// Measured by a run too short for the stopping rule.
     Short,
+    /// Slowed down by heat or the power supply, or at a clock below three quarters
+    /// of the highest.
+    Throttled,
+    /// At the power limit, which is normal under a full load.
+    PowerCapped,
+    /// Counter and integral of the power differ by more than 5 %.
+    PowerMethodsDisagree,
+    /// The power sensor may have seen the same part of every dispatch.
+    PowerAliased,
+    /// Some of the windows gave no power.
+    PowerWindowsLost,
 }
 
 impl fmt::Display for Flag {

@@ -4,6 +4,7 @@
 mod bench;
 pub mod clock;
 pub mod measurement;
+pub mod meter;
 pub mod power;
 mod prepared;
 pub mod sampling;
@@ -12,6 +13,7 @@ pub mod tier;
 pub mod verify;
 
 pub use bench::Bench;
+pub use meter::Meter;
 pub use prepared::Prepared;
 pub use stopped::Stopped;
 
@@ -42,6 +44,8 @@ pub enum Phase {
         /// Median so far, seconds per dispatch.
         median_s: f64,
     },
+    /// Leaving the device idle, to see what it draws then.
+    Resting,
     /// Writing inputs, output and reference to disk.
     Dumping,
 }

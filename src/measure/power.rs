@@ -3,12 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::measurement::{Efficiency, Flag};
 use crate::kernel::problem::Work;
 use crate::power::case::{CaseEnergy, EnergyFlag};
 use crate::power::sampler::Cost;
+use crate::power::state::ThrottleReason;
 use crate::power::{Coverage, DeviceState, SourceIdentity};
 use crate::stats;
-use crate::units::{Joules, Seconds, Watts};
+use crate::units::{Gflops, Joules, Seconds, Watts};
 
 /// Power and energy of the dispatches that were timed, as the device reports
 /// them.
@@ -42,9 +44,9 @@ pub struct Power {
     /// Share of the windows in which the device worked, by its own clock; null
     /// where the host timed.
     pub busy: Option<f64>,
-    /// Relative error of the board's sensor, which no window shows: it comes on
-    /// top of the interval.
-    pub board_error: f64,
+    /// Relative error of a graphics card's sensor, which no window shows: it comes
+    /// on top of the interval. Null for other sources, whose error is not known.
+    pub board_error: Option<f64>,
     /// Energy of the windows, and how it was found.
     pub energy: CaseEnergy,
     /// State of the idle device before.
@@ -55,6 +57,9 @@ pub struct Power {
     pub after: DeviceState,
     /// What sampling cost the host.
     pub sampling: Cost,
+    /// File with all readings, relative to the report's folder; null where there is
+    /// no such folder.
+    pub trace: Option<String>,
 }
 
 /// State of the device around the windows of a case.
@@ -97,17 +102,63 @@ impl Power {
             percent_of_datasheet_efficiency: None,
             percent_of_limit_efficiency: None,
             busy: None,
-            board_error: energy.board_error,
+            board_error: match source.covers {
+                Coverage::GpuBoard | Coverage::GpuChip | Coverage::Module => {
+                    Some(energy.board_error)
+                }
+                Coverage::CpuPackage | Coverage::CpuPackages | Coverage::Command => None,
+            },
             energy,
             before: states.before,
             during: states.during,
             after: states.after,
             sampling: Cost::default(),
+            trace: None,
         }
     }
+}
 
-    /// What to know before quoting it.
-    pub fn flags(&self) -> &[EnergyFlag] {
-        &self.energy.flags
+/// A clock below this share of the highest counts as throttled (as in NVBench).
+const THROTTLED_CLOCK: f64 = 0.75;
+
+/// What the power and the device's state say about a case.
+pub(super) fn power_flags(power: &Power) -> Vec<Flag> {
+    let during = &power.during;
+    let reasons = during.throttle.iter().flat_map(|t| &t.reasons);
+    let slow = during
+        .sm_clock_mhz
+        .zip(during.max_sm_clock_mhz)
+        .is_some_and(|(clock, most)| f64::from(clock) < THROTTLED_CLOCK * f64::from(most));
+    let mut flags = Vec::new();
+    if slow || reasons.clone().any(|reason| reason.is_a_fault()) {
+        flags.push(Flag::Throttled);
     }
+    if reasons
+        .clone()
+        .any(|reason| *reason == ThrottleReason::SwPowerCap)
+    {
+        flags.push(Flag::PowerCapped);
+    }
+    flags.extend(power.energy.flags.iter().filter_map(|flag| match flag {
+        EnergyFlag::MethodsDisagree => Some(Flag::PowerMethodsDisagree),
+        EnergyFlag::Aliased => Some(Flag::PowerAliased),
+        EnergyFlag::WindowsLost => Some(Flag::PowerWindowsLost),
+        // How the energy was found stands beside it.
+        EnergyFlag::NoCounter => None,
+    }));
+    flags
+}
+
+/// Operations for each joule, which is the rate per watt. `None` for cases
+/// without operations.
+pub(super) fn efficiency(work: &Work, power: &Power) -> Option<Efficiency> {
+    let per_joule = |energy: Joules| Gflops(work.operations as f64 / energy.0 / 1e9);
+    (work.operations > 0).then(|| Efficiency {
+        gross: per_joule(power.j_per_dispatch),
+        // Nothing is left where the device draws no more than when idle.
+        net: power
+            .net_j_per_dispatch
+            .filter(|net| net.0 > 0.0)
+            .map(per_joule),
+    })
 }

@@ -1,20 +1,31 @@
 //! A case that is verified and warm: samples, and the figures at the end.
 
+use std::time::Instant;
+
 use super::clock::{self, Choice};
 use super::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
+use super::meter::Metered;
+use super::power::{Power, efficiency, power_flags};
 use super::sampling::{Runner, Samples};
-use super::tier::Effort;
+use super::tier::{Effort, Tier};
 use super::verify::{self, Verified};
-use super::{Phase, Stopped};
+use super::{Meter, Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError, Loaded};
 use crate::kernel::Repeat;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
+use crate::power::protocol;
 use crate::stats;
 use crate::units::Seconds;
+
+/// Power of samples that are taken one by one is that of the work if the device
+/// was busy for this share of the time at least.
+const LEAST_BUSY: f64 = 0.99;
+/// … and if they take this long in all.
+const SHORTEST_WINDOW: Seconds = protocol::QUICK.length;
 
 /// A case that is verified and warm.
 pub struct Prepared<'a> {
@@ -28,6 +39,9 @@ pub struct Prepared<'a> {
     pub(super) cache: Cache,
     pub(super) samples: Samples,
     pub(super) flags: Vec<Flag>,
+    pub(super) tier: Tier,
+    /// Power of the timed dispatches, or why there is none.
+    pub(super) power: Result<Power, Reason>,
 }
 
 /// A program on the device whose output is right.
@@ -92,6 +106,109 @@ impl Prepared<'_> {
         Ok(())
     }
 
+    /// Samples in windows whose power `meter` reads: time and power are those of the
+    /// same dispatches. Returns what was read.
+    ///
+    /// # Errors
+    /// When the device fails, or the source of power says that it is gone.
+    pub fn converge_metered(
+        &mut self,
+        meter: &Meter,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Metered, Stopped> {
+        let (gpu, loaded) = (self.gpu, &self.candidate.loaded);
+        let warm = self.samples.warm();
+        let (dispatches, cycle) = (warm.dispatches, warm.dispatch);
+        let run = |length: Seconds, on_phase: &mut dyn FnMut(Phase)| {
+            gpu.run_series(loaded, dispatches, length, |samples| {
+                on_phase(Phase::Sampling {
+                    samples,
+                    median_s: cycle.0,
+                });
+            })
+        };
+        let metered = meter.meter(self.tier, cycle, on_phase, run)?;
+        if let Some(error) = metered.trace.ended_by.clone() {
+            return Err(Stopped::device_gone(error));
+        }
+        let busy = self.samples.take_series(&metered.series);
+        let batches = metered.series.iter().map(|series| series.batches.len());
+        self.power = self.power_of(&metered, &batches.collect::<Vec<_>>(), busy);
+        Ok(metered)
+    }
+
+    /// Takes the power of all samples so far, which somebody has had taken one by
+    /// one from `begin` to `end`, with an idle device before. It is that of the work
+    /// only if the device had hardly anything to wait for in between.
+    pub fn meter_samples(&mut self, meter: &Meter, idle_since: Instant, window: [Instant; 2]) {
+        self.power = self.power_of_samples(meter, idle_since, window);
+    }
+
+    fn power_of_samples(
+        &self,
+        meter: &Meter,
+        idle_since: Instant,
+        [begin, end]: [Instant; 2],
+    ) -> Result<Power, Reason> {
+        let warm = self.samples.warm();
+        let values = self.samples.values();
+        let length = (end - begin).as_secs_f64();
+        if length < SHORTEST_WINDOW.0 {
+            let why =
+                format!("{length:.1} s are too short for power, which takes {SHORTEST_WINDOW}");
+            return Err(Reason::new(ReasonCode::NotMeasured, why));
+        }
+        if warm.choice.clock == Clock::Host {
+            let why = "how busy the device was is not known, since the host timed it";
+            return Err(Reason::new(ReasonCode::NotBusy, why));
+        }
+        let worked = values.iter().sum::<f64>() * f64::from(warm.dispatches);
+        let busy = worked / length;
+        if busy < LEAST_BUSY {
+            let why = format!(
+                "the device was busy {:.1} % of the time, and from {:.0} % on its power is that of \
+                 the work",
+                100.0 * busy,
+                100.0 * LEAST_BUSY
+            );
+            return Err(Reason::new(ReasonCode::NotBusy, why));
+        }
+        let metered = meter.after_window(idle_since, [begin, end], warm.dispatch);
+        self.power_of(&metered, &[values.len()], Some(busy))
+    }
+
+    /// Power of windows of so many `batches`, or why there is none.
+    fn power_of(
+        &self,
+        metered: &Metered,
+        batches: &[usize],
+        busy: Option<f64>,
+    ) -> Result<Power, Reason> {
+        let median = stats::median(self.samples.values());
+        let energy = metered
+            .energy()
+            .map_err(|void| Reason::new(ReasonCode::PowerInvalid, void))?;
+        // Windows without energy are left out of both.
+        let counted = energy.windows.iter().zip(batches);
+        let counted = counted.filter(|(window, _)| window.energy_j.is_some());
+        let batches: usize = counted.map(|(_, batches)| batches).sum();
+        let dispatches = batches as u64 * u64::from(self.samples.warm().dispatches);
+        let time = Seconds(median.unwrap_or(f64::NAN));
+        let states = metered.states();
+        let power = Power::new(
+            &metered.trace.source,
+            energy,
+            (dispatches, time),
+            &self.work,
+            states,
+        );
+        Ok(Power {
+            busy,
+            sampling: metered.trace.cost,
+            ..power
+        })
+    }
+
     /// Takes one sample; returns seconds per dispatch.
     ///
     /// # Errors
@@ -137,6 +254,8 @@ impl Prepared<'_> {
         })?;
         let mut flags = self.samples.flags(&self.effort);
         flags.extend(&self.flags);
+        let power = self.power.as_ref();
+        flags.extend(power.map_or_else(|_| Vec::new(), power_flags));
         let gbytes = self.work.bytes as f64 / time.median_s.0 / 1e9;
         Ok(Measurement {
             work: Some(self.work.operations),
@@ -148,10 +267,9 @@ impl Prepared<'_> {
             gflops: Rate::of(&self.work, &time),
             gbytes_per_s: (self.work.bytes > 0).then_some(gbytes),
             time: Some(time),
-            power_reason: Some(Reason::new(
-                ReasonCode::NoPowerSource,
-                "this version measures no power",
-            )),
+            gflops_per_watt: power.ok().and_then(|power| efficiency(&self.work, power)),
+            power: power.ok().cloned().map(Box::new),
+            power_reason: power.err().cloned(),
             shader_mode: self.gpu.mode(),
             chosen: self.id.is_best().then(|| self.variant.clone()),
             parameters: program.parameters.clone(),

@@ -3,7 +3,7 @@
 use super::clock::{self, Choice};
 use super::measurement::{Clock, Flag};
 use super::tier::{Effort, Progress};
-use crate::gpu::device::{Batch, GpuError};
+use crate::gpu::device::{Batch, GpuError, Series};
 use crate::stats;
 use crate::units::Seconds;
 
@@ -49,6 +49,8 @@ pub struct Warm {
     pub overhead: Seconds,
     /// Whether the last batches showed no trend.
     pub steady: bool,
+    /// Roughly how long a dispatch takes.
+    pub dispatch: Seconds,
 }
 
 /// Finds the batch size, then runs batches for the warm-up time and until they
@@ -89,6 +91,7 @@ pub fn warm_up(
         choice: runner.choose_clock(&batches, overhead),
         overhead,
         steady,
+        dispatch: Seconds(batch.wall.0 / f64::from(dispatches)),
     })
 }
 
@@ -151,12 +154,45 @@ impl Samples {
     fn reject(&mut self) {
         self.rejected += 1;
         if self.rejected > MAX_REJECTED.max(self.values.len()) {
-            self.values.clear();
-            self.warm.choice = Choice {
-                clock: Clock::Host,
-                flag: Some(Flag::TimestampsRejected),
-            };
+            self.go_over_to_host();
         }
+    }
+
+    fn go_over_to_host(&mut self) {
+        self.values.clear();
+        self.warm.choice = Choice {
+            clock: Clock::Host,
+            flag: Some(Flag::TimestampsRejected),
+        };
+    }
+
+    /// Takes the batches of some series as samples: all by the device's clock, or
+    /// all by the host's. Returns the share of their time in which the device
+    /// worked, where it has a clock.
+    pub fn take_series(&mut self, all: &[Series]) -> Option<f64> {
+        let (clock, overhead) = (self.warm.choice.clock, self.warm.overhead);
+        let timed = |clock| {
+            let timed = all
+                .iter()
+                .map(|series| clock::series_durations(series, clock, overhead));
+            timed.collect::<Vec<_>>()
+        };
+        let mut durations = timed(clock);
+        if durations.iter().any(|(by, _)| *by != clock) {
+            self.go_over_to_host();
+            durations = timed(Clock::Host);
+        }
+        let dispatches = f64::from(self.warm.dispatches);
+        let durations = durations.iter().flat_map(|(_, durations)| durations);
+        self.values
+            .extend(durations.clone().map(|duration| duration.0 / dispatches));
+        let wall: f64 = all
+            .iter()
+            .map(|series| (series.end - series.begin).as_secs_f64())
+            .sum();
+        self.elapsed.0 += wall;
+        let worked: f64 = durations.map(|duration| duration.0).sum();
+        (self.warm.choice.clock == Clock::Device).then_some(worked / wall)
     }
 
     /// Samples until the stopping rule is met; `on_sample` hears of each.

@@ -8,6 +8,7 @@ use crate::kernel::BuildError;
 use crate::kernel::capabilities::Unfit;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Verdict;
+use crate::power::PowerError;
 
 /// A case that ends without figures.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,7 @@ pub struct Stopped {
     reason: Reason,
     verdict: Option<Verdict>,
     device_is_suspect: bool,
+    device_is_gone: bool,
 }
 
 impl Stopped {
@@ -26,6 +28,7 @@ impl Stopped {
             reason,
             verdict: None,
             device_is_suspect: false,
+            device_is_gone: false,
         }
     }
 
@@ -34,6 +37,20 @@ impl Stopped {
             verdict: Some(verdict.clone()),
             ..Self::new(Status::Rejected, Reason::new(code, message))
         }
+    }
+
+    /// The source of power says that the device is gone, and knows better than
+    /// the driver.
+    pub(super) fn device_gone(error: PowerError) -> Self {
+        Self {
+            device_is_gone: true,
+            ..Self::new(Status::Failed, Reason::new(ReasonCode::Device, error))
+        }
+    }
+
+    /// Whether there is no device left for further cases.
+    pub fn ends_the_run(&self) -> bool {
+        self.device_is_gone
     }
 
     /// The record of case `id` that ended this way.

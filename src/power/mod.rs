@@ -26,6 +26,7 @@ pub mod protocol;
 pub mod rapl;
 pub mod sampler;
 pub mod sensor;
+pub mod setup;
 pub mod spec;
 pub mod state;
 mod sysfs;
@@ -34,6 +35,7 @@ pub use discover::{PowerSourceStatus, discover};
 pub use error::{Missing, PowerError, Unavailable};
 pub use open::open;
 pub use sensor::{Averaging, Sensor};
+pub use setup::PowerSetup;
 pub use spec::PowerSpec;
 pub use state::DeviceState;
 

@@ -195,7 +195,25 @@ impl Sampler {
         update
     }
 
-    /// Stops, and hands back everything that was read.
+    /// Hands over what was read since the last time, or the beginning; sampling
+    /// goes on. The cost is that of the whole sampling so far.
+    pub fn take(&self) -> Trace {
+        let mut state = self.shared.state();
+        let trace = &mut state.trace;
+        let rest = Trace {
+            readings: Vec::new(),
+            states: Vec::new(),
+            failed_reads: 0,
+            first_failure: None,
+            source: trace.source.clone(),
+            sensor: trace.sensor.clone(),
+            ended_by: trace.ended_by.clone(),
+            cost: trace.cost,
+        };
+        std::mem::replace(trace, rest)
+    }
+
+    /// Stops, and hands back everything that was read and not taken.
     pub fn stop(mut self) -> Trace {
         self.end();
         self.shared.state().trace.clone()

@@ -7,6 +7,7 @@ mod npy;
 mod relate;
 mod shaders;
 mod store;
+mod trace;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -19,12 +20,14 @@ pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};
+pub use trace::{PowerTrace, trace_name};
 
 use crate::datasheet::Datasheet;
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::Data;
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
+use crate::power::PowerSetup;
 use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
@@ -69,6 +72,9 @@ pub struct Report {
     pub datasheet_reason: Option<String>,
     /// Templates and checks of the kernels.
     pub shaders: Shaders,
+    /// The source of power, or why there is none; null where none was looked for.
+    #[serde(default)]
+    pub power: Option<PowerSetup>,
     /// How the best kernels were chosen, one entry a class of shapes.
     pub tuning: Vec<Tuning>,
     /// One entry a case, ceilings first.
@@ -113,6 +119,7 @@ impl Report {
             datasheet_reason: start.datasheet.as_ref().err().cloned(),
             datasheet: start.datasheet.ok(),
             shaders: start.shaders,
+            power: None,
             tuning: Vec::new(),
             measurements: Vec::new(),
         }

@@ -1,11 +1,11 @@
 //! Relates a figure to the measured ceilings and to the datasheet.
 
-use crate::datasheet::{Catalogue, Datasheet, Identity, Match, PeakKind};
+use crate::datasheet::{Catalogue, Datasheet, FigureKind, Identity, Match, PeakKind};
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel;
 use crate::kernel::id::{CaseId, Operation, Precision};
 use crate::measure::measurement::{Cache, Flag, Measurement};
-use crate::units::{Bytes, Gflops};
+use crate::units::{Bytes, Gflops, Watts};
 
 /// The datasheet that belongs to an adapter.
 ///
@@ -36,18 +36,43 @@ pub fn relate(
     datasheet: Option<&Datasheet>,
 ) {
     if let Some(id) = ceiling_id(measurement) {
-        let ceiling = earlier.iter().find(|m| m.id == id).and_then(rate);
+        let mut related = earlier.iter();
+        let is_it = |m: &&Measurement| m.id == id && m.power_limit_w == measurement.power_limit_w;
+        let ceiling = related.find(is_it).and_then(rate);
         measurement.percent_of_ceiling = percent(rate(measurement), ceiling);
         measurement.ceiling_id = Some(id);
     }
     let peak = datasheet.and_then(|sheet| datasheet_peak(measurement, sheet));
     measurement.percent_of_datasheet = percent(rate_against_datasheet(measurement), peak);
+    let tdp = datasheet.and_then(rated_power);
+    relate_efficiency(measurement, peak, tdp);
     let above = |percent: Option<f64>| percent.is_some_and(|p| p > 100.0);
     if above(measurement.percent_of_ceiling) {
         measurement.flags.push(Flag::AboveCeiling);
     }
     if above(measurement.percent_of_datasheet) {
         measurement.flags.push(Flag::AboveDatasheet);
+    }
+}
+
+/// The power at which the datasheet's peaks are quoted: the board's, or the TDP
+/// where nothing else is stated.
+fn rated_power(sheet: &Datasheet) -> Option<Watts> {
+    let board = sheet.per_device(FigureKind::BoardPower);
+    board
+        .or_else(|| sheet.per_device(FigureKind::Tdp))
+        .map(Watts)
+}
+
+/// Fills in what the achieved rate per watt is in percent of the peak over the TDP,
+/// and over the power limit that was in force.
+fn relate_efficiency(measurement: &mut Measurement, peak: Option<f64>, tdp: Option<Watts>) {
+    let gross = measurement.gflops_per_watt.map(|per_watt| per_watt.gross.0);
+    if let Some(power) = &mut measurement.power {
+        let limit = power.during.enforced_limit_w;
+        let of = |watts: Option<Watts>| percent(gross, Some(peak? / watts?.0));
+        power.percent_of_datasheet_efficiency = of(tdp);
+        power.percent_of_limit_efficiency = of(limit);
     }
 }
 
@@ -134,6 +159,7 @@ fn is_cold(measurement: &Measurement) -> bool {
 mod tests {
     use super::*;
     use crate::measure::measurement::{Clock, Rate, Reason, ReasonCode, Status, Time};
+    use crate::units::Watts;
 
     fn measured(id: &str, gflops: f64) -> Measurement {
         let reason = Reason::new(ReasonCode::NotMeasured, "");
@@ -235,6 +261,25 @@ mod tests {
         assert_eq!(kernel.percent_of_ceiling, Some(120.0));
         assert_eq!(kernel.percent_of_datasheet, None);
         assert_eq!(kernel.flags, [Flag::AboveCeiling]);
+    }
+
+    /// 12 of 16 at the lower limit, 18 of 20 at the higher.
+    #[test]
+    fn a_ceiling_counts_at_its_own_power_limit() {
+        let at = |watts, id, gflops| Measurement {
+            power_limit_w: Some(Watts(watts)),
+            ..measured(id, gflops)
+        };
+        let peak = |watts, gflops| at(watts, "peak/f32/fma/device", gflops);
+        let peaks = [peak(200.0, 16.0), peak(300.0, 20.0)];
+        for (watts, gflops, percent) in [(200.0, 12.0, 75.0), (300.0, 18.0, 90.0)] {
+            let mut kernel = at(watts, "matmul/f32/naive/1x1x1", gflops);
+            relate(&mut kernel, &peaks, None);
+            assert_eq!(kernel.percent_of_ceiling, Some(percent));
+        }
+        let mut elsewhere = at(250.0, "matmul/f32/naive/1x1x1", 12.0);
+        relate(&mut elsewhere, &peaks, None);
+        assert_eq!(elsewhere.percent_of_ceiling, None);
     }
 
     #[test]

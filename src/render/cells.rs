@@ -9,9 +9,11 @@ use crate::gpu::device::ShaderMode;
 use crate::kernel;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
+use crate::measure::power::Power;
+use crate::power::{Metric, SourceIdentity};
 use crate::record::Report;
 use crate::tune::Tuning;
-use crate::units::Gflops;
+use crate::units::{Gflops, Watts};
 
 /// A heading and the text under it for a measured case.
 pub(super) struct Column {
@@ -38,8 +40,41 @@ const fn numeric(heading: &'static [&'static str], text: fn(&Measurement) -> Str
     }
 }
 
-/// The columns beside the case's id and its flags.
-pub(super) const FIGURES: [Column; 7] = [
+/// The columns of a report beside the cases' ids and flags: those on power only
+/// where some was measured.
+pub(super) fn columns(report: &Report) -> impl Iterator<Item = &'static Column> + Clone {
+    let measured = report.measurements.iter().any(|m| m.power.is_some());
+    let power = if measured { &POWER[..] } else { &[] };
+    let (figures, verified) = FIGURES.split_at(FIGURES.len() - 1);
+    figures.iter().chain(power).chain(verified)
+}
+
+/// The columns on power.
+const POWER: [Column; 3] = [
+    Column {
+        breaks: true,
+        ..numeric(&["W", "[95 %]"], watts)
+    },
+    numeric(&["GFLOP/s", "per W"], |m| {
+        or_missing(m.gflops_per_watt.map(|e| number(e.gross.0)))
+    }),
+    numeric(&["J per", "dispatch"], |m| {
+        or_missing(m.power.as_ref().map(|p| number(p.j_per_dispatch.0)))
+    }),
+];
+
+/// The median and its interval.
+fn watts(measurement: &Measurement) -> String {
+    let text = |power: &Power| {
+        let digits = |w: Watts| fixed(w.0, 4, power.median_w.0);
+        let [low, high] = power.ci95_w.map(digits);
+        format!("{} [{low}, {high}]", digits(power.median_w))
+    };
+    or_missing(measurement.power.as_deref().map(text))
+}
+
+/// The other columns, the verification last.
+const FIGURES: [Column; 7] = [
     numeric(&["time"], time),
     Column {
         breaks: true,
@@ -149,7 +184,7 @@ fn name(value: impl Serialize) -> String {
 pub(super) fn ceiling_note(report: &Report) -> String {
     let name = |m: &Measurement| {
         let (value, unit) = (number(m.gflops?.median.0), rate_unit(m.work_unit));
-        Some(format!("{} at {value} {unit}", m.id))
+        Some(format!("{} at {value} {unit}", super::case(m)))
     };
     let ceilings = peaks::ceilings(report).into_iter();
     let named: Vec<_> = ceilings.filter_map(name).collect();
@@ -205,19 +240,89 @@ pub(super) fn shaders_note(report: &Report) -> Option<String> {
     (!notes.is_empty()).then(|| notes.join(", "))
 }
 
-/// Why power is missing; `None` where it is not.
-pub(super) fn power_note(report: &Report) -> Option<String> {
+/// How power was measured, what it is in percent of what is quoted, and why it is
+/// missing where it is.
+pub(super) fn power_notes(report: &Report) -> Vec<String> {
+    let setup = report.power.as_ref();
+    let source = setup.and_then(|setup| Some(source_note(setup.source.as_ref()?, report)));
+    let efficiency = report.measurements.iter().filter_map(efficiency_note);
     let measured = report
         .measurements
         .iter()
         .filter(|m| m.status == Status::Ok);
-    let mut reasons: Vec<&str> = Vec::new();
-    for reason in measured.filter_map(|m| m.power_reason.as_ref()) {
-        if !reasons.contains(&reason.message.as_str()) {
-            reasons.push(&reason.message);
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (id, reason) in measured.filter_map(|m| Some((&m.id, m.power_reason.as_ref()?))) {
+        match reasons.iter_mut().find(|(r, _)| *r == reason.message) {
+            Some((_, ids)) => ids.push(id),
+            None => reasons.push((&reason.message, vec![id])),
         }
     }
-    (!reasons.is_empty()).then(|| format!("not measured: {}", reasons.join("; ")))
+    let of_all = |ids: &[&str]| ids.len() == report.measurements.len() || source.is_none();
+    let missing = reasons.iter().map(|(reason, ids)| match &ids[..] {
+        ids if of_all(ids) => format!("not measured: {reason}"),
+        [id] => format!("not measured for {id}: {reason}"),
+        ids => format!("not measured for {} cases: {reason}", ids.len()),
+    });
+    let notes = missing.collect::<Vec<_>>();
+    source
+        .clone()
+        .into_iter()
+        .chain(efficiency)
+        .chain(notes)
+        .collect()
+}
+
+/// What was read, of what, and how far it can be trusted.
+fn source_note(source: &SourceIdentity, report: &Report) -> String {
+    let SourceIdentity {
+        name,
+        device,
+        covers,
+        ..
+    } = source;
+    let fields = [&source.power, &source.energy];
+    let fields: Vec<&str> = fields
+        .into_iter()
+        .filter_map(|metric| match metric {
+            Metric::Field(field) => Some(field.as_str()),
+            Metric::Missing(_) => None,
+        })
+        .collect();
+    let powers = report.measurements.iter().filter_map(|m| m.power.as_ref());
+    let error = powers
+        .filter_map(|power| power.board_error)
+        .reduce(f64::max);
+    let error = error.map_or_else(String::new, |error| {
+        format!(
+            "; intervals leave out the sensor's own error of ±{} %",
+            (100.0 * error).round()
+        )
+    });
+    format!(
+        "{name} ({device}), {}, as the device reports it ({}){error}",
+        covers.describe(),
+        fields.join(", ")
+    )
+}
+
+/// What a case reaches of the efficiency that is quoted.
+fn efficiency_note(measurement: &Measurement) -> Option<String> {
+    let power = measurement.power.as_ref()?;
+    let of = |percent: Option<f64>, what: &str| {
+        percent.map(|percent| format!("{} % of {what}", number(percent)))
+    };
+    let parts = [
+        of(
+            power.percent_of_datasheet_efficiency,
+            "the datasheet's peak per rated watt",
+        ),
+        of(
+            power.percent_of_limit_efficiency,
+            "the peak per watt of the power limit",
+        ),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("{} reaches {}", measurement.id, parts.join(", ")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::kernel::shape::{AttentionShape, GemmShape, Shape};
 use crate::measure::measurement::{Efficiency, Measurement, Rate, Time};
+use crate::measure::power::Power;
 use crate::record::Report;
 
 /// A column: its name, with the unit as suffix, and its value in a row, which
@@ -59,6 +60,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("work", |_, m| value(m.work)),
     ("work_unit", |_, m| value(m.work_unit)),
     ("bytes", |_, m| value(m.bytes)),
+    ("power_limit_w", |_, m| value(m.power_limit_w)),
     // How it ended.
     ("status", |_, m| value(m.status)),
     ("reason_code", |_, m| value(reason(m).map(|(code, _)| code))),
@@ -103,6 +105,40 @@ pub(super) const COLUMNS: &[Column] = &[
     ("gflops_per_watt_net", |_, m| {
         efficiency(m, |e| value(e.net))
     }),
+    ("power_source", |_, m| power(m, |p| value(&p.source))),
+    ("power_covers", |_, m| power(m, |p| value(p.covers))),
+    ("power_median_w", |_, m| power(m, |p| value(p.median_w))),
+    ("power_ci95_low_w", |_, m| power(m, |p| value(p.ci95_w[0]))),
+    ("power_ci95_high_w", |_, m| power(m, |p| value(p.ci95_w[1]))),
+    ("power_idle_w", |_, m| power(m, |p| value(p.energy.idle_w))),
+    ("j_per_dispatch", |_, m| {
+        power(m, |p| value(p.j_per_dispatch))
+    }),
+    ("net_j_per_dispatch", |_, m| {
+        power(m, |p| value(p.net_j_per_dispatch))
+    }),
+    ("j_per_tflop", |_, m| power(m, |p| value(p.j_per_tflop))),
+    ("energy_delay_js", |_, m| {
+        power(m, |p| value(p.energy_delay_js))
+    }),
+    ("percent_of_datasheet_efficiency", |_, m| {
+        power(m, |p| value(p.percent_of_datasheet_efficiency))
+    }),
+    ("percent_of_limit_efficiency", |_, m| {
+        power(m, |p| value(p.percent_of_limit_efficiency))
+    }),
+    ("sm_clock_mhz", |_, m| {
+        power(m, |p| value(p.during.sm_clock_mhz))
+    }),
+    ("temperature_c", |_, m| {
+        power(m, |p| value(p.during.temperature_c))
+    }),
+    ("enforced_limit_w", |_, m| {
+        power(m, |p| value(p.during.enforced_limit_w))
+    }),
+    ("power_reason", |_, m| {
+        value(m.power_reason.as_ref().map(ToString::to_string))
+    }),
     // How it was measured.
     ("shader_mode", |_, m| value(m.shader_mode)),
     ("parameters", |_, m| value(value(&m.parameters).to_string())),
@@ -122,6 +158,10 @@ impl Serialize for Row<'_> {
             .map(|(name, value)| (name, value(report, measurement)));
         serializer.collect_map(values)
     }
+}
+
+fn power(measurement: &Measurement, field: impl Fn(&Power) -> Value) -> Value {
+    measurement.power.as_deref().map_or(Value::Null, field)
 }
 
 fn value(value: impl Serialize) -> Value {

@@ -8,6 +8,7 @@
 use super::Renderer;
 use super::number::rate_unit;
 use super::untrusted::word;
+use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Measurement, Status};
 use crate::record::Report;
 
@@ -32,7 +33,7 @@ fn is_valid(report: &Report) -> bool {
 }
 
 fn lines(measurement: &Measurement) -> String {
-    let id = word(&measurement.id);
+    let id = word(&super::case(measurement));
     if measurement.status != Status::Ok {
         return format!("case {id} {}\n", measurement.status);
     }
@@ -43,7 +44,12 @@ fn lines(measurement: &Measurement) -> String {
 }
 
 /// Name, value and unit of every figure that a case can have.
-fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 5] {
+fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 10] {
+    let power = m.power.as_ref();
+    let per_watt = match m.work_unit {
+        WorkUnit::Flop => "GFLOP/s/W",
+        WorkUnit::Op => "GOP/s/W",
+    };
     [
         (
             "gflops",
@@ -54,6 +60,19 @@ fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 5] {
         ("median_s", m.time.as_ref().map(|time| time.median_s.0), "s"),
         ("percent_of_ceiling", m.percent_of_ceiling, "%"),
         ("percent_of_datasheet", m.percent_of_datasheet, "%"),
+        ("power_w", power.map(|p| p.median_w.0), "W"),
+        (
+            "gflops_per_watt",
+            m.gflops_per_watt.map(|e| e.gross.0),
+            per_watt,
+        ),
+        (
+            "gflops_per_watt_net",
+            m.gflops_per_watt.and_then(|e| Some(e.net?.0)),
+            per_watt,
+        ),
+        ("j_per_dispatch", power.map(|p| p.j_per_dispatch.0), "J"),
+        ("energy_delay", power.map(|p| p.energy_delay_js), "Js"),
     ]
 }
 
@@ -64,28 +83,28 @@ mod tests {
 
     #[test]
     fn figures_come_one_a_line() {
-        insta::assert_snapshot!(FiguresOfMerit.render(&fixture::report()), @r#"
+        insta::assert_snapshot!(FiguresOfMerit.render(&fixture::report()), @"
         fom peak/f32/fma/device gflops 60200 GFLOP/s
         fom peak/f32/fma/device median_s 1 s
-        fom peak/f32/fma/device percent_of_datasheet 89.98505231689089 %
+        fom peak/f32/fma/device percent_of_datasheet 86 %
         fom bandwidth/f32/copy/256MiB gbytes_per_s 2684.35456 GB/s
         fom bandwidth/f32/copy/256MiB median_s 0.0001 s
-        fom bandwidth/f32/copy/256MiB percent_of_datasheet 80.12998686567164 %
+        fom bandwidth/f32/copy/256MiB percent_of_datasheet 89.47848533333334 %
         fom latency/none/dispatch/empty median_s 0.000002345 s
         fom matmul/f32/register/4096x4096x4096 gflops 34359.738368 GFLOP/s
         fom matmul/f32/register/4096x4096x4096 gbytes_per_s 50.331648 GB/s
         fom matmul/f32/register/4096x4096x4096 median_s 0.004 s
         fom matmul/f32/register/4096x4096x4096 percent_of_ceiling 57.075977355481726 %
-        fom matmul/f32/register/4096x4096x4096 percent_of_datasheet 51.35984808370702 %
+        fom matmul/f32/register/4096x4096x4096 percent_of_datasheet 49.08534052571428 %
         fom attention/f32/flash/b1h32kv8s4096d128-causal gflops 22906.49224533333 GFLOP/s
         fom attention/f32/flash/b1h32kv8s4096d128-causal gbytes_per_s 27.962026666666667 GB/s
         fom attention/f32/flash/b1h32kv8s4096d128-causal median_s 0.006 s
         fom attention/f32/flash/b1h32kv8s4096d128-causal percent_of_ceiling 38.05065157032114 %
-        fom attention/f32/flash/b1h32kv8s4096d128-causal percent_of_datasheet 34.239898722471345 %
+        fom attention/f32/flash/b1h32kv8s4096d128-causal percent_of_datasheet 32.723560350476184 %
         case attention/f32/materialised/b1h32kv8s8192d128 skipped
         case matmul/f32/naive/4096x4096x4096 rejected
         status INVALID
-        "#);
+        ");
     }
 
     /// `fom (\S+) (\S+) ([0-9.]+) (\S+)`, spelt out.

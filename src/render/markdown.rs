@@ -1,7 +1,8 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
 use super::Renderer;
-use super::cells::{self, FIGURES};
+use super::cells::{self, columns};
+use super::limits;
 use super::number::MISSING;
 use super::peaks;
 use super::scaling;
@@ -21,6 +22,7 @@ impl Renderer for Markdown {
             format!("# flopwatt: {}\n", escape(&report.adapter.name)),
             provenance(report),
             cases(report),
+            by_limit(report),
             growth(report),
             absences(report),
             references(report),
@@ -94,21 +96,36 @@ fn version(report: &Report) -> String {
 
 /// The table of all cases.
 fn cases(report: &Report) -> String {
-    let headings = FIGURES.iter().map(|column| column.heading.join(" "));
+    let headings = columns(report).map(|column| column.heading.join(" "));
     let header = row(around("case".into(), headings, "flags".into()));
-    let rules = FIGURES
-        .iter()
-        .map(|column| if column.numeric { "---:" } else { "---" }.to_owned());
+    let rules =
+        columns(report).map(|column| if column.numeric { "---:" } else { "---" }.to_owned());
     let rule = row(around("---".into(), rules, "---".into()));
     let rows = report.measurements.iter().map(|measurement| {
         let last = match cells::absence(measurement) {
             Some(_) => measurement.status.to_string(),
             None => cells::flags(measurement),
         };
-        let figures = FIGURES.iter().map(|column| (column.text)(measurement));
-        row(around(escape(&measurement.id), figures, last))
+        let figures = columns(report).map(|column| (column.text)(measurement));
+        row(around(escape(&super::case(measurement)), figures, last))
     });
     format!("## Cases\n\n{header}{rule}{}", rows.collect::<String>())
+}
+
+/// Efficiency against the power limit; nothing where limits were not varied.
+fn by_limit(report: &Report) -> String {
+    let rows = limits::rows(report).into_iter().map(|mut cells| {
+        cells[0] = escape(&cells[0]);
+        row(cells)
+    });
+    let header = row(limits::HEADINGS.map(str::to_owned));
+    let rule = |numeric| if numeric { "---:" } else { "---" }.to_owned();
+    let lines: String = rows.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let rule = row(limits::NUMERIC.map(rule));
+    section(limits::TITLE, header + &rule + &lines)
 }
 
 /// How the cost of kernels grows with size.
@@ -136,7 +153,7 @@ fn absences(report: &Report) -> String {
     let lines: String = report
         .measurements
         .iter()
-        .filter_map(|m| Some(item(&format!("{}: {}", m.id, cells::absence(m)?))))
+        .filter_map(|m| Some(item(&format!("{}: {}", super::case(m), cells::absence(m)?))))
         .collect();
     section("Cases without figures", lines)
 }
@@ -196,7 +213,8 @@ fn notes(report: &Report) -> String {
         "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",
         "Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.",
     ];
-    let power = cells::power_note(report).map(|note| format!("Power was {note}."));
+    let power = cells::power_notes(report).into_iter();
+    let power = power.map(|note| format!("Power: {note}."));
     let software = report.adapter.device_type == DeviceType::Cpu;
     let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
     let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
@@ -225,19 +243,20 @@ fn section(title: &str, lines: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasheet::{Catalogue, FigureKind};
     use crate::render::fixture;
 
     #[test]
     fn a_report_reads_as_a_page() {
-        insta::assert_snapshot!(Markdown.render(&fixture::report()), @r#"
-        # flopwatt: &#60;script&#62;&#124;x &#96;H100&#96; �&#91;31m&#91;a&#93;(https&#58;//b)
+        insta::assert_snapshot!(Markdown.render(&fixture::report()), @"
+        # flopwatt: &#60;script&#62;&#124;x &#96;Testcard 0&#96; �&#91;31m&#91;a&#93;(https&#58;//b)
 
         | | |
         |---|---|
-        | adapter | &#60;script&#62;&#124;x &#96;H100&#96; �&#91;31m&#91;a&#93;(https&#58;//b) |
+        | adapter | &#60;script&#62;&#124;x &#96;Testcard 0&#96; �&#91;31m&#91;a&#93;(https&#58;//b) |
         | driver | NVIDIA, 550.54.15 |
         | backend | vulkan, discrete-gpu |
-        | datasheet | NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5) |
+        | datasheet | Testcard 0 (testcard-0) |
         | host | node01, Linux (Ubuntu 24.04), 6.8.0, x86&#95;64, 16 logical CPUs |
         | run | quick, normal data, seed 7 |
         | command | flopwatt run &#42; |
@@ -249,11 +268,11 @@ mod tests {
 
         | case | time | GFLOP/s [95 %] | GB/s | FLOP per byte | % of ceiling | % of datasheet | verified error≤bound | flags |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
-        | peak/f32/fma/device | 1.00 s | 60200 [59722, 60685] | – | – | – | 90.0 | full 4e-7 ≤ 3e-5 |  |
-        | bandwidth/f32/copy/256MiB | 100 µs | – | 2684 | – | – | 80.1 | full 4e-7 ≤ 3e-5 |  |
+        | peak/f32/fma/device | 1.00 s | 60200 [59722, 60685] | – | – | – | 86.0 | full 4e-7 ≤ 3e-5 |  |
+        | bandwidth/f32/copy/256MiB | 100 µs | – | 2684 | – | – | 89.5 | full 4e-7 ≤ 3e-5 |  |
         | latency/none/dispatch/empty | 2.35 µs | – | – | – | – | – | full 4e-7 ≤ 3e-5 |  |
-        | matmul/f32/register/4096x4096x4096 | 4.00 ms | 34360 [34087, 34637] | 50.3 | 683 | 57.1 | 51.4 | full 4e-7 ≤ 3e-5 | not-converged |
-        | attention/f32/flash/b1h32kv8s4096d128-causal | 6.00 ms | 22906 [22725, 23091] | 28.0 | 819 | 38.1 | 34.2 | sampled 4e-7 ≤ 3e-5 |  |
+        | matmul/f32/register/4096x4096x4096 | 4.00 ms | 34360 [34087, 34637] | 50.3 | 683 | 57.1 | 49.1 | full 4e-7 ≤ 3e-5 | not-converged |
+        | attention/f32/flash/b1h32kv8s4096d128-causal | 6.00 ms | 22906 [22725, 23091] | 28.0 | 819 | 38.1 | 32.7 | sampled 4e-7 ≤ 3e-5 |  |
         | attention/f32/materialised/b1h32kv8s8192d128 | – | – | – | – | – | – | – | skipped |
         | matmul/f32/naive/4096x4096x4096 | – | – | – | – | – | – | – | rejected |
 
@@ -265,8 +284,8 @@ mod tests {
         ## What 100 % stands for
 
         - measured ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
-        - NVIDIA H100 SXM5 80GB, FP32: 66.9 TFLOP/s (vendor, quoted): [Glenn K. Lockwood digital garden: H100 (cites H100 whitepaper)](<https://glennklockwood.com/garden/processors/h100>); [PyTorch Lightning, fabric/utilities/throughput.py, &#95;CUDA&#95;FLOPS (each block cites the NVIDIA datasheet)](<https://github.com/Lightning-AI/pytorch-lightning/blob/0810121fef07bc70c1bf4706a81ecb47d2e6ad17/src/lightning/fabric/utilities/throughput.py>); [stas00/ml-engineering, compute/accelerator/README.md (tables of dense TFLOPS, memory, clocks and power with links to vendors)](<https://github.com/stas00/ml-engineering/blob/744d01e18b79512572f64a6bbd8b5f4a725203a7/compute/accelerator/README.md>)
-        - NVIDIA H100 SXM5 80GB, memory bandwidth: 3350 GB/s (secondary): [Glenn K. Lockwood digital garden: H100 (cites H100 whitepaper)](<https://glennklockwood.com/garden/processors/h100>); [stas00/ml-engineering, compute/accelerator/README.md (tables of dense TFLOPS, memory, clocks and power with links to vendors)](<https://github.com/stas00/ml-engineering/blob/744d01e18b79512572f64a6bbd8b5f4a725203a7/compute/accelerator/README.md>); [Epoch AI, 'Machine learning hardware', as copied in joshyou/clod ml&#95;hardware.csv (a datasheet link in each row)](<https://github.com/joshyou/clod/blob/cf2a707eda0708b61567f5b00490ffe666684b94/ml_hardware.csv>)
+        - Testcard 0, FP32: 70 TFLOP/s (vendor): testcard
+        - Testcard 0, memory bandwidth: 3000 GB/s (secondary): testcard
 
         ## Reading the figures
 
@@ -276,8 +295,8 @@ mod tests {
         - GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.
         - Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.
         - – stands for what is not known or does not apply.
-        - Power was not measured: this version measures no power.
-        "#);
+        - Power: not measured: this version measures no power.
+        ");
     }
 
     #[test]
@@ -299,6 +318,18 @@ mod tests {
             let columns = line.matches('|').count();
             assert!([3, 10].contains(&columns), "{line}");
         }
+    }
+
+    #[test]
+    fn sources_are_linked_where_they_can_be_read() {
+        let sheet = Catalogue::builtin().get("nvidia-h100-sxm5").unwrap();
+        let id = &sheet.figures[&FigureKind::Fp32].sources[0];
+        let text = link(sheet, id);
+        assert!(
+            text.starts_with('[') && text.contains("](<https://"),
+            "{text}"
+        );
+        assert_eq!(link(sheet, "no*where"), "no&#42;where");
     }
 
     #[test]

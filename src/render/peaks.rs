@@ -8,8 +8,11 @@ use crate::record::{Report, peak_kind};
 pub(super) fn ceilings(report: &Report) -> Vec<&Measurement> {
     let is_used = |ceiling: &Measurement| {
         let mut related = report.measurements.iter();
-        related
-            .any(|m| m.percent_of_ceiling.is_some() && m.ceiling_id.as_ref() == Some(&ceiling.id))
+        related.any(|m| {
+            m.percent_of_ceiling.is_some()
+                && m.ceiling_id.as_ref() == Some(&ceiling.id)
+                && m.power_limit_w == ceiling.power_limit_w
+        })
     };
     report.measurements.iter().filter(|m| is_used(m)).collect()
 }
@@ -63,11 +66,13 @@ mod tests {
 
     #[test]
     fn documents_of_other_catalogues_are_not_guessed() {
-        let mut report = fixture::report();
-        let sheet = report.datasheet.as_mut().unwrap();
+        let mut sheet = Catalogue::builtin()
+            .get("nvidia-h100-sxm5")
+            .unwrap()
+            .clone();
         let id = sheet.figures[&FigureKind::Fp32].sources[0].clone();
-        assert!(source(sheet, &id).is_some());
+        assert!(source(&sheet, &id).is_some());
         sheet.vendor = "another".into();
-        assert_eq!(source(sheet, &id), None);
+        assert_eq!(source(&sheet, &id), None);
     }
 }

@@ -5,6 +5,7 @@ use crate::kernel::id::CaseId;
 use crate::kernel::shape::{GemmShape, Layout, Shape};
 use crate::measure::measurement::Measurement;
 use crate::record::Report;
+use crate::units::Watts;
 
 /// Fewer sizes than this show no growth.
 const LEAST_SIZES: usize = 3;
@@ -12,6 +13,8 @@ const LEAST_SIZES: usize = 3;
 /// The sizes of one kernel.
 pub(super) struct Scaling<'a> {
     kernel: CaseId,
+    /// At which power limit, where limits were varied.
+    limit: Option<Watts>,
     /// Side and measurement, from small to large.
     sizes: Vec<(u32, &'a Measurement)>,
 }
@@ -34,10 +37,13 @@ pub(super) fn scalings(report: &Report) -> Vec<Scaling<'_>> {
             continue;
         };
         let size = (side, measurement);
-        match scalings.iter_mut().find(|s| s.kernel == kernel) {
+        let limit = measurement.power_limit_w;
+        let is_it = |s: &&mut Scaling| s.kernel == kernel && s.limit == limit;
+        match scalings.iter_mut().find(is_it) {
             Some(scaling) => scaling.sizes.push(size),
             None => scalings.push(Scaling {
                 kernel,
+                limit,
                 sizes: vec![size],
             }),
         }
@@ -90,7 +96,9 @@ impl Scaling<'_> {
             )
         });
         let peak = peak.unwrap_or_default();
-        format!("{operation}/{precision}/{variant} by size: {peak}")
+        let limit = self.limit.map(|limit| format!(" at {limit}"));
+        let limit = limit.unwrap_or_default();
+        format!("{operation}/{precision}/{variant} by size{limit}: {peak}")
     }
 
     /// One row a size, growth against the row above.

@@ -3,7 +3,8 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::Renderer;
-use super::cells::{self, FIGURES};
+use super::cells::{self, columns};
+use super::limits;
 use super::scaling::{self, Scaling};
 use super::untrusted::plain;
 use crate::gpu::adapter::DeviceType;
@@ -29,10 +30,12 @@ impl Renderer for Table {
         let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
         let heading = wrapped(&heading(report), width);
         let notes = wrapped(&notes(report), width);
+        let limits = by_limit(report, width);
         let scalings = scaling::scalings(report).into_iter();
         let growth = scalings.map(|scaling| growth(&scaling, width));
         let parts = [heading, cases(report, width)].into_iter();
         parts
+            .chain(limits)
             .chain(growth)
             .chain([notes])
             .collect::<Vec<_>>()
@@ -59,7 +62,6 @@ fn notes(report: &Report) -> Vec<String> {
     let tuning = cells::tuning_notes(report).into_iter();
     let notes = [
         note("shaders", cells::shaders_note(report)),
-        note("power", cells::power_note(report)),
         note("100 % of ceiling", Some(cells::ceiling_note(report))),
         note("100 % of datasheet", cells::datasheet_note(report)),
         note(
@@ -67,21 +69,46 @@ fn notes(report: &Report) -> Vec<String> {
             software.then(|| cells::SOFTWARE.to_owned()),
         ),
     ];
-    tuning.chain(notes.into_iter().flatten()).collect()
+    let power = cells::power_notes(report).into_iter();
+    let power = power.map(|text| format!("power: {text}"));
+    tuning
+        .chain(power)
+        .chain(notes.into_iter().flatten())
+        .collect()
 }
 
 /// How the cost of one kernel grows with size.
 fn growth(scaling: &Scaling, width: usize) -> String {
+    let title = wrapped(&[scaling.title()], width);
+    let numeric = scaling::HEADINGS.map(|_| true);
+    title + &small(scaling::HEADINGS, numeric, scaling.rows())
+}
+
+/// Efficiency against the power limit; `None` where limits were not varied.
+fn by_limit(report: &Report, width: usize) -> Option<String> {
+    let rows = limits::rows(report);
+    let title = wrapped(&[limits::TITLE.to_owned()], width);
+    (!rows.is_empty()).then(|| title + &small(limits::HEADINGS, limits::NUMERIC, rows))
+}
+
+/// A table that fits every terminal.
+fn small<const N: usize>(
+    headings: [&str; N],
+    numeric: [bool; N],
+    rows: Vec<[String; N]>,
+) -> String {
+    let cells = |row: [String; N]| {
+        let cells = row.into_iter().zip(numeric);
+        cells.map(|(text, numeric)| aligned(plain(&text), numeric))
+    };
     let mut table = comfy_table::Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(scaling::HEADINGS.map(|heading| aligned(heading.to_owned(), true)));
-    for row in scaling.rows() {
-        table.add_row(row.map(|text| aligned(text, true)));
-    }
+        .set_header(cells(headings.map(str::to_owned)))
+        .add_rows(rows.into_iter().map(cells));
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-    wrapped(&[scaling.title()], width) + &lines.collect::<String>()
+    lines.collect()
 }
 
 /// How the cases are laid out.
@@ -138,14 +165,14 @@ impl Layout {
         table
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(self.header());
+            .set_header(self.header(report));
         for measurement in &report.measurements {
             let absent = cells::absence(measurement).is_some();
             if absent || self.stacked {
                 table.add_row([SPANNING]);
             }
             if !absent {
-                table.add_row(self.row(measurement));
+                table.add_row(self.row(report, measurement));
             }
         }
         table
@@ -154,19 +181,18 @@ impl Layout {
             .collect()
     }
 
-    fn header(self) -> Vec<Cell> {
-        let figures = FIGURES
-            .iter()
-            .map(|column| aligned(column.heading.join("\n"), column.numeric));
+    fn header(self, report: &Report) -> Vec<Cell> {
+        let figures =
+            columns(report).map(|column| aligned(column.heading.join("\n"), column.numeric));
         self.with_case(Cell::new("case"), Cell::new("flags"), figures)
     }
 
-    fn row(self, measurement: &Measurement) -> Vec<Cell> {
-        let figures = FIGURES.iter().map(|column| {
+    fn row(self, report: &Report, measurement: &Measurement) -> Vec<Cell> {
+        let figures = columns(report).map(|column| {
             let text = self.fold((column.text)(measurement), column.breaks.into());
             aligned(text, column.numeric)
         });
-        let id = plain(&measurement.id);
+        let id = plain(&super::case(measurement));
         let flags = self.fold(cells::flags(measurement), usize::MAX);
         self.with_case(Cell::new(id), Cell::new(flags), figures)
     }
@@ -218,7 +244,7 @@ fn aligned(text: String, numeric: bool) -> Cell {
 /// figure.
 fn title(measurement: &Measurement) -> String {
     let text = cells::absence(measurement).unwrap_or_else(|| cells::flags(measurement));
-    format!("{}  {text}", measurement.id)
+    format!("{}  {text}", super::case(measurement))
 }
 
 /// Texts made plain, each from the start of a line, further lines indented.
@@ -258,84 +284,84 @@ mod tests {
 
     #[test]
     fn wide_terminals_show_one_row_a_case() {
-        insta::assert_snapshot!(at(160), @r#"
-        <script>|x `H100` �[31m[a](https://b)
+        insta::assert_snapshot!(at(160), @"
+        <script>|x `Testcard 0` �[31m[a](https://b)
         driver: NVIDIA, 550.54.15
         backend: vulkan, discrete-gpu
         run: quick, normal data, seed 7
-        datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
+        datasheet: Testcard 0 (testcard-0)
 
         case                                             time               GFLOP/s  GB/s      FLOP     % of       % of  verified             flags
                                                                              [95 %]        per byte  ceiling  datasheet  error≤bound
-        peak/f32/fma/device                            1.00 s  60200 [59722, 60685]     –         –        –       90.0  full 4e-7 ≤ 3e-5
-        bandwidth/f32/copy/256MiB                      100 µs                     –  2684         –        –       80.1  full 4e-7 ≤ 3e-5
+        peak/f32/fma/device                            1.00 s  60200 [59722, 60685]     –         –        –       86.0  full 4e-7 ≤ 3e-5
+        bandwidth/f32/copy/256MiB                      100 µs                     –  2684         –        –       89.5  full 4e-7 ≤ 3e-5
         latency/none/dispatch/empty                   2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
-        matmul/f32/register/4096x4096x4096            4.00 ms  34360 [34087, 34637]  50.3       683     57.1       51.4  full 4e-7 ≤ 3e-5     not-converged
-        attention/f32/flash/b1h32kv8s4096d128-causal  6.00 ms  22906 [22725, 23091]  28.0       819     38.1       34.2  sampled 4e-7 ≤ 3e-5
+        matmul/f32/register/4096x4096x4096            4.00 ms  34360 [34087, 34637]  50.3       683     57.1       49.1  full 4e-7 ≤ 3e-5     not-converged
+        attention/f32/flash/b1h32kv8s4096d128-causal  6.00 ms  22906 [22725, 23091]  28.0       819     38.1       32.7  sampled 4e-7 ≤ 3e-5
         attention/f32/materialised/b1h32kv8s8192d128  skipped: needs 8192 MiB, adapter allows 128 MiB
         matmul/f32/naive/4096x4096x4096  rejected: output not computed (every word reads 0x7fc00000)
 
         power: not measured: this version measures no power
         100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
-        100 % of datasheet: FP32 66.9 TFLOP/s (vendor, quoted); memory bandwidth 3350 GB/s (secondary)
-        "#);
+        100 % of datasheet: FP32 70 TFLOP/s (vendor); memory bandwidth 3000 GB/s (secondary)
+        ");
     }
 
     #[test]
     fn usual_terminals_show_long_ids_above_their_figures() {
-        insta::assert_snapshot!(at(120), @r#"
-        <script>|x `H100` �[31m[a](https://b)
+        insta::assert_snapshot!(at(120), @"
+        <script>|x `Testcard 0` �[31m[a](https://b)
         driver: NVIDIA, 550.54.15
         backend: vulkan, discrete-gpu
         run: quick, normal data, seed 7
-        datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
+        datasheet: Testcard 0 (testcard-0)
 
             time               GFLOP/s  GB/s      FLOP     % of       % of  verified
                                 [95 %]        per byte  ceiling  datasheet  error≤bound
         peak/f32/fma/device
-          1.00 s  60200 [59722, 60685]     –         –        –       90.0  full 4e-7 ≤ 3e-5
+          1.00 s  60200 [59722, 60685]     –         –        –       86.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB
-          100 µs                     –  2684         –        –       80.1  full 4e-7 ≤ 3e-5
+          100 µs                     –  2684         –        –       89.5  full 4e-7 ≤ 3e-5
         latency/none/dispatch/empty
          2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
         matmul/f32/register/4096x4096x4096  not-converged
-         4.00 ms  34360 [34087, 34637]  50.3       683     57.1       51.4  full 4e-7 ≤ 3e-5
+         4.00 ms  34360 [34087, 34637]  50.3       683     57.1       49.1  full 4e-7 ≤ 3e-5
         attention/f32/flash/b1h32kv8s4096d128-causal
-         6.00 ms  22906 [22725, 23091]  28.0       819     38.1       34.2  sampled 4e-7 ≤ 3e-5
+         6.00 ms  22906 [22725, 23091]  28.0       819     38.1       32.7  sampled 4e-7 ≤ 3e-5
         attention/f32/materialised/b1h32kv8s8192d128  skipped: needs 8192 MiB, adapter allows 128 MiB
         matmul/f32/naive/4096x4096x4096  rejected: output not computed (every word reads 0x7fc00000)
 
         power: not measured: this version measures no power
         100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
-        100 % of datasheet: FP32 66.9 TFLOP/s (vendor, quoted); memory bandwidth 3350 GB/s (secondary)
-        "#);
+        100 % of datasheet: FP32 70 TFLOP/s (vendor); memory bandwidth 3000 GB/s (secondary)
+        ");
     }
 
     #[test]
     fn narrow_terminals_show_intervals_and_bounds_below_as_well() {
-        insta::assert_snapshot!(at(80), @r#"
-        <script>|x `H100` �[31m[a](https://b)
+        insta::assert_snapshot!(at(80), @"
+        <script>|x `Testcard 0` �[31m[a](https://b)
         driver: NVIDIA, 550.54.15
         backend: vulkan, discrete-gpu
         run: quick, normal data, seed 7
-        datasheet: NVIDIA H100 SXM5 80GB (nvidia-h100-sxm5)
+        datasheet: Testcard 0 (testcard-0)
 
             time         GFLOP/s  GB/s      FLOP     % of       % of  verified
                           [95 %]        per byte  ceiling  datasheet  error≤bound
         peak/f32/fma/device
-          1.00 s           60200     –         –        –       90.0  full
+          1.00 s           60200     –         –        –       86.0  full
                   [59722, 60685]                                      4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB
-          100 µs               –  2684         –        –       80.1  full
+          100 µs               –  2684         –        –       89.5  full
                                                                       4e-7 ≤ 3e-5
         latency/none/dispatch/empty
          2.35 µs               –     –         –        –          –  full
                                                                       4e-7 ≤ 3e-5
         matmul/f32/register/4096x4096x4096  not-converged
-         4.00 ms           34360  50.3       683     57.1       51.4  full
+         4.00 ms           34360  50.3       683     57.1       49.1  full
                   [34087, 34637]                                      4e-7 ≤ 3e-5
         attention/f32/flash/b1h32kv8s4096d128-causal
-         6.00 ms           22906  28.0       819     38.1       34.2  sampled
+         6.00 ms           22906  28.0       819     38.1       32.7  sampled
                   [22725, 23091]                                      4e-7 ≤ 3e-5
         attention/f32/materialised/b1h32kv8s8192d128  skipped: needs 8192 MiB, adapter
             allows 128 MiB
@@ -344,9 +370,9 @@ mod tests {
 
         power: not measured: this version measures no power
         100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
-        100 % of datasheet: FP32 66.9 TFLOP/s (vendor, quoted); memory bandwidth 3350
-            GB/s (secondary)
-        "#);
+        100 % of datasheet: FP32 70 TFLOP/s (vendor); memory bandwidth 3000 GB/s
+            (secondary)
+        ");
     }
 
     #[test]
@@ -356,16 +382,16 @@ mod tests {
         report.measurements[3].flags.clear();
         let text = Table { width: Some(120) }.render(&report);
         let cases: Vec<_> = text.lines().skip(8).take(8).collect();
-        insta::assert_snapshot!(cases.join("\n"), @r#"
-        peak/f32/fma/device                  1.00 s           60200     –         –        –       90.0  full
+        insta::assert_snapshot!(cases.join("\n"), @"
+        peak/f32/fma/device                  1.00 s           60200     –         –        –       86.0  full
                                                      [59722, 60685]                                      4e-7 ≤ 3e-5
-        bandwidth/f32/copy/256MiB            100 µs               –  2684         –        –       80.1  full
+        bandwidth/f32/copy/256MiB            100 µs               –  2684         –        –       89.5  full
                                                                                                          4e-7 ≤ 3e-5
         latency/none/dispatch/empty         2.35 µs               –     –         –        –          –  full
                                                                                                          4e-7 ≤ 3e-5
-        matmul/f32/register/4096x4096x4096  4.00 ms           34360  50.3       683     57.1       51.4  full
+        matmul/f32/register/4096x4096x4096  4.00 ms           34360  50.3       683     57.1       49.1  full
                                                      [34087, 34637]                                      4e-7 ≤ 3e-5
-        "#);
+        ");
     }
 
     #[test]

@@ -2,13 +2,17 @@
 //!
 //! Cases are measured in a process of their own, so that a driver that hangs or
 //! crashes costs one case. Parent and worker speak JSON Lines over the worker's
-//! standard input and output; end of input means exit.
+//! standard input and output; end of input means exit. Power limits are set by
+//! another process, the guard, which restores the old one in every case.
 
 pub mod adapter;
+pub mod guard;
+mod limits;
 mod process;
 pub mod protocol;
 mod run;
 pub mod worker;
 
+pub use limits::{GuardError, PowerLimits};
 pub use process::WorkerError;
 pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};

@@ -8,7 +8,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
 use super::protocol::{DEFAULT_LIMIT, Event, PROTOCOL, Request};
+use crate::power::PowerSetup;
 use crate::units::Seconds;
 
 /// How often an interruption is looked for while waiting.
@@ -73,6 +76,7 @@ pub struct Process<'a> {
     events: Receiver<Event>,
     stderr: Option<JoinHandle<String>>,
     interrupted: &'a AtomicBool,
+    power: Option<PowerSetup>,
 }
 
 impl<'a> Process<'a> {
@@ -97,6 +101,7 @@ impl<'a> Process<'a> {
             stderr: child.stderr.take().map(keep_tail),
             child,
             interrupted,
+            power: None,
         };
         match process.wait(&mut |_| {})? {
             Event::Hello { protocol, .. } if protocol == PROTOCOL => {}
@@ -104,9 +109,17 @@ impl<'a> Process<'a> {
             other => return Err(WorkerError::out_of_turn(&other)),
         }
         match process.ask(open, &mut |_| {})? {
-            Event::Opened => Ok(process),
+            Event::Opened { power } => {
+                process.power = Some(power);
+                Ok(process)
+            }
             other => Err(WorkerError::out_of_turn(&other)),
         }
+    }
+
+    /// The source of power that the worker reads, or why there is none.
+    pub fn power(&self) -> Option<&PowerSetup> {
+        self.power.as_ref()
     }
 
     /// Sends a request and waits for its answer; `on_phase` hears what the worker
@@ -188,24 +201,26 @@ impl Drop for Process<'_> {
     }
 }
 
-/// Ctrl-C goes to the whole process group of a terminal; the worker is ended by
+/// Ctrl-C goes to the whole process group of a terminal; a worker is ended by
 /// its parent instead.
 #[cfg(unix)]
-fn shield_from_interrupt(command: &mut Command) {
+pub(super) fn shield_from_interrupt(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
 }
 
 #[cfg(windows)]
-fn shield_from_interrupt(command: &mut Command) {
+pub(super) fn shield_from_interrupt(command: &mut Command) {
     use std::os::windows::process::CommandExt;
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
     command.creation_flags(CREATE_NEW_PROCESS_GROUP);
 }
 
-/// Events from the worker's standard output. Drivers print there too; what is no
+/// Events from a process's standard output. Drivers print there too; what is no
 /// event is passed over.
-fn listen(stdout: Option<impl Read + Send + 'static>) -> Receiver<Event> {
+pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
+    stdout: Option<impl Read + Send + 'static>,
+) -> Receiver<Event> {
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = stdout {
         std::thread::spawn(move || {
@@ -251,12 +266,13 @@ mod tests {
         Process::start(shell(script), &open, &AtomicBool::new(false)).map(|_| ())
     }
 
-    const HELLO: &str = r#"echo '{"event":"hello","protocol":2,"version":"x"}'; read line; "#;
+    const HELLO: &str = r#"echo '{"event":"hello","protocol":3,"version":"x"}'; read line; "#;
 
     #[test]
     fn a_worker_that_answers_is_accepted_whatever_its_driver_prints() {
-        let script =
-            format!("echo MESA warning; {HELLO} echo '{{\"event\":\"opened\"}}'; read end");
+        let script = format!(
+            "echo MESA warning; {HELLO} echo '{{\"event\":\"opened\",\"power\":{{\"wanted\":\"none\",\"source\":null,\"sensor\":null,\"reason\":null}}}}'; read end"
+        );
         start(&script).unwrap();
     }
 

@@ -7,12 +7,13 @@ use crate::kernel::Choice;
 use crate::measure::Phase;
 use crate::measure::measurement::{Measurement, Reason};
 use crate::measure::tier::Tier;
-use crate::record::Shaders;
+use crate::power::{PowerSetup, Sensor};
+use crate::record::{PowerTrace, Shaders};
 use crate::tune::Tuning;
 use crate::units::Seconds;
 
 /// Version of the protocol: both sides must speak the same.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// From the parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub enum Request {
         adapter: Box<AdapterDescription>,
         /// Templates and checks, as the report states them.
         shaders: Shaders,
+        /// The source of power that is to be read.
+        power: PowerRequest,
     },
     /// Choose the kernel for a case of the best one. Answered by
     /// [`Event::Phase`]s and one [`Event::Tuned`].
@@ -43,10 +46,21 @@ pub enum Request {
         tier: Tier,
         /// Seed of the inputs.
         seed: u64,
+        /// Whether the power of its dispatches is read as well.
+        metered: bool,
         /// Folder for inputs, output and reference.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dump: Option<String>,
     },
+}
+
+/// Which source of power is to be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PowerRequest {
+    /// As `--power` takes it.
+    pub wanted: String,
+    /// What an earlier worker found out about its sensor.
+    pub sensor: Option<Sensor>,
 }
 
 /// From the worker.
@@ -61,7 +75,10 @@ pub enum Event {
         version: String,
     },
     /// The adapter is open.
-    Opened,
+    Opened {
+        /// The source of power, or why there is none.
+        power: PowerSetup,
+    },
     /// What the worker does now, and the longest that it may be silent.
     Phase {
         /// For a person.
@@ -78,6 +95,10 @@ pub enum Event {
     Done {
         /// The record of the case.
         measurement: Box<Measurement>,
+        /// What was read of its power.
+        trace: Option<Box<PowerTrace>>,
+        /// Whether the device is gone, so that no further case can be measured.
+        device_is_gone: bool,
     },
     /// The request cannot be carried out; the worker exits.
     Error {
@@ -107,6 +128,7 @@ impl Event {
                 VERIFY_LIMIT_S,
             ),
             Phase::WarmingUp => ("warming up".to_owned(), VERIFY_LIMIT_S),
+            Phase::Resting => ("leaving the device idle".to_owned(), VERIFY_LIMIT_S),
             Phase::Dumping => ("writing what was computed".to_owned(), VERIFY_LIMIT_S),
             Phase::Sampling { samples, .. } => {
                 (format!("sampling, {samples} so far"), VERIFY_LIMIT_S)
@@ -130,12 +152,13 @@ mod tests {
             choice: None,
             tier: Tier::Quick,
             seed: 7,
+            metered: false,
             dump: None,
         };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(
             line,
-            r#"{"request":"measure","id":"peak/f32/fma/device","choice":null,"tier":"quick","seed":7}"#
+            r#"{"request":"measure","id":"peak/f32/fma/device","choice":null,"tier":"quick","seed":7,"metered":false}"#
         );
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
         let event = Event::phase(Phase::Verifying {

@@ -4,13 +4,18 @@ use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use super::limits::{GuardError, PowerLimits};
 use super::process::{Process, WorkerError};
-use super::protocol::{Event, Request};
+use super::protocol::{Event, PowerRequest, Request};
 use crate::kernel::Choice;
-use crate::kernel::id::CaseId;
+use crate::kernel::id::{CaseId, Operation};
+use crate::kernel::select;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
-use crate::record::{self, Report, SaveError};
+use crate::measure::tier::Tier;
+use crate::power::{PowerSetup, PowerSpec};
+use crate::record::{self, PowerTrace, Report, SaveError};
 use crate::tune::{Cache, Tuning};
+use crate::units::Watts;
 
 /// What a run is to measure.
 pub struct Plan<'a> {
@@ -22,8 +27,23 @@ pub struct Plan<'a> {
     pub goal: Goal,
     /// Whether kernels are chosen afresh, whatever the cache says.
     pub retune: bool,
+    /// Power limits at each of which every case is measured, where they are
+    /// varied.
+    pub limits: Option<&'a PowerLimits>,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
+}
+
+impl Plan<'_> {
+    /// Every case, at each of the power limits in turn.
+    pub fn steps(&self) -> Vec<(Option<Watts>, &CaseId)> {
+        let limits = match self.limits {
+            Some(limits) => limits.watts().iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let at = |limit| self.cases.iter().map(move |id| (limit, id));
+        limits.into_iter().flat_map(at).collect()
+    }
 }
 
 /// What a run does with its cases.
@@ -33,6 +53,8 @@ pub enum Goal {
     Measure {
         /// Folder for what was computed, where it is to be kept.
         dump: Option<String>,
+        /// The source of power that is to be read.
+        power: PowerSpec,
     },
     /// Choose the kernels of the cases of the best one, and measure nothing.
     Choose,
@@ -44,15 +66,18 @@ pub trait Observer {
     fn case_begins(&mut self, index: usize, id: &CaseId);
     /// What the case is doing.
     fn phase(&mut self, phase: &str);
+    /// Which source of power is read, or why there is none.
+    fn power(&mut self, power: Option<&PowerSetup>);
     /// A kernel has been chosen, in this run or an earlier one.
     fn tuned(&mut self, tuning: &Tuning);
     /// Something that does not end the run.
     fn warn(&mut self, warning: &dyn fmt::Display);
-    /// The case has ended and stands in the report, which is to be saved.
+    /// The case has ended and stands in the report, which is to be saved, with what
+    /// was read of its power.
     ///
     /// # Errors
-    /// When the report cannot be saved: the run ends.
-    fn case_ended(&mut self, report: &Report) -> Result<(), SaveError>;
+    /// When it cannot be saved: the run ends.
+    fn case_ended(&mut self, report: &Report, trace: Option<&PowerTrace>) -> Result<(), SaveError>;
 }
 
 /// How a run ended.
@@ -62,6 +87,8 @@ pub enum Ended {
     Complete,
     /// Interrupted; the report holds what was measured before.
     Interrupted,
+    /// The device is gone; the report holds what was measured before.
+    DeviceGone,
 }
 
 /// Why a run cannot go on.
@@ -73,30 +100,40 @@ pub enum SessionError {
     /// No worker opens the adapter.
     #[error("the adapter cannot be used: {0}")]
     Adapter(WorkerError),
+    /// A power limit cannot be set.
+    #[error("the run has ended before its time, with the report as it is: {0}")]
+    Limit(#[from] GuardError),
 }
 
 /// Measures the plan's cases and puts them into `report`. A worker that dies or
 /// hangs costs its case; the next case gets a fresh one.
 ///
 /// # Errors
-/// When the report cannot be saved or no worker opens the adapter.
+/// When the report cannot be saved, no worker opens the adapter, or a power limit
+/// cannot be set.
 pub fn execute(
     plan: &Plan,
     cache: &mut Cache,
     report: &mut Report,
     observer: &mut dyn Observer,
 ) -> Result<Ended, SessionError> {
-    let open = Request::Open {
-        adapter: Box::new(report.adapter.clone()),
-        shaders: report.shaders.clone(),
-    };
     let mut worker = None;
-    for (index, id) in plan.cases.iter().enumerate() {
+    let steps = plan.steps();
+    for (index, &(limit, id)) in steps.iter().enumerate() {
         observer.case_begins(index, id);
+        if let Some((limits, watts)) = plan.limits.zip(limit) {
+            limits.set(watts)?;
+        }
         let mut process = match worker.take() {
             Some(process) => process,
-            None => match Process::start((plan.worker)(), &open, plan.interrupted) {
-                Ok(process) => process,
+            None => match Process::start((plan.worker)(), &plan.open(report), plan.interrupted) {
+                Ok(process) => {
+                    if let (None, Goal::Measure { .. }) = (&report.power, &plan.goal) {
+                        report.power = process.power().cloned();
+                        observer.power(report.power.as_ref());
+                    }
+                    process
+                }
                 Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
                 Err(error) => return Err(SessionError::Adapter(error)),
             },
@@ -109,29 +146,89 @@ pub fn execute(
             observer,
         };
         let outcome = match &plan.goal {
-            Goal::Measure { dump } => case.measure(&mut process, dump.as_deref()).map(Some),
-            Goal::Choose => case
-                .choose(&mut process)
-                .map(|choice| choice.err().map(|m| *m)),
+            Goal::Measure { dump, .. } => case.measure(&mut process, dump.as_deref()).map(Some),
+            Goal::Choose => {
+                let chosen = case.choose(&mut process);
+                chosen.map(|choice| choice.err().map(|m| Outcome::from(*m)))
+            }
         };
-        let measurement = match outcome {
-            Ok(measurement) => {
+        let outcome = match outcome {
+            Ok(outcome) => {
                 worker = Some(process);
-                measurement
+                outcome
             }
             Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
             Err(error) => {
                 let reason = Reason::new(ReasonCode::Worker, error);
-                Some(Measurement::without_figures(id, Status::Failed, reason))
+                let failed = Measurement::without_figures(id, Status::Failed, reason);
+                Some(Outcome::from(failed))
             }
         };
-        if let Some(measurement) = measurement {
-            report.push(measurement);
+        report.complete = index + 1 == steps.len();
+        let (trace, device_is_gone) = match outcome {
+            Some(outcome) => {
+                let device_is_gone = outcome.device_is_gone;
+                (outcome.enter(report, limit), device_is_gone)
+            }
+            None => (None, false),
+        };
+        observer.case_ended(report, trace.as_deref())?;
+        if device_is_gone {
+            return Ok(Ended::DeviceGone);
         }
-        report.complete = index + 1 == plan.cases.len();
-        observer.case_ended(report)?;
     }
     Ok(Ended::Complete)
+}
+
+/// What became of a case.
+struct Outcome {
+    measurement: Measurement,
+    trace: Option<Box<PowerTrace>>,
+    device_is_gone: bool,
+}
+
+impl Outcome {
+    /// Enters the case, measured at this power limit, into the report. Hands back
+    /// what was read of its power, which is to be kept where the report says.
+    fn enter(self, report: &mut Report, limit: Option<Watts>) -> Option<Box<PowerTrace>> {
+        let mut measurement = self.measurement;
+        measurement.power_limit_w = limit;
+        let trace = record::trace_name(&measurement);
+        if let Some(power) = &mut measurement.power {
+            power.trace = Some(trace);
+        }
+        report.push(measurement);
+        self.trace
+    }
+}
+
+impl From<Measurement> for Outcome {
+    fn from(measurement: Measurement) -> Self {
+        Self {
+            measurement,
+            trace: None,
+            device_is_gone: false,
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// The request with which a worker begins.
+    fn open(&self, report: &Report) -> Request {
+        let wanted = match &self.goal {
+            Goal::Measure { power, .. } => power,
+            Goal::Choose => &PowerSpec::None,
+        };
+        let known = report.power.as_ref();
+        Request::Open {
+            adapter: Box::new(report.adapter.clone()),
+            shaders: report.shaders.clone(),
+            power: PowerRequest {
+                wanted: wanted.to_string(),
+                sensor: known.and_then(|setup| setup.sensor.clone()),
+            },
+        }
+    }
 }
 
 /// One case of a run.
@@ -149,26 +246,67 @@ impl Case<'_> {
         &mut self,
         process: &mut Process,
         dump: Option<&str>,
-    ) -> Result<Measurement, WorkerError> {
+    ) -> Result<Outcome, WorkerError> {
         let choice = if self.id.is_best() {
             match self.choose(process)? {
                 Ok(choice) => Some(choice),
-                Err(measurement) => return Ok(*measurement),
+                Err(measurement) => return Ok(Outcome::from(*measurement)),
             }
         } else {
             None
         };
+        let metered = self.is_metered();
         let request = Request::Measure {
             id: self.id.to_string(),
             choice,
             tier: self.report.tier,
             seed: self.report.seed,
+            metered: metered.is_ok(),
             dump: dump.map(str::to_owned),
         };
         match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
-            Event::Done { measurement } => Ok(*measurement),
+            Event::Done {
+                mut measurement,
+                trace,
+                device_is_gone,
+            } => {
+                if let (Status::Ok, Err(why)) = (measurement.status, metered) {
+                    measurement.power_reason = Some(why);
+                }
+                Ok(Outcome {
+                    measurement: *measurement,
+                    trace,
+                    device_is_gone,
+                })
+            }
             other => Err(WorkerError::out_of_turn(&other)),
         }
+    }
+
+    /// Whether the power of the case is read, or why not.
+    fn is_metered(&self) -> Result<(), Reason> {
+        let unread = |code, why: &str| Err(Reason::new(code, why));
+        let setup = self.report.power.as_ref();
+        let why = setup.and_then(|setup| setup.reason.as_deref());
+        if let Some(why) = why {
+            return unread(ReasonCode::NoPowerSource, why);
+        }
+        if self.id.operation == Operation::Latency {
+            return unread(
+                ReasonCode::NotBusy,
+                "the device waits between the dispatches of a latency",
+            );
+        }
+        let software = self.report.adapter.is_software();
+        let few = self.plan.cases.len() <= select::MOST_HEADLINE_CASES;
+        if self.report.tier == Tier::Quick && !few && !select::is_headline(self.id, software) {
+            return unread(
+                ReasonCode::NotMeasured,
+                "of a long list the quick tier reads the power of headline cases only: select \
+                 fewer cases, or --tier standard",
+            );
+        }
+        Ok(())
     }
 
     /// The choice for the case's class of shapes: this run's, an earlier run's, or
@@ -211,7 +349,8 @@ impl Case<'_> {
             Event::Tuned { tuning } => tuning,
             other => return Err(WorkerError::out_of_turn(&other)),
         };
-        if let Ok(tuning) = &tuning {
+        // What is the fastest at a lower limit need not be so without it.
+        if let (Ok(tuning), None) = (&tuning, self.plan.limits) {
             self.cache.insert(tuning);
             if let Err(error) = keep(self.cache) {
                 self.observer.warn(&error);
@@ -247,7 +386,6 @@ pub(super) mod tests {
     use super::*;
     use crate::gpu::adapter::AdapterDescription;
     use crate::gpu::device::ShaderMode;
-    use crate::measure::tier::Tier;
     use crate::record::{Shaders, Start};
 
     /// An adapter that exists in no machine.
@@ -264,6 +402,10 @@ pub(super) mod tests {
         Request::Open {
             adapter: Box::new(adapter()),
             shaders: shaders(),
+            power: PowerRequest {
+                wanted: "none".into(),
+                sensor: None,
+            },
         }
     }
 
@@ -277,7 +419,8 @@ pub(super) mod tests {
         fn warn(&mut self, warning: &dyn fmt::Display) {
             panic!("{warning}");
         }
-        fn case_ended(&mut self, report: &Report) -> Result<(), SaveError> {
+        fn power(&mut self, _: Option<&PowerSetup>) {}
+        fn case_ended(&mut self, report: &Report, _: Option<&PowerTrace>) -> Result<(), SaveError> {
             self.0.push(report.measurements.len());
             Ok(())
         }
@@ -285,12 +428,12 @@ pub(super) mod tests {
 
     /// Answers every request with a skipped case, but crashes on "register".
     const WORKER: &str = r#"
-        echo '{"event":"hello","protocol":2,"version":"x"}'
+        echo '{"event":"hello","protocol":3,"version":"x"}'
         while read -r line; do
             case "$line" in
-                *'"open"'*) echo '{"event":"opened"}' ;;
+                *'"open"'*) echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}' ;;
                 *register*) echo 'GPU hang' >&2; kill -KILL $$ ;;
-                *) printf '{"event":"done","measurement":%s}\n' "$MEASUREMENT" ;;
+                *) printf '{"event":"done","measurement":%s,"trace":null,"device_is_gone":false}\n' "$MEASUREMENT" ;;
             esac
         done"#;
 
@@ -320,8 +463,12 @@ pub(super) mod tests {
         let plan = Plan {
             cases: &cases,
             worker: &worker,
-            goal: Goal::Measure { dump: None },
+            goal: Goal::Measure {
+                dump: None,
+                power: PowerSpec::None,
+            },
             retune: false,
+            limits: None,
             interrupted: &AtomicBool::new(interrupted),
         };
         let mut saves = Saves::default();

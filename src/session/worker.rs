@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::protocol::{Event, PROTOCOL, Request};
+use super::protocol::{Event, PROTOCOL, PowerRequest, Request};
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::device::{Gpu, ShaderMode};
 use crate::kernel::Choice;
@@ -15,8 +15,9 @@ use crate::kernel::problem::{self, Problem};
 use crate::kernel::template::Templates;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
-use crate::measure::{Bench, Phase, Stopped};
-use crate::record::{Computed, Shaders};
+use crate::measure::{Bench, Meter, Phase, Stopped};
+use crate::power::PowerSpec;
+use crate::record::{Computed, PowerTrace, Shaders};
 use crate::tune;
 
 /// Sampling is reported at most this often.
@@ -31,6 +32,7 @@ pub fn serve() -> io::Result<()> {
     let mut worker = Worker {
         out: io::stdout(),
         device: None,
+        meter: None,
         problem: None,
     };
     worker.say(&Event::Hello {
@@ -39,15 +41,27 @@ pub fn serve() -> io::Result<()> {
     })?;
     for request in requests {
         let served = match request {
-            Ok(Request::Open { adapter, shaders }) => worker.open(&adapter, &shaders),
+            Ok(Request::Open {
+                adapter,
+                shaders,
+                power,
+            }) => worker.open(&adapter, &shaders, power),
             Ok(Request::Tune { id, seed }) => worker.tune(&id, seed),
             Ok(Request::Measure {
                 id,
                 choice,
                 tier,
                 seed,
+                metered,
                 dump,
-            }) => worker.measure(&id, choice.as_ref(), tier, seed, dump.as_deref()),
+            }) => worker.measure(&Case {
+                id: &id,
+                choice: choice.as_ref(),
+                tier,
+                seed,
+                metered,
+                dump: dump.as_deref(),
+            }),
             Err(error) => Err(format!("not a request: {error}")),
         };
         match served {
@@ -74,9 +88,21 @@ fn read_requests() -> mpsc::Receiver<Result<Request, serde_json::Error>> {
     receiver
 }
 
+/// What is asked of a case.
+struct Case<'a> {
+    id: &'a str,
+    choice: Option<&'a Choice>,
+    tier: Tier,
+    seed: u64,
+    metered: bool,
+    dump: Option<&'a str>,
+}
+
 struct Worker {
     out: io::Stdout,
     device: Option<OpenDevice>,
+    /// Taken away while a case is measured.
+    meter: Option<Meter>,
     /// Kernels of one problem follow one another; its reference is kept.
     problem: Option<(CaseId, u64, Box<dyn Problem>)>,
 }
@@ -97,7 +123,12 @@ impl Worker {
         out.flush()
     }
 
-    fn open(&mut self, wanted: &AdapterDescription, shaders: &Shaders) -> Result<Event, String> {
+    fn open(
+        &mut self,
+        wanted: &AdapterDescription,
+        shaders: &Shaders,
+        power: PowerRequest,
+    ) -> Result<Event, String> {
         let found = adapter::enumerate().into_iter().find(|found| {
             // The position in the list may differ from one enumeration to the next.
             let same_place = AdapterDescription {
@@ -115,7 +146,10 @@ impl Worker {
             mode: shaders.mode,
             gpu: Some(gpu),
         });
-        Ok(Event::Opened)
+        let spec: PowerSpec = power.wanted.parse().map_err(|e| format!("{e}"))?;
+        let (meter, power) = Meter::open(&spec, Some(wanted), power.sensor);
+        self.meter = meter;
+        Ok(Event::Opened { power })
     }
 
     fn tune(&mut self, id: &str, seed: u64) -> Result<Event, String> {
@@ -126,40 +160,29 @@ impl Worker {
         Ok(Event::Tuned { tuning })
     }
 
-    fn measure(
-        &mut self,
-        id: &str,
-        choice: Option<&Choice>,
-        tier: Tier,
-        seed: u64,
-        dump: Option<&str>,
-    ) -> Result<Event, String> {
-        let (id, outcome) = self.with_bench(id, seed, |bench, id, problem, on_phase| {
-            let mut prepared = bench.prepare(id, choice, problem, tier, on_phase)?;
-            prepared.converge(on_phase)?;
-            let measurement = prepared.finish()?;
-            let Some(folder) = dump else {
-                return Ok(measurement);
-            };
-            on_phase(Phase::Dumping);
-            let computed = Computed {
-                id,
-                seed,
-                problem,
-                parameters: &measurement.parameters,
-                output: prepared.output(),
-            };
-            Ok(match computed.dump(Path::new(folder)) {
-                Ok(()) => measurement,
-                Err(error) => {
-                    let reason = Reason::new(ReasonCode::Worker, error);
-                    Measurement::without_figures(id, Status::Failed, reason)
+    fn measure(&mut self, case: &Case) -> Result<Event, String> {
+        let meter = self.meter.take();
+        let mut trace = None;
+        let measured = self.with_bench(case.id, case.seed, |bench, id, problem, on_phase| {
+            let mut prepared = bench.prepare(id, case.choice, problem, case.tier, on_phase)?;
+            match meter.as_ref().filter(|_| case.metered) {
+                Some(meter) => {
+                    let metered = prepared.converge_metered(meter, on_phase)?;
+                    trace = Some(Box::new(PowerTrace::from(metered)));
                 }
-            })
-        })?;
+                None => prepared.converge(on_phase)?,
+            }
+            let measurement = prepared.finish()?;
+            Ok(case.dumped(id, problem, measurement, prepared.output(), on_phase))
+        });
+        self.meter = meter;
+        let (id, outcome) = measured?;
+        let device_is_gone = outcome.as_ref().is_err_and(Stopped::ends_the_run);
         let measurement = outcome.unwrap_or_else(|stopped| stopped.measurement(&id));
         Ok(Event::Done {
             measurement: Box::new(measurement),
+            trace,
+            device_is_gone,
         })
     }
 
@@ -202,6 +225,37 @@ impl Worker {
                 Some(problem)
             }
             _ => problem::problem(id, seed),
+        }
+    }
+}
+
+impl Case<'_> {
+    /// The measurement, once what was computed is kept where that is wanted.
+    fn dumped(
+        &self,
+        id: &CaseId,
+        problem: &dyn Problem,
+        measurement: Measurement,
+        output: &[u8],
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Measurement {
+        let Some(folder) = self.dump else {
+            return measurement;
+        };
+        on_phase(Phase::Dumping);
+        let computed = Computed {
+            id,
+            seed: self.seed,
+            problem,
+            parameters: &measurement.parameters,
+            output,
+        };
+        match computed.dump(Path::new(folder)) {
+            Ok(()) => measurement,
+            Err(error) => {
+                let reason = Reason::new(ReasonCode::Worker, error);
+                Measurement::without_figures(id, Status::Failed, reason)
+            }
         }
     }
 }

@@ -10,8 +10,10 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 use thiserror::Error;
 
+mod limits;
 mod source;
 
+pub use limits::{Allowed, LimitError, LimitedGpu};
 pub use source::{NvmlSource, open};
 
 use super::discover::PowerSourceStatus;

@@ -118,12 +118,10 @@ fn milli(watts: f64) -> c_uint {
     (watts * 1e3).round() as c_uint
 }
 
-fn limit(device: nvmlDevice_t) -> impl FnOnce(&Device, f64) -> Result<c_uint, Code> {
-    move |scripted, _| {
-        let limits = STAGE.limits.lock().map_err(|_| NOT_SUPPORTED)?;
-        let set = limits.get(&position(device)).copied();
-        Ok(set.unwrap_or(milli(scripted.limit_watts)))
-    }
+/// The limit that was set, or that the device came with.
+fn limit(device: nvmlDevice_t, scripted: &Device) -> c_uint {
+    let set = STAGE.limit(position(device));
+    set.unwrap_or(milli(scripted.limit_watts))
 }
 
 getters! {
@@ -328,7 +326,9 @@ pub unsafe extern "C" fn nvmlDeviceGetPowerManagementLimit(
     device: nvmlDevice_t,
     to: *mut c_uint,
 ) -> Code {
-    let value = answer(device, "nvmlDeviceGetPowerManagementLimit", limit(device));
+    let value = answer(device, "nvmlDeviceGetPowerManagementLimit", |d, _| {
+        Ok(limit(device, d))
+    });
     // SAFETY: NVML's contract is that `to` can be written.
     unsafe { give(value, to) }
 }
@@ -338,7 +338,10 @@ pub unsafe extern "C" fn nvmlDeviceGetEnforcedPowerLimit(
     device: nvmlDevice_t,
     to: *mut c_uint,
 ) -> Code {
-    let value = answer(device, "nvmlDeviceGetEnforcedPowerLimit", limit(device));
+    let value = answer(device, "nvmlDeviceGetEnforcedPowerLimit", |d, _| {
+        let other = d.other_limit_watts.map_or(c_uint::MAX, milli);
+        Ok(limit(device, d).min(other))
+    });
     // SAFETY: NVML's contract is that `to` can be written.
     unsafe { give(value, to) }
 }
@@ -350,9 +353,8 @@ pub extern "C" fn nvmlDeviceSetPowerManagementLimit(device: nvmlDevice_t, limit:
         if !allowed.contains(&limit) {
             return Err(INVALID_ARGUMENT);
         }
-        let mut limits = STAGE.limits.lock().map_err(|_| NOT_SUPPORTED)?;
-        limits.insert(position(device), limit);
-        Ok(())
+        let set = STAGE.set_limit(position(device), limit);
+        set.map_err(|_| nvmlReturn_enum_NVML_ERROR_UNKNOWN)
     });
     set.err().unwrap_or(SUCCESS)
 }

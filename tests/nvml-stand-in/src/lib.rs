@@ -11,6 +11,11 @@
 /// Name of the script, in the folder that holds the library.
 pub const SCRIPT: &str = "stand-in.json";
 
+/// Name of the file beside it that holds every power limit that was set, one a
+/// line: the device's number and milliwatts. The last one is in force, in all
+/// processes that have this copy of the library.
+pub const LIMITS: &str = "stand-in-limits.txt";
+
 #[cfg(unix)]
 mod interface;
 #[cfg(unix)]

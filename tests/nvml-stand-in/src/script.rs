@@ -1,14 +1,16 @@
 //! The script: which devices there are, what they draw and what goes wrong.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use sensor_model::{Load, Sensor};
 use serde::Deserialize;
 
-use crate::SCRIPT;
+use crate::{LIMITS, SCRIPT};
 
 /// An NVML return code.
 pub type Code = u32;
@@ -51,7 +53,13 @@ pub struct Device {
     pub counter_stuck_at: Option<f64>,
     /// When the energy counter begins again from zero.
     pub counter_restarts_at: Option<f64>,
+    /// After how long it does so, again and again.
+    pub counter_restarts_every: Option<f64>,
+    /// The highest power limit, with which the device comes; the lowest is a third
+    /// of it.
     pub limit_watts: f64,
+    /// Another limit, which no program sets: the enforced one is never higher.
+    pub other_limit_watts: Option<f64>,
     pub throttle_reasons: u64,
     pub mig: bool,
     /// NVML's number: 0 none, 1 passed through, 2 vGPU.
@@ -87,7 +95,9 @@ impl Default for Device {
             shown_watts: None,
             counter_stuck_at: None,
             counter_restarts_at: None,
+            counter_restarts_every: None,
             limit_watts: 300.0,
+            other_limit_watts: None,
             throttle_reasons: 0,
             mig: false,
             virtualization_mode: 0,
@@ -120,7 +130,9 @@ impl Device {
         let sensor = self.sensor.as_ref()?;
         let at = |t| sensor.energy(&self.load, t);
         let t = self.counter_stuck_at.map_or(t, |stuck| t.min(stuck));
-        let before = match self.counter_restarts_at {
+        let again = |every: f64| (t / every).floor() * every;
+        let again = self.counter_restarts_every.map(again);
+        let before = match self.counter_restarts_at.or(again.filter(|&at| at > 0.0)) {
             Some(restart) if restart <= t => at(restart)?,
             _ => 0.0,
         };
@@ -136,8 +148,9 @@ impl Device {
 pub struct Stage {
     pub script: Script,
     begin: Instant,
-    /// Limits that were set, by device, in milliwatts.
-    pub limits: Mutex<BTreeMap<usize, u32>>,
+    /// Every limit that was set, by whichever process: a line `DEVICE MILLIWATTS`
+    /// each.
+    limits: Option<PathBuf>,
 }
 
 impl Stage {
@@ -145,26 +158,45 @@ impl Stage {
     pub fn now(&self) -> f64 {
         self.begin.elapsed().as_secs_f64()
     }
+
+    /// The limit that was set last for the device at `position`, in milliwatts.
+    pub fn limit(&self, position: usize) -> Option<u32> {
+        let set = std::fs::read_to_string(self.limits.as_ref()?).ok()?;
+        let of_device = |line: &str| {
+            let (device, milliwatts) = line.split_once(' ')?;
+            (device.parse() == Ok(position)).then(|| milliwatts.parse().ok())?
+        };
+        set.lines().rev().find_map(of_device)
+    }
+
+    /// Sets it, for every process that has this copy of the library.
+    pub fn set_limit(&self, position: usize, milliwatts: u32) -> io::Result<()> {
+        let path = self.limits.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(format!("{position} {milliwatts}\n").as_bytes())
+    }
 }
 
 /// The one stage of this copy of the library.
 pub static STAGE: LazyLock<Stage> = LazyLock::new(|| {
-    let text = script_path().and_then(|path| std::fs::read_to_string(path).ok());
+    let library = library_path();
+    let beside = |name| library.as_ref().map(|library| library.with_file_name(name));
+    let text = beside(SCRIPT).and_then(|path| std::fs::read_to_string(path).ok());
     let script = text.map(|text| serde_json::from_str(&text).expect("the script is understood"));
     Stage {
         script: script.unwrap_or_default(),
         begin: Instant::now(),
-        limits: Mutex::default(),
+        limits: beside(LIMITS),
     }
 });
 
-/// The script's place: the folder of the file that holds this very code.
-fn script_path() -> Option<PathBuf> {
+/// The file that holds this very code.
+fn library_path() -> Option<PathBuf> {
     use std::ffi::{CStr, OsStr};
     use std::os::unix::ffi::OsStrExt;
 
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    let code = script_path as *const libc::c_void;
+    let code = library_path as *const libc::c_void;
     // SAFETY: the address is that of a function, and `info` has room for the
     // answer, which is read only where the call says that it is there.
     let file = unsafe {
@@ -173,6 +205,5 @@ fn script_path() -> Option<PathBuf> {
         }
         CStr::from_ptr(info.assume_init().dli_fname)
     };
-    let library = PathBuf::from(OsStr::from_bytes(file.to_bytes()));
-    Some(library.with_file_name(SCRIPT))
+    Some(PathBuf::from(OsStr::from_bytes(file.to_bytes())))
 }

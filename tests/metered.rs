@@ -1,0 +1,253 @@
+//! `flopwatt run` with a source of power, from the outside: what stands in the
+//! report beside the time, and that nothing is invented where the source fails.
+//! The source is a stand-in for NVML, whose card is named although the work runs
+//! on whatever adapter there is.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+#[allow(dead_code)]
+#[path = "support/trials.rs"]
+mod trials;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use support::{card, nvml_stand_in};
+use tempfile::TempDir;
+use trials::{adapters, needing, run};
+
+fn main() {
+    type Test = fn();
+    let tests: [(&str, Test); 5] = [
+        ("power_stands_beside_the_time", power_stands_beside_the_time),
+        ("a_lost_gpu_ends_the_run", a_lost_gpu_ends_the_run),
+        ("a_counter_that_fails_is_not_used", a_counter_that_fails),
+        ("watts_that_cannot_be_are_no_figure", watts_that_cannot_be),
+        ("without_a_source_the_run_goes_on", without_a_source),
+    ];
+    let trial = |(name, test): (&str, Test)| needing(name, adapters, move |_| test());
+    run(tests.into_iter().map(trial).collect());
+}
+
+/// A case that needs no other to be held against.
+const CASE: &str = "peak/f32/fma/device";
+
+/// One run that reads the card of `script`.
+struct Metered {
+    folder: TempDir,
+    output: Output,
+}
+
+impl Metered {
+    fn run(script: &Value, cases: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        nvml_stand_in(folder.path(), script);
+        let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
+        let output = Command::new(env!("CARGO_BIN_EXE_flopwatt"))
+            .args(["run", "--adapter", &wanted, "--power", "nvml:0"])
+            .args(["--seed", "7", "--out", "out"])
+            .args(cases)
+            .env("LD_LIBRARY_PATH", folder.path())
+            .current_dir(folder.path())
+            .output()
+            .expect("flopwatt starts");
+        Self { folder, output }
+    }
+
+    fn exit(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    fn out(&self) -> std::path::PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn report(&self) -> Value {
+        let text = std::fs::read_to_string(self.out().join("report.json"));
+        serde_json::from_str(&text.expect("a report")).expect("JSON")
+    }
+}
+
+/// The usual card with other settings, and a sensor that misses nothing, so that
+/// one window is enough.
+fn with(settings: Value) -> Value {
+    let mut card = card();
+    card["sensor"]["window"] = json!(0.1);
+    for (key, value) in settings.as_object().expect("settings") {
+        card[key] = value.clone();
+    }
+    json!({ "devices": [card] })
+}
+
+fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+#[track_caller]
+fn near(value: &Value, expected: f64, tolerance: f64) {
+    let value = number(value);
+    assert!(
+        (value / expected - 1.0).abs() <= tolerance,
+        "{value} instead of {expected}"
+    );
+}
+
+/// The card draws 120 W, and on top of that 0.5 W for 43 % of the time, whatever
+/// the adapter does: 120.2 W on average.
+fn power_stands_beside_the_time() {
+    let run = Metered::run(&with(json!({"throttle_reasons": 0x44})), &[CASE]);
+    assert_eq!(run.exit(), Some(0), "{}", run.said());
+    let report = run.report();
+    let schema = Command::new(env!("CARGO_BIN_EXE_flopwatt"))
+        .arg("schema")
+        .output();
+    let schema: Value = serde_json::from_slice(&schema.expect("it runs").stdout).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> = validator
+        .iter_errors(&report)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+
+    let setup = &report["power"];
+    assert_eq!(setup["wanted"], "nvml:0");
+    assert_eq!(setup["source"]["name"], "nvml:0");
+    near(&setup["sensor"]["energy"]["period_s"], 0.1, 0.05);
+    let case = &report["measurements"][0];
+    let power = &case["power"];
+    let watts = 120.0 + 0.43 * 0.5;
+    near(&power["median_w"], watts, 0.02);
+    let time = number(&case["time"]["median_s"]);
+    // The mean of the dispatches, not their median, is what takes energy.
+    let samples = case["time"]["samples_s"].as_array().expect("samples");
+    let mean = samples.iter().map(number).sum::<f64>() / samples.len() as f64;
+    near(&power["j_per_dispatch"], watts * mean, 0.05);
+    near(
+        &power["energy_delay_js"],
+        number(&power["j_per_dispatch"]) * time,
+        1e-9,
+    );
+    let per_watt = number(&case["work"]) / 1e9 / number(&power["j_per_dispatch"]);
+    near(&case["gflops_per_watt"]["gross"], per_watt, 1e-9);
+    near(&power["j_per_tflop"], 1e3 / per_watt, 1e-9);
+    assert_eq!(power["board_error"], 0.05);
+    assert_eq!(power["energy"]["windows"][0]["method"], "counter");
+    assert!(number(&power["energy"]["windows"][0]["window"]["end_s"]) > 5.0);
+    assert!(number(&power["sampling"]["cpu_s"]) > 0.0);
+    // Bits 0x4 and 0x40: at the limit, and slowed down by heat.
+    let flags = case["flags"].as_array().expect("flags");
+    for flag in ["throttled", "power-capped"] {
+        assert!(flags.contains(&json!(flag)), "{flags:?}");
+    }
+    // No datasheet belongs to the card, so there is no percentage.
+    assert_eq!(power["percent_of_datasheet_efficiency"], Value::Null);
+
+    let trace = power["trace"].as_str().expect("a file");
+    let trace = std::fs::read_to_string(run.out().join(trace)).expect("a trace");
+    let mut lines = trace.lines();
+    assert_eq!(
+        lines.next(),
+        Some("time_s,power_w,energy_j,window,sm_clock_mhz,memory_clock_mhz,temperature_c")
+    );
+    let inside = lines.filter(|line| line.split(',').nth(3) == Some("1"));
+    // Half of 100 ms between two readings: a hundred in five seconds.
+    assert!(inside.count() > 50);
+    let markdown = std::fs::read_to_string(run.out().join("report.md")).expect("a page");
+    assert!(markdown.contains("GFLOP/s per W"), "{markdown}");
+}
+
+/// NVML's code 15, three seconds after the sensor has been looked at.
+fn a_lost_gpu_ends_the_run() {
+    let lost = json!({"faults": {"*": {"code": 15, "after": 5.0}}});
+    let run = Metered::run(&with(lost), &[CASE, "bandwidth/f32/copy/1MiB"]);
+    assert_eq!(run.exit(), Some(1), "{}", run.said());
+    let said = run.said();
+    assert!(said.contains("the GPU is gone: 1 of 2 cases"), "{said}");
+    let report = run.report();
+    assert_eq!(report["complete"], false);
+    let cases = report["measurements"].as_array().expect("cases");
+    assert_eq!(cases.len(), 1);
+    assert_eq!(cases[0]["status"], "failed");
+    let reason = cases[0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("fallen off the bus"), "{reason}");
+    assert_eq!(
+        (&cases[0]["time"], &cases[0]["power"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+/// A window of five seconds holds a restart every three seconds.
+fn a_counter_that_fails() {
+    for (settings, code) in [
+        (json!({"counter_restarts_every": 3.0}), "counter-backwards"),
+        (json!({"counter_stuck_at": 0.5}), "counter-stuck"),
+    ] {
+        let run = Metered::run(&with(settings), &[CASE]);
+        assert_eq!(run.exit(), Some(0), "{}", run.said());
+        let report = run.report();
+        let power = &report["measurements"][0]["power"];
+        let window = &power["energy"]["windows"][0];
+        assert_eq!(window["counter"]["void"]["code"], code);
+        assert_eq!(window["method"], "integral");
+        near(&power["median_w"], 120.2, 0.03);
+    }
+}
+
+fn watts_that_cannot_be() {
+    let sensor = json!({"period": 0.1, "window": 0.1});
+    for (watts, why) in [
+        (0.0, "shows 0 W while the device worked"),
+        // The limit is 300 W.
+        (700.0, "more than twice the power limit of 300 W"),
+    ] {
+        let settings = json!({"shown_watts": watts, "sensor": sensor.clone(), "average": null});
+        let run = Metered::run(&with(settings), &[CASE]);
+        assert_eq!(run.exit(), Some(0), "{}", run.said());
+        let report = run.report();
+        let case = &report["measurements"][0];
+        assert_eq!(case["status"], "ok");
+        assert_eq!(case["power"], Value::Null);
+        assert_eq!(case["gflops_per_watt"], Value::Null);
+        let reason = case["power_reason"].as_str().expect("a reason");
+        assert!(reason.starts_with("power-invalid: "), "{reason}");
+        assert!(reason.contains(why), "{reason}");
+        let table = String::from_utf8_lossy(&run.output.stdout).into_owned();
+        assert!(!table.contains("per W"), "{table}");
+    }
+}
+
+fn without_a_source() {
+    let denied = json!({"*": {"code": 4}});
+    // Cases take the longer part; `tests/power.rs` has a row for every fault.
+    for (script, why) in [
+        (json!({"init": 9}), "kernel module is not loaded"),
+        (with(json!({"mig": true})), "MIG is on"),
+        (with(json!({ "faults": denied })), "administrator"),
+        (json!({"devices": []}), "no power source nvml:0"),
+    ] {
+        let run = Metered::run(&script, &[CASE]);
+        assert_eq!(run.exit(), Some(0), "{}", run.said());
+        assert!(
+            run.said().contains("power is not measured"),
+            "{}",
+            run.said()
+        );
+        let report = run.report();
+        let case = &report["measurements"][0];
+        assert_eq!(case["status"], "ok");
+        assert_eq!(case["power"], Value::Null);
+        let reason = case["power_reason"].as_str().expect("a reason");
+        assert!(reason.starts_with("no-power-source: "), "{reason}");
+        assert!(reason.contains(why), "{reason}");
+        assert_eq!(report["power"]["source"], Value::Null);
+        assert!(!Path::new(&run.out().join("power")).exists());
+    }
+}

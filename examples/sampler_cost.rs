@@ -89,7 +89,9 @@ fn main() -> anyhow::Result<ExitCode> {
         let sampled_first = random.next_u64() >> 63 == 1;
         let mut medians = [Seconds(0.0); 2];
         for sampled in [sampled_first, !sampled_first] {
-            let source = sampled.then(|| open(&args.power, description)).transpose()?;
+            let source = sampled
+                .then(|| open(&args.power, description))
+                .transpose()?;
             let sampler = source.map(|source| Sampler::start(source, sensor.clone()));
             medians[usize::from(sampled)] = stretch(&mut prepared)?;
             if let Some(sampler) = sampler {
@@ -113,7 +115,6 @@ fn case(software: bool) -> anyhow::Result<CaseId> {
     };
     Ok(id.parse()?)
 }
-
 
 /// Samples for a while; the median time of a dispatch.
 fn stretch(prepared: &mut Prepared) -> anyhow::Result<Seconds> {
@@ -145,7 +146,10 @@ impl StandIn {
     fn open() -> anyhow::Result<Self> {
         Self::number().context("there is no power source, and no /proc to stand in for one")?;
         Ok(Self(SourceIdentity {
-            name: format!("{}, a stand-in that costs as much and tells no power", Self::FILE),
+            name: format!(
+                "{}, a stand-in that costs as much and tells no power",
+                Self::FILE
+            ),
             device: "none".into(),
             covers: Coverage::Command,
             power: Metric::Missing(Missing::NotOffered),

@@ -261,6 +261,59 @@ mod tests {
         assert_eq!(uneven(&sensor(0.1, 1.0), 0.1, &[0.0]), 0.0);
     }
 
+    /// Three cycles of 33.105 ms are 0.685 ms short of the period. In 5 s its 50
+    /// updates drift by 34 ms, once through the cycle: each part is seen alike. In
+    /// 6.4 s they drift by 44 ms, and see a third of the cycle twice.
+    #[test]
+    fn a_window_that_ends_in_step_by_luck_is_aliased() {
+        let sensor = sensor(0.1, 0.025);
+        let cycle = Seconds(0.033_105);
+        let looks = Looks {
+            period: 0.1,
+            look: 0.025,
+        };
+        let at_5_s = {
+            let (mut seen, mut work) = (Phases::new(cycle.0), Phases::new(cycle.0));
+            for n in 1..=50 {
+                let end = f64::from(n) * looks.period;
+                seen.add(end - looks.look, end);
+            }
+            work.add(0.0, 5.0);
+            seen.discrepancy(&work)
+        };
+        assert!(at_5_s < TOLERATED_ALIASING, "{at_5_s}");
+        assert!(uneven(&sensor, cycle.0, &[0.0]) > 2.0 * TOLERATED_ALIASING);
+        assert_eq!(Plan::new(QUICK, &sensor, Some(cycle)).delays.len(), 4);
+    }
+
+    /// Fifteen cycles of 1.3328 ms are 19.992 ms: as a period, in step with the
+    /// cycle. At 20 ms they are not, and 100 changes seen 2 ms apart cannot tell.
+    #[test]
+    fn a_period_that_may_be_in_step_is_aliased() {
+        let cycle = 0.019_992 / 15.0;
+        let looks = |period| Looks { period, look: 0.01 };
+        let of_period = |period| looks(period).aliasing(cycle, 5.0, &[Seconds(0.0)]);
+        let mut sensor = sensor(0.02, 0.01);
+        sensor.power = sensor.power.map(|power| Cadence {
+            changes: 100,
+            ..power
+        });
+        assert!(of_period(0.02) < 0.5 * of_period(0.019_992));
+        assert!(uneven(&sensor, cycle, &[0.0]) > 0.9 * of_period(0.019_992));
+    }
+
+    #[test]
+    fn a_counter_alone_is_never_aliased() {
+        let mut counter = sensor(0.1, 0.0);
+        counter.energy = counter.power.take();
+        assert_eq!(counter.averaging, Averaging::NONE);
+        assert_eq!(uneven(&counter, 0.1, &[0.0]), 0.0);
+        assert_eq!(
+            Plan::new(QUICK, &counter, Some(Seconds(0.1))).delays.len(),
+            1
+        );
+    }
+
     proptest! {
         /// Four or eight windows see every part of any cycle, and a look takes
         /// as many where it needs them.
@@ -281,7 +334,7 @@ mod tests {
         let sensor = sensor(0.1, 0.025);
         let windows = |cycle| Plan::new(QUICK, &sensor, cycle).delays.len();
         assert_eq!(windows(None), 1);
-        assert_eq!(windows(Some(Seconds(0.0737))), 1);
+        assert_eq!(windows(Some(Seconds(0.0137))), 1);
         assert_eq!(windows(Some(Seconds(0.1))), 4);
     }
 

@@ -340,6 +340,8 @@ mod tests {
     }
 
     proptest! {
+        /// Power that grows by 0.2 W a second brings another value with every update,
+        /// 4 mW after 20 ms, whatever the sensor averages over.
         #[test]
         fn the_period_is_found_within_two_percent(
             period in prop::sample::select(vec![0.02, 0.05, 0.1]),
@@ -347,7 +349,8 @@ mod tests {
             phase in 0.0f64..1.0,
         ) {
             let sensor = model(period, window * period, phase * period);
-            let readings = readings(&sensor, &idle(), 0.00203, 1000);
+            let load = Load(vec![part(0.0, Shape::Ramp { from: 60.0, slope: 0.2 })]);
+            let readings = readings(&sensor, &load, 0.00203, 1000);
             let found = Sensor::detect(&readings, Averaging::INSTANT);
             let power = found.power.expect("it changes").period_s.0;
             prop_assert!((power / period - 1.0).abs() < 0.02, "{power}");

@@ -120,6 +120,15 @@ impl Sensor {
         self.power.map_or(ASSUMED_PERIOD, |power| power.period_s)
     }
 
+    /// By how much the period of power may be off: the first and the last change
+    /// that it comes from are each known to one read. 0 where it is assumed.
+    pub fn period_uncertainty(&self) -> Seconds {
+        let read = DETECTION_INTERVAL.as_secs_f64();
+        self.power.map_or(Seconds(0.0), |power| {
+            Seconds(read / power.changes.max(1) as f64)
+        })
+    }
+
     /// The update period of the energy counter, assumed where none was found.
     pub fn energy_period(&self) -> Seconds {
         self.energy.map_or(ASSUMED_PERIOD, |energy| energy.period_s)
@@ -296,16 +305,21 @@ mod tests {
         }
     }
 
-    /// 60 W with a small ripple, so that every update brings another value.
+    /// 60 W with small ripples, so that every update brings another value: no
+    /// averaging window is a whole number of both their periods.
     fn idle() -> Load {
-        let ripple = Shape::Square {
+        let ripple = |period| Shape::Square {
             watts: 0.5,
-            period: 0.0371,
+            period,
             duty: 0.43,
             phase: 0.0,
         };
-        let constant = Shape::Constant { watts: 60.0 };
-        Load(vec![part(0.0, constant), part(0.0, ripple)])
+        let shapes = [
+            Shape::Constant { watts: 60.0 },
+            ripple(0.0371),
+            ripple(0.0533),
+        ];
+        Load(shapes.map(|shape| part(0.0, shape)).into())
     }
 
     fn readings(
@@ -326,6 +340,8 @@ mod tests {
     }
 
     proptest! {
+        /// Power that grows by 0.2 W a second brings another value with every update,
+        /// 4 mW after 20 ms, whatever the sensor averages over.
         #[test]
         fn the_period_is_found_within_two_percent(
             period in prop::sample::select(vec![0.02, 0.05, 0.1]),
@@ -333,7 +349,8 @@ mod tests {
             phase in 0.0f64..1.0,
         ) {
             let sensor = model(period, window * period, phase * period);
-            let readings = readings(&sensor, &idle(), 0.00203, 1000);
+            let load = Load(vec![part(0.0, Shape::Ramp { from: 60.0, slope: 0.2 })]);
+            let readings = readings(&sensor, &load, 0.00203, 1000);
             let found = Sensor::detect(&readings, Averaging::INSTANT);
             let power = found.power.expect("it changes").period_s.0;
             prop_assert!((power / period - 1.0).abs() < 0.02, "{power}");

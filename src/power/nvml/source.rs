@@ -344,7 +344,7 @@ impl PowerSource for NvmlSource {
                 .map(|p| p.as_c())
                 .filter(|p| *p < 16),
             throttle: throttle_bits(&device).ok().map(Throttle::from_nvml),
-            persistence_mode: device.is_in_persistent_mode().ok(),
+            persistence_mode: persistence_mode(&device),
             ecc: device
                 .is_ecc_enabled()
                 .ok()
@@ -354,6 +354,17 @@ impl PowerSource for NvmlSource {
             utilization_percent: device.utilization_rates().ok().map(|rates| rates.gpu),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn persistence_mode(device: &Device<'_>) -> Option<bool> {
+    device.is_in_persistent_mode().ok()
+}
+
+/// The mode is Linux's.
+#[cfg(not(target_os = "linux"))]
+fn persistence_mode(_device: &Device<'_>) -> Option<bool> {
+    None
 }
 
 /// All bits, also those that the wrapper does not know.

@@ -121,7 +121,11 @@ impl Load {
 
     /// True energy between two moments.
     pub fn energy(&self, from: f64, to: f64) -> f64 {
+        let apart = |p: &Part| p.end <= from || to <= p.begin;
         let part = |p: &Part| {
+            if apart(p) {
+                return 0.0;
+            }
             let until = |t: f64| p.shape.energy(t.clamp(p.begin, p.end) - p.begin);
             until(to) - until(from)
         };

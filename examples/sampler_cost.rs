@@ -5,8 +5,8 @@
 //! One kernel is sampled in pairs of stretches, one with the power sampler running
 //! and one without, in an order that is random in each pair. Printed are the
 //! sampler's share of a core and the ratio of the stretches' median times. Where
-//! `auto` finds no source, a file of the kernel's is read in its place, as RAPL's
-//! counter would be: it costs what a source costs and says nothing of power.
+//! `auto` finds no source, a file of the kernel's is read in its place, in the way
+//! of RAPL's counter; it says nothing of power.
 //!
 //! Fails where the share is 1 % or more, or where the ratio's 95 % interval shows
 //! an effect: it neither contains 1 nor lies within 1 % of it.
@@ -148,10 +148,7 @@ impl StandIn {
     fn open() -> anyhow::Result<Self> {
         Self::number().context("there is no power source, and no /proc to stand in for one")?;
         Ok(Self(SourceIdentity {
-            name: format!(
-                "{}, a stand-in that costs as much and tells no power",
-                Self::FILE
-            ),
+            name: format!("{}, a stand-in that tells no power", Self::FILE),
             device: "none".into(),
             covers: Coverage::Command,
             power: Metric::Missing(Missing::NotOffered),

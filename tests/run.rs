@@ -243,7 +243,7 @@ fn contrast() {
     assert!(cases[2]["percent_of_ceiling"].is_number());
     assert_eq!(cases[2]["verification"]["max_scaled_error"], 0.0);
     let text = stdout(&output);
-    assert!(text.contains(&format!("{SMALL} [zeros]")), "{text}");
+    assert!(text.contains(&format!("{SMALL}[zeros]")), "{text}");
     assert!(text.contains("By input data"), "{text}");
     let zeros = "matmul_f32_naive_33x17x65_zeros/a.npy";
     let (_, a) = read_npy(&folder.path().join("d").join(zeros), Element::F32);

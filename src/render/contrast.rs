@@ -248,7 +248,7 @@ mod tests {
         let report = report();
         let table = Table { width: Some(160) }.render(&report);
         assert!(table.contains(&format!("\n{CASE}   ")), "{table}");
-        assert!(table.contains(&format!("\n{CASE} [zeros]")), "{table}");
+        assert!(table.contains(&format!("\n{CASE}[zeros]")), "{table}");
         assert!(table.contains("run: quick, normal and zeros and sparse:0.5 and sorted data"));
         assert!(report.measurements[0].data == Data::Normal);
     }

@@ -196,7 +196,7 @@ mod tests {
         report.measurements = [on(Data::Normal), on(Data::Zeros)].concat();
         let titles: Vec<_> = scalings(&report).iter().map(Scaling::title).collect();
         assert!(titles[0].starts_with("matmul/f32/best by size"));
-        assert!(titles[1].starts_with("matmul/f32/best [zeros] by size"));
+        assert!(titles[1].starts_with("matmul/f32/best[zeros] by size"));
     }
 
     #[test]

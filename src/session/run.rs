@@ -358,7 +358,15 @@ impl Case<'_> {
             Some(tuning) => tuning,
             None => match self.tune(process)? {
                 Ok(tuning) => tuning,
-                Err(reason) => return Ok(Err(self.without_choice(Status::Failed, reason))),
+                Err(reason) => {
+                    // A driver that does not do the work is rejected here as well.
+                    let status = if reason.code.is_rejection() {
+                        Status::Rejected
+                    } else {
+                        Status::Failed
+                    };
+                    return Ok(Err(self.without_choice(status, reason)));
+                }
             },
         };
         if !self.report.tuning.iter().any(|t| t.covers(self.id)) {

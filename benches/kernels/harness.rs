@@ -34,9 +34,11 @@ use crate::device_time::DeviceTime;
 /// Effort of warm-up and convergence; criterion decides how many samples.
 const TIER: Tier = Tier::Quick;
 
-/// How long criterion measures a case whose power is read: more than a window of
-/// power takes.
-const METERED: Duration = Duration::from_secs(7);
+/// Samples that criterion takes of a case.
+const SAMPLES: usize = 30;
+/// How long each lasts at least where power is read: all of them together, more
+/// than a window of power takes.
+const METERED_SAMPLE: Duration = Duration::from_millis(200);
 
 /// One run of the benches.
 pub struct Harness<'a> {
@@ -147,10 +149,7 @@ impl<'a> Harness<'a> {
         let mut group = criterion.benchmark_group(id.operation.to_string());
         // Criterion's own bookkeeping takes a batch of ours for one iteration more
         // or less; with flat sampling each of its samples is one batch.
-        group.sampling_mode(SamplingMode::Flat).sample_size(30);
-        if self.meter.is_some() && !self.short {
-            group.measurement_time(METERED);
-        }
+        group.sampling_mode(SamplingMode::Flat).sample_size(SAMPLES);
         match id.operation {
             Operation::Latency => {}
             Operation::Bandwidth => drop(group.throughput(Throughput::Bytes(1))),
@@ -171,7 +170,8 @@ impl<'a> Harness<'a> {
                             prepared.insert(Run::new(case, meter))
                         }
                     };
-                    case.sample().0 * iterations as f64
+                    let least = meter.map_or(Duration::ZERO, |_| METERED_SAMPLE);
+                    case.sample(least).0 * iterations as f64
                 });
             });
         });
@@ -256,11 +256,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes one sample: seconds per dispatch.
-    fn sample(&mut self) -> Seconds {
-        let sample = self.prepared.sample();
+    /// Takes batches one after the other for `least`, one in any case: mean seconds
+    /// per dispatch.
+    fn sample(&mut self, least: Duration) -> Seconds {
+        let begin = Instant::now();
+        let mut seconds = Vec::new();
+        while seconds.is_empty() || begin.elapsed() < least {
+            let sample = self.prepared.sample();
+            seconds.push(sample.unwrap_or_else(|stopped| refuse(stopped)).0);
+        }
         self.end = Instant::now();
-        sample.unwrap_or_else(|stopped| refuse(stopped))
+        Seconds(seconds.iter().sum::<f64>() / seconds.len() as f64)
     }
 
     fn finish(self, id: &CaseId, meter: Option<&Meter>, short: bool) -> Measurement {

@@ -147,7 +147,8 @@ impl Observer for OnScreen<'_> {
 
     fn power(&mut self, power: Option<&PowerSetup>) {
         // Sources that nobody named are looked for on every machine.
-        let named = power.filter(|power| power.wanted != PowerSpec::Auto.to_string());
+        let unnamed = [PowerSpec::Auto, PowerSpec::None].map(|spec| spec.to_string());
+        let named = power.filter(|power| !unnamed.contains(&power.wanted));
         if let Some(why) = named.and_then(|power| power.reason.as_ref()) {
             self.bar
                 .suspend(|| say(format!("warning: power is not measured: {why}")));

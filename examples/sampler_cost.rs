@@ -146,10 +146,7 @@ impl StandIn {
     fn open() -> anyhow::Result<Self> {
         Self::number().context("there is no power source, and no /proc to stand in for one")?;
         Ok(Self(SourceIdentity {
-            name: format!(
-                "{}, a stand-in that tells no power",
-                Self::FILE
-            ),
+            name: format!("{}, a stand-in that tells no power", Self::FILE),
             device: "none".into(),
             covers: Coverage::Command,
             power: Metric::Missing(Missing::NotOffered),

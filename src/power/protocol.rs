@@ -150,7 +150,7 @@ impl Looks {
                 seen.add((end - self.look).max(0.0), end.max(0.0));
             }
             work.add(f64::from(n - 1) * self.period, f64::from(n) * self.period);
-            if n >= fewest && (n - fewest) % every == 0 {
+            if n >= fewest && (n - fewest).is_multiple_of(every) {
                 worst = worst.max(seen.discrepancy(&work));
             }
         }

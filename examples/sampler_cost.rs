@@ -21,6 +21,7 @@ use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::gpu::device::{Gpu, ShaderMode};
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::CaseId;
+use flopwatt::kernel::inputs::Draw;
 use flopwatt::kernel::problem;
 use flopwatt::kernel::template::Templates;
 use flopwatt::measure::tier::Tier;
@@ -69,7 +70,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let description = &adapter.description;
     let gpu = Gpu::open(&adapter.wgpu, ShaderMode::Unchecked)?;
     let id = case(description.is_software())?;
-    let problem = problem::problem(&id, args.seed).context("the case poses no problem")?;
+    let problem =
+        problem::problem(&id, Draw::normal(args.seed)).context("the case poses no problem")?;
     let capabilities = Capabilities::from(description);
     let bench = Bench::new(&gpu, capabilities, Templates::builtin())?;
     let prepared = bench.prepare(&id, None, &*problem, Tier::Quick, &mut |_| {});

@@ -5,6 +5,8 @@
 
 #![cfg(target_os = "linux")]
 
+// Each test program uses a part of what they share.
+#[allow(dead_code)]
 mod support;
 #[allow(dead_code)]
 #[path = "support/trials.rs"]

@@ -26,6 +26,9 @@ fn main() {
         needing("a_terminated_run_keeps_what_it_has", adapters, |_| {
             termination()
         }),
+        needing("input_data_is_contrasted_in_one_run", adapters, |_| {
+            contrast()
+        }),
         needing("a_dump_is_what_was_computed", adapters, |_| dump()),
         anywhere("wrong_usage_is_one_message", wrong_usage),
         anywhere("the_schema_is_printed", schema),
@@ -41,7 +44,8 @@ fn flopwatt(folder: &Path) -> Command {
     let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
     command
         .current_dir(folder)
-        .args(["run", "--adapter", &wanted]);
+        // Where there is a source of power, its windows would only take long.
+        .args(["run", "--adapter", &wanted, "--power", "none"]);
     command
 }
 
@@ -216,6 +220,38 @@ fn read_npy(path: &Path, element: Element) -> (String, Vec<f64>) {
 
 /// C = Aᵀ·B of the dumped A (5 rows of 3, twice) and B (5 rows of 7), multiplied
 /// here once more.
+/// One product on two distributions, its ceiling once.
+fn contrast() {
+    let folder = folder();
+    let arguments = [SMALL, "--data", "normal,zeros", "--dump", "d", "--out", "o"];
+    let output = output(flopwatt(folder.path()).args(arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = read_report(&folder.path().join("o"));
+    assert_eq!(report["data"], "normal");
+    let cases = report["measurements"].as_array().expect("a list");
+    let outcomes: Vec<_> = cases
+        .iter()
+        .map(|m| [&m["id"], &m["data"], &m["status"]].map(|value| value.as_str().unwrap_or("")))
+        .collect();
+    let expected = [
+        ["peak/f32/fma/device", "normal", "ok"],
+        [SMALL, "normal", "ok"],
+        [SMALL, "zeros", "ok"],
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(cases[1]["parameters"], cases[2]["parameters"]);
+    assert!(cases[2]["percent_of_ceiling"].is_number());
+    assert_eq!(cases[2]["verification"]["max_scaled_error"], 0.0);
+    let text = stdout(&output);
+    assert!(text.contains(&format!("{SMALL}[zeros]")), "{text}");
+    assert!(text.contains("By input data"), "{text}");
+    let zeros = "matmul_f32_naive_33x17x65_zeros/a.npy";
+    let (_, a) = read_npy(&folder.path().join("d").join(zeros), Element::F32);
+    assert!(a.len() == 33 * 65 && a.iter().all(|v| *v == 0.0));
+    let dense = "d/matmul_f32_naive_33x17x65/meta.json";
+    assert!(folder.path().join(dense).exists());
+}
+
 fn dump() {
     let folder = folder();
     let arguments = ["matmul/f32/naive/b2-3x7x5-tn", "--dump", "d", "--out", "o"];
@@ -290,6 +326,12 @@ fn wrong_usage() {
             "\"7x7x7\" is not a shape of any selected operation",
         ),
         (&["--tier", "fast"], "invalid value 'fast'"),
+        (&["--data", "gaussian"], "known: normal, uniform, zeros"),
+        (&["--data", "normal,sparse:2"], "a number from 0 to 1"),
+        (
+            &["latency", "--data", "zeros"],
+            "--data is about the inputs of matrix products and attention",
+        ),
         (&["latency", "--datasheets", "broken.json"], "broken.json:1"),
         (&["latency", "--datasheets", "nowhere.json"], "nowhere.json"),
     ];

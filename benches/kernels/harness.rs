@@ -14,7 +14,7 @@ use flopwatt::gpu::device::{Gpu, ShaderMode};
 use flopwatt::kernel::Choice;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::{CaseId, Operation};
-use flopwatt::kernel::inputs;
+use flopwatt::kernel::inputs::{self, Draw};
 use flopwatt::kernel::problem::{self, Problem};
 use flopwatt::kernel::select;
 use flopwatt::kernel::template::Templates;
@@ -192,7 +192,7 @@ impl<'a> Harness<'a> {
         match &self.last_problem {
             Some((last, problem)) if last.same_problem(id) => Rc::clone(problem),
             _ => {
-                let posed = problem::problem(id, self.report.seed);
+                let posed = problem::problem(id, Draw::normal(self.report.seed));
                 let problem: Rc<dyn Problem> =
                     Rc::from(posed.expect("headline cases are implemented"));
                 self.last_problem = Some((id.clone(), Rc::clone(&problem)));

@@ -8,15 +8,14 @@ use anyhow::{Context, anyhow};
 use super::setup::{self, Setup, say};
 use super::{Exit, Failure, Outcome, limits, print};
 use crate::datasheet::Catalogue;
-use crate::kernel::id::CaseId;
-use crate::kernel::inputs;
+use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::power::PowerSpec;
 use crate::record::{self, Report, Start};
 use crate::render::{self, Format};
-use crate::session::{self, Ended, Goal, PowerLimits};
+use crate::session::{self, Ended, Goal, Planned, PowerLimits};
 use crate::units::Watts;
 
 /// Measure kernels on an adapter and leave a report
@@ -49,6 +48,17 @@ pub struct Args {
     /// arguments', a program that prints watts or joules
     #[arg(long, value_name = "SOURCE", default_value_t)]
     power: PowerSpec,
+
+    /// Distributions of the inputs of products and attention, separated by commas:
+    /// normal, uniform, zeros, sparse:SHARE (of zeros) or sorted. Every case is
+    /// measured on each
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "normal"
+    )]
+    data: Vec<Data>,
 
     /// Folder for report.json and report.md [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
@@ -94,10 +104,11 @@ pub fn run(args: Args) -> Outcome {
     // Filters are tried on a software adapter's list first: a wrong one is wrong
     // on every adapter, and the message must not depend on finding one.
     let select = |software| select::select(&args.filters, &args.shapes, args.sweep, software);
-    select(true)?;
+    on_each(&args.data, select(true)?)?;
     let chosen = session::adapter::choose(args.setup.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
     let cases = select(adapter.is_software())?;
+    let (cases, planned) = on_each(&args.data, cases)?;
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: args.tier,
@@ -106,20 +117,20 @@ pub fn run(args: Args) -> Outcome {
         datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
         adapter,
     });
+    report.data = args.data.first().copied().unwrap_or_default();
     let folder = report_folder(args.out, &report)?;
-    let ids: Vec<CaseId> = cases.iter().map(|case| case.id.clone()).collect();
     if let Some(dump) = &args.dump {
         fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
     }
     let limits = limits::start(&args.power_limits, &args.power, &report.adapter)?;
-    let planned = ids.len() * limits.as_ref().map_or(1, |limits| limits.watts().len());
+    let steps = planned.len() * limits.as_ref().map_or(1, |limits| limits.watts().len());
     let retune = args.setup.retune;
     let goal = Goal::Measure {
         dump: args.dump,
         power: args.power,
     };
     let out = Some(folder.as_path());
-    let ended = setup::execute(goal, retune, &ids, &mut report, out, limits.as_ref());
+    let ended = setup::execute(goal, retune, &planned, &mut report, out, limits.as_ref());
     let restored = limits.map_or(Ok(()), PowerLimits::restore);
     if let Err(error) = &restored {
         say(format!("error: {error}"));
@@ -128,7 +139,7 @@ pub fn run(args: Args) -> Outcome {
 
     let format = if args.json { Format::Json } else { args.format };
     print(&render::renderer(format).render(&report))?;
-    talk(&cases, planned, &report, ended);
+    talk(&cases, steps, &report, ended);
     let file = folder.join(record::REPORT_FILE);
     say(format!("report: {}", file.display()));
     Ok(match ended {
@@ -139,8 +150,37 @@ pub fn run(args: Args) -> Outcome {
     })
 }
 
+/// Every case on each distribution, one after the other; ceilings, which have
+/// inputs of their own, once.
+fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<(Vec<Selected>, Vec<Planned>), Failure> {
+    let mut distinct: Vec<Data> = Vec::new();
+    for &data in data {
+        if !distinct.contains(&data) {
+            distinct.push(data);
+        }
+    }
+    if distinct != [Data::Normal] && cases.iter().all(|c| c.id.operation.is_ceiling()) {
+        return Err(anyhow!(
+            "--data is about the inputs of matrix products and attention, and none is selected: leave it out, or select one, such as matmul/f32/best"
+        )
+        .into());
+    }
+    let on_each = cases.into_iter().flat_map(|case| {
+        let data = if case.id.operation.is_ceiling() {
+            vec![Data::Normal]
+        } else {
+            distinct.clone()
+        };
+        data.into_iter().map(move |data| {
+            let id = case.id.clone();
+            (case.clone(), Planned { id, data })
+        })
+    });
+    Ok(on_each.unzip())
+}
+
 /// Says what the exit status stands for, where the table alone does not.
-fn talk(cases: &[Selected], planned: usize, report: &Report, ended: Ended) {
+fn talk(cases: &[Selected], steps: usize, report: &Report, ended: Ended) {
     let early = match ended {
         Ended::Complete => None,
         Ended::Interrupted => Some("interrupted"),
@@ -149,14 +189,14 @@ fn talk(cases: &[Selected], planned: usize, report: &Report, ended: Ended) {
     if let Some(why) = early {
         let measured = report.measurements.len();
         say(format!(
-            "{why}: {measured} of {planned} cases are in the report"
+            "{why}: {measured} of {steps} cases are in the report"
         ));
     }
     for measurement in named_but_skipped(cases, &report.measurements) {
         let why = measurement.reason.as_ref().map_or("", |r| &r.message);
         say(format!(
             "error: {} cannot run on this adapter: {why}",
-            measurement.id
+            measurement.name()
         ));
     }
 }
@@ -204,6 +244,7 @@ fn report_folder(out: Option<PathBuf>, report: &Report) -> Result<PathBuf, Failu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::id::CaseId;
     use crate::measure::measurement::{Reason, ReasonCode};
 
     fn exit_of(outcomes: &[(Status, bool)]) -> Exit {
@@ -219,6 +260,27 @@ mod tests {
         };
         let measurements: Vec<Measurement> = outcomes.iter().map(outcome).collect();
         exit(&cases, &measurements)
+    }
+
+    #[test]
+    fn kernels_run_on_every_distribution_and_ceilings_once() {
+        let selected = |id: &str| Selected {
+            id: id.parse().unwrap(),
+            explicit: false,
+        };
+        let ceiling = selected("peak/f32/fma/device");
+        let kernel = selected("matmul/f32/naive/1x1x1");
+        let data = [Data::Zeros, Data::Normal, Data::Zeros];
+        let (cases, planned) = on_each(&data, vec![ceiling.clone(), kernel.clone()]).unwrap();
+        assert_eq!(cases, [ceiling.clone(), kernel.clone(), kernel]);
+        let data: Vec<Data> = planned.iter().map(|p| p.data).collect();
+        assert_eq!(data, [Data::Normal, Data::Zeros, Data::Normal]);
+        let refused = on_each(&[Data::Zeros], vec![ceiling.clone()]).unwrap_err();
+        assert!(
+            refused.to_string().contains("none is selected"),
+            "{refused}"
+        );
+        assert!(on_each(&[Data::Normal], vec![ceiling]).is_ok());
     }
 
     #[test]

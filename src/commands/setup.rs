@@ -13,12 +13,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use crate::gpu::device::ShaderMode;
-use crate::kernel::id::CaseId;
 use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan, PowerLimits};
+use crate::session::{self, Ended, Goal, Observer, Plan, Planned, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
 
 /// Options of every verb that works on an adapter.
@@ -68,7 +67,7 @@ pub fn this_program() -> Result<Command, Failure> {
 pub fn execute(
     goal: Goal,
     retune: bool,
-    cases: &[CaseId],
+    cases: &[Planned],
     report: &mut Report,
     folder: Option<&Path>,
     limits: Option<&PowerLimits>,
@@ -126,9 +125,9 @@ struct OnScreen<'a> {
 }
 
 impl Observer for OnScreen<'_> {
-    fn case_begins(&mut self, index: usize, id: &CaseId) {
+    fn case_begins(&mut self, index: usize, case: &Planned) {
         self.bar.set_position(index as u64);
-        self.bar.set_prefix(id.to_string());
+        self.bar.set_prefix(case.id.to_string());
         self.bar.set_message("");
     }
 
@@ -215,5 +214,5 @@ fn outcome_line(measurement: &Measurement) -> String {
             format!("{:.2} µs", time.median_s.0 * 1e6)
         }),
     };
-    format!("{:<44}  {what}", render::case(measurement))
+    format!("{:<44}  {what}", measurement.name())
 }

@@ -5,12 +5,11 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use super::setup::{self, Setup};
 use super::{Exit, Outcome, print};
 use crate::kernel;
-use crate::kernel::id::CaseId;
-use crate::kernel::inputs;
+use crate::kernel::inputs::{self, Data};
 use crate::kernel::select;
 use crate::measure::tier::Tier;
 use crate::record::{self, Report, Start};
-use crate::session::{self, Ended, Goal};
+use crate::session::{self, Ended, Goal, Planned};
 use crate::tune::{Tried, Tuning};
 
 /// Choose the fastest kernels for an adapter and remember them
@@ -45,10 +44,13 @@ pub fn run(args: Args) -> Outcome {
         .adapter
         .description;
     let cases = select::select(&args.filters, &args.shapes, false, adapter.is_software())?;
-    let best: Vec<CaseId> = cases
+    let best: Vec<Planned> = cases
         .into_iter()
-        .map(|c| c.id)
-        .filter(CaseId::is_best)
+        .filter(|case| case.id.is_best())
+        .map(|case| Planned {
+            id: case.id,
+            data: Data::Normal,
+        })
         .collect();
     let mut report = Report::begin(Start {
         command: record::command_line(),

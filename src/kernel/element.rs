@@ -69,6 +69,17 @@ impl Element {
         }
     }
 
+    /// Largest finite number.
+    pub fn largest(self) -> f64 {
+        match self {
+            Self::F64 => f64::MAX,
+            Self::F32 => f64::from(f32::MAX),
+            Self::F16 => f16::MAX.to_f64(),
+            Self::I8 => f64::from(i8::MAX),
+            Self::I32 => f64::from(i32::MAX),
+        }
+    }
+
     /// Writes `value` in this format into the first bytes of `bytes`, rounded to
     /// the nearest representable number.
     pub fn write(self, value: f64, bytes: &mut [u8]) {

@@ -505,7 +505,7 @@ mod tests {
             shape,
             ..id.clone()
         };
-        problem::problem(&id, 0).is_some()
+        problem::problem(&id, inputs::Draw::normal(0)).is_some()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::element::{Element, Tensor};
 use super::id::{CaseId, Operation, Precision};
+use super::inputs::Draw;
 use super::program::Program;
 use super::shape::Shape;
 use super::{attention, bandwidth, latency, matmul, peak};
@@ -64,6 +65,12 @@ pub enum Rejection {
         /// Difference over its bound.
         excess: f64,
     },
+    /// Rounding can do so much with these inputs that right and wrong outputs
+    /// cannot be told apart.
+    Unverifiable {
+        /// What rounding can do.
+        why: String,
+    },
 }
 
 impl fmt::Display for Rejection {
@@ -82,11 +89,22 @@ impl fmt::Display for Rejection {
                 f,
                 "wrong result in {place}: the product with a random vector is off by {excess:.3} times what rounding can explain"
             ),
+            Self::Unverifiable { why } => write!(f, "the output cannot be verified: {why}"),
         }
     }
 }
 
 impl Verdict {
+    /// No output can be verified, for the reason `why`.
+    pub fn unverifiable(tolerance: f64, why: String) -> Self {
+        Self {
+            checked: Checked::None,
+            max_scaled_error: None,
+            tolerance,
+            rejection: Some(Rejection::Unverifiable { why }),
+        }
+    }
+
     /// Follows one comparison after the other and remembers the worst.
     pub fn tracker(checked: Checked, tolerance: f64) -> Tracker {
         Tracker {
@@ -236,6 +254,13 @@ pub trait Problem: Send + Sync {
     /// computed on the first call and kept.
     fn check(&self, program: &Program, output: &[u8]) -> Verdict;
 
+    /// The same problem on normal inputs, whose check tells most: on zeros, for
+    /// one, almost any kernel is right. Where there is one, a program has to pass
+    /// it as well before an output counts as verified.
+    fn on_normal_inputs(&self) -> Option<&dyn Problem> {
+        None
+    }
+
     /// Whether an output that passed [`Problem::check`] on samples still has to
     /// be compared in full with another kernel's.
     fn wants_witness(&self) -> bool {
@@ -255,17 +280,18 @@ pub trait Problem: Send + Sync {
     }
 }
 
-/// The problem that case `id` poses under `seed`. `None` where the precision is
-/// not implemented, the shape is of another operation, or there is no ceiling of
-/// that name.
-pub fn problem(id: &CaseId, seed: u64) -> Option<Box<dyn Problem>> {
-    let precision = id.precision;
+/// The problem that case `id` poses with the inputs of `draw`. Ceilings have
+/// inputs of their own, for which only the seed counts. `None` where the precision
+/// is not implemented, the shape is of another operation, or there is no ceiling
+/// of that name.
+pub fn problem(id: &CaseId, draw: Draw) -> Option<Box<dyn Problem>> {
+    let (precision, seed) = (id.precision, draw.seed);
     match (id.operation, precision, id.shape) {
         (Operation::Matmul, _, Shape::Gemm(shape)) if precision != Precision::None => Some(
-            Box::new(matmul::problem::Matmul::new(shape, precision, seed)),
+            Box::new(matmul::problem::Matmul::new(shape, precision, draw)),
         ),
         (Operation::Attention, Precision::F32 | Precision::F16, Shape::Attention(shape)) => Some(
-            Box::new(attention::problem::Attention::new(shape, precision, seed)),
+            Box::new(attention::problem::Attention::new(shape, precision, draw)),
         ),
         (Operation::Peak, _, Shape::Device) => match id.variant.as_str() {
             "cooperative" => Some(Box::new(peak::cooperative::Cooperative::new(

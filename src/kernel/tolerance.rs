@@ -43,6 +43,21 @@ pub fn centred_accumulation(operations: f64, accumulator: f64, stored: f64, outp
     lambda(operations, outputs) * accumulator + stored
 }
 
+/// The same where nothing is known of the terms. Values that hardly differ from
+/// one another are all rounded the same way: errors add up, and a sum that has
+/// grown large swallows every further term. What then remains is the
+/// deterministic bound γ = n·u/(1 − n·u), whatever the order of the sum (Higham,
+/// *Accuracy and Stability of Numerical Algorithms*, 2nd edition, section 3.1);
+/// infinite from n·u = 1 on.
+pub fn worst_accumulation(operations: f64, accumulator: f64, stored: f64) -> f64 {
+    let share = operations * accumulator;
+    if share < 1.0 {
+        share / (1.0 - share) + stored
+    } else {
+        f64::INFINITY
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +82,34 @@ mod tests {
             let tolerance = accumulation(k, U_F32, U_F32, 1e9);
             assert!(tolerance < typical_f16_error, "K = {k}: {tolerance}");
         }
+    }
+
+    /// n·u = 1024/2048 = 1/2, so γ = 1.
+    #[test]
+    fn the_worst_case_grows_beyond_all_bounds() {
+        assert_eq!(worst_accumulation(1024.0, U_F16, 0.0), 1.0);
+        assert_eq!(worst_accumulation(2048.0, U_F16, 0.0), f64::INFINITY);
+        assert_eq!(worst_accumulation(2048.0, 0.0, 0.0), 0.0);
+    }
+
+    /// A constant term, added up in half precision. 1 is lost on 2048, where
+    /// numbers are 2 apart and ties go to the even one: of 8192 terms a quarter
+    /// counts. Only the worst case allows for that.
+    #[test]
+    fn equal_terms_need_the_worst_case() {
+        use half::f16;
+        let error = |term: f64, count: u32| {
+            let term = f16::from_f64(term);
+            let sum = (0..count).fold(f16::ZERO, |sum, _| sum + term);
+            let exact = f64::from(count) * term.to_f64();
+            (sum.to_f64() - exact).abs() / exact
+        };
+        for count in [64, 512, 1024, 2047] {
+            let bound = worst_accumulation(count.into(), U_F16, U_F16);
+            assert!(error(1.001, count) <= bound, "{count}");
+        }
+        assert_eq!(error(1.0, 8192), 0.75);
+        assert!(accumulation(8192.0, U_F16, U_F16, 1.0) < 0.75);
     }
 
     /// Half-precision accumulation of normal products, emulated: it must pass the

@@ -54,7 +54,8 @@ pub struct Measurement {
     pub percent_of_ceiling: Option<f64>,
     /// Achieved rate in percent of the datasheet's peak, not clamped.
     pub percent_of_datasheet: Option<f64>,
-    /// Distribution of the inputs.
+    /// Distribution of the inputs of a product or of attention. Ceilings have
+    /// inputs of their own, and `normal` here.
     #[serde(default)]
     pub data: Data,
     /// Power limit that was set for the case, where limits were varied.
@@ -118,6 +119,9 @@ pub enum ReasonCode {
     Unstable,
     /// Two kernels that passed on samples disagree elsewhere.
     NoAgreement,
+    /// Rounding may do so much with these inputs that no output can be told from
+    /// a wrong one.
+    Unverifiable,
     /// The device was lost, out of memory or refused the work.
     Device,
     /// The worker process ended or hung.
@@ -156,6 +160,7 @@ const REASON_CODES: &[(ReasonCode, &str)] = &[
     (ReasonCode::WrongResult, "wrong-result"),
     (ReasonCode::Unstable, "unstable"),
     (ReasonCode::NoAgreement, "no-agreement"),
+    (ReasonCode::Unverifiable, "unverifiable"),
     (ReasonCode::Device, "device"),
     (ReasonCode::Worker, "worker"),
     (ReasonCode::Template, "template"),
@@ -403,6 +408,19 @@ impl fmt::Display for Flag {
 }
 
 impl Measurement {
+    /// The case in one word: its id, the distribution of its inputs unless that is
+    /// the usual one, and the power limit where limits were varied.
+    pub fn name(&self) -> String {
+        let mut name = self.id.clone();
+        if self.data != Data::Normal {
+            name += &format!("[{}]", self.data);
+        }
+        if let Some(Watts(watts)) = self.power_limit_w {
+            name += &format!("@{watts}W");
+        }
+        name
+    }
+
     /// A case without figures: skipped, rejected or failed for `reason`.
     pub fn without_figures(id: &CaseId, status: Status, reason: Reason) -> Self {
         Self {

@@ -32,10 +32,16 @@ impl Stopped {
         }
     }
 
+    /// An output did not pass; the case is skipped where none could have.
     pub(super) fn rejected(code: ReasonCode, message: impl Display, verdict: &Verdict) -> Self {
+        let status = if code.is_rejection() {
+            Status::Rejected
+        } else {
+            Status::Skipped
+        };
         Self {
             verdict: Some(verdict.clone()),
-            ..Self::new(Status::Rejected, Reason::new(code, message))
+            ..Self::new(status, Reason::new(code, message))
         }
     }
 

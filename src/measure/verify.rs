@@ -34,11 +34,27 @@ pub struct Verified {
     pub output: Vec<u8>,
 }
 
-/// Computes the output of `program` and compares it with the reference.
+/// Computes the output of `program` and compares it with the reference; before
+/// that on normal inputs as well, where the problem has others.
 ///
 /// # Errors
 /// Whatever the device reports.
 pub fn verify(
+    gpu: &Gpu,
+    loaded: &Loaded,
+    program: &Program,
+    problem: &dyn Problem,
+) -> Result<Verified, GpuError> {
+    if let Some(normal) = problem.on_normal_inputs() {
+        let verified = compute(gpu, &gpu.load(program, normal.inputs())?, program, normal)?;
+        if verified.verdict.rejection.is_some() {
+            return Ok(verified);
+        }
+    }
+    compute(gpu, loaded, program, problem)
+}
+
+fn compute(
     gpu: &Gpu,
     loaded: &Loaded,
     program: &Program,
@@ -90,6 +106,7 @@ pub fn reason(rejection: &Rejection) -> Reason {
     let code = match rejection {
         Rejection::NotComputed { .. } => ReasonCode::NotComputed,
         Rejection::WrongElement { .. } | Rejection::WrongProduct { .. } => ReasonCode::WrongResult,
+        Rejection::Unverifiable { .. } => ReasonCode::Unverifiable,
     };
     Reason::new(code, rejection)
 }

@@ -12,6 +12,7 @@ use super::store::stream_atomically;
 use crate::kernel::Parameters;
 use crate::kernel::element::Element;
 use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::problem::Problem;
 use crate::kernel::shape::Shape;
 
@@ -24,8 +25,8 @@ const REFERENCE: &str = "reference";
 pub struct Computed<'a> {
     /// Which one.
     pub id: &'a CaseId,
-    /// Seed of its inputs.
-    pub seed: u64,
+    /// What its inputs were drawn from.
+    pub draw: Draw,
     /// What it computes.
     pub problem: &'a dyn Problem,
     /// Tile sizes and the like of the program that computed it.
@@ -42,6 +43,7 @@ struct Meta<'a> {
     precision: Precision,
     shape: Shape,
     seed: u64,
+    data: Data,
     parameters: &'a Parameters,
     flopwatt_version: &'a str,
     /// Why there is no `reference.npy`; `null` where there is.
@@ -51,7 +53,8 @@ struct Meta<'a> {
 impl Computed<'_> {
     /// Writes the inputs by their names, `output.npy`, `reference.npy` and
     /// `meta.json` into a folder of `folder` that has the id's name, with
-    /// underscores for slashes. Nothing for a case that is a ceiling.
+    /// underscores for slashes, and the distribution of the inputs unless that is
+    /// normal. Nothing for a case that is a ceiling.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -59,7 +62,7 @@ impl Computed<'_> {
         let Some(export) = self.problem.export() else {
             return Ok(());
         };
-        let folder = folder.join(self.id.to_string().replace('/', "_"));
+        let folder = folder.join(self.name());
         begin(&folder).map_err(|cause| SaveError {
             path: folder.clone(),
             cause,
@@ -82,7 +85,8 @@ impl Computed<'_> {
             operation: self.id.operation,
             precision: self.id.precision,
             shape: self.id.shape,
-            seed: self.seed,
+            seed: self.draw.seed,
+            data: self.draw.data,
             parameters: self.parameters,
             flopwatt_version: env!("CARGO_PKG_VERSION"),
             reference_reason: export.reference.is_none().then_some(sampled),
@@ -91,6 +95,17 @@ impl Computed<'_> {
             serde_json::to_writer_pretty(file, &meta)?;
             Ok(())
         })
+    }
+}
+
+impl Computed<'_> {
+    /// A name that every file system takes.
+    fn name(&self) -> String {
+        let id = self.id.to_string().replace('/', "_");
+        match self.draw.data {
+            Data::Normal => id,
+            data => format!("{id}_{}", data.to_string().replace(':', "-")),
+        }
     }
 }
 

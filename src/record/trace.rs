@@ -32,10 +32,11 @@ impl From<Metered> for PowerTrace {
 
 /// Where the readings of a measurement are kept, relative to the report's folder.
 pub fn trace_name(measurement: &Measurement) -> String {
-    let mut name = measurement.id.replace('/', "_");
-    if let Some(limit) = measurement.power_limit_w {
-        name += &format!("_{}W", limit.0);
-    }
+    let letter = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' => c,
+        _ => '_',
+    };
+    let name: String = measurement.name().chars().map(letter).collect();
     format!("power/{name}.csv")
 }
 

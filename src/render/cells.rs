@@ -7,6 +7,7 @@ use super::peaks;
 use crate::datasheet::Peak;
 use crate::gpu::device::ShaderMode;
 use crate::kernel;
+use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
 use crate::measure::power::Power;
@@ -169,7 +170,19 @@ pub(super) fn datasheet(report: &Report) -> String {
 
 /// The tier, the inputs, and whether cases are missing.
 pub(super) fn effort(report: &Report) -> String {
-    let [tier, data] = [name(report.tier), name(report.data)];
+    let tier = name(report.tier);
+    let mut data = vec![report.data];
+    let products = report
+        .measurements
+        .iter()
+        .filter(|m| !m.operation.is_ceiling());
+    for measurement in products {
+        if !data.contains(&measurement.data) {
+            data.push(measurement.data);
+        }
+    }
+    let data: Vec<String> = data.iter().map(Data::to_string).collect();
+    let data = data.join(" and ");
     let end = if report.complete { "" } else { "; incomplete" };
     format!("{tier}, {data} data, seed {}{end}", report.seed)
 }
@@ -184,7 +197,7 @@ fn name(value: impl Serialize) -> String {
 pub(super) fn ceiling_note(report: &Report) -> String {
     let name = |m: &Measurement| {
         let (value, unit) = (number(m.gflops?.median.0), rate_unit(m.work_unit));
-        Some(format!("{} at {value} {unit}", super::case(m)))
+        Some(format!("{} at {value} {unit}", m.name()))
     };
     let ceilings = peaks::ceilings(report).into_iter();
     let named: Vec<_> = ceilings.filter_map(name).collect();

@@ -24,7 +24,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("git_dirty", |r, _| value(r.git.as_ref().map(|g| g.dirty))),
     ("tier", |r, _| value(r.tier)),
     ("seed", |r, _| value(r.seed)),
-    ("data", |r, _| value(r.data)),
+    ("data", |_, m| value(m.data)),
     ("host", |r, _| value(&r.host.name)),
     ("os", |r, _| value(&r.host.os)),
     ("cpu", |r, _| value(&r.host.cpu)),

@@ -1,7 +1,8 @@
 //! Figures of merit: lines that regular expressions of other harnesses pick
 //! up.
 //!
-//! `fom ID METRIC VALUE UNIT` for every figure, `case ID STATUS` for every case
+//! `fom ID METRIC VALUE UNIT` for every figure (an id is followed by the
+//! distribution of the inputs, as in `[zeros]`, unless that is normal), `case ID STATUS` for every case
 //! without one, and `status VALID` or `status INVALID` at the end. Units are
 //! never rescaled, values have all their digits and never an exponent.
 
@@ -33,7 +34,7 @@ fn is_valid(report: &Report) -> bool {
 }
 
 fn lines(measurement: &Measurement) -> String {
-    let id = word(&super::case(measurement));
+    let id = word(&measurement.name());
     if measurement.status != Status::Ok {
         return format!("case {id} {}\n", measurement.status);
     }
@@ -79,6 +80,7 @@ fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 10] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::inputs::Data;
     use crate::render::fixture;
 
     #[test]
@@ -127,6 +129,16 @@ mod tests {
             assert!(is_figure(line) || line.starts_with("case "), "{line}");
         }
         assert!(text.starts_with("fom an_id_with_spaces gflops "));
+    }
+
+    #[test]
+    fn distributions_have_ids_of_their_own() {
+        let mut report = fixture::report();
+        report.measurements.truncate(1);
+        report.measurements[0].data = Data::Zeros;
+        let text = FiguresOfMerit.render(&report);
+        assert!(text.starts_with("fom peak/f32/fma/device[zeros] gflops 60200 GFLOP/s\n"));
+        assert!(text.lines().next().is_some_and(is_figure));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::Renderer;
 use super::cells::{self, columns};
+use super::contrast;
 use super::limits;
 use super::number::MISSING;
 use super::peaks;
@@ -23,6 +24,7 @@ impl Renderer for Markdown {
             provenance(report),
             cases(report),
             by_limit(report),
+            contrast(report),
             growth(report),
             absences(report),
             references(report),
@@ -107,7 +109,7 @@ fn cases(report: &Report) -> String {
             None => cells::flags(measurement),
         };
         let figures = columns(report).map(|column| (column.text)(measurement));
-        row(around(escape(&super::case(measurement)), figures, last))
+        row(around(escape(&measurement.name()), figures, last))
     });
     format!("## Cases\n\n{header}{rule}{}", rows.collect::<String>())
 }
@@ -139,6 +141,26 @@ fn growth(report: &Report) -> String {
     tables.collect::<Vec<_>>().join("\n")
 }
 
+/// What the distribution of the inputs does.
+fn contrast(report: &Report) -> String {
+    let contrasts = contrast::contrasts(report);
+    if contrasts.is_empty() {
+        return String::new();
+    }
+    let headings = contrast::HEADINGS.map(str::to_owned);
+    let header = row(std::iter::once("case".to_owned()).chain(headings));
+    let rule = row(["---", "---"]
+        .into_iter()
+        .chain(contrast::HEADINGS[1..].iter().map(|_| "---:"))
+        .map(str::to_owned));
+    let rows = contrasts.iter().flat_map(|contrast| {
+        let rows = contrast.rows().into_iter();
+        rows.map(|cells| row(std::iter::once(escape(contrast.id())).chain(cells)))
+    });
+    let rows: String = rows.collect();
+    format!("## {}\n\n{header}{rule}{rows}", contrast::TITLE)
+}
+
 fn around(first: String, middle: impl Iterator<Item = String>, last: String) -> Vec<String> {
     std::iter::once(first).chain(middle).chain([last]).collect()
 }
@@ -153,7 +175,7 @@ fn absences(report: &Report) -> String {
     let lines: String = report
         .measurements
         .iter()
-        .filter_map(|m| Some(item(&format!("{}: {}", super::case(m), cells::absence(m)?))))
+        .filter_map(|m| Some(item(&format!("{}: {}", m.name(), cells::absence(m)?))))
         .collect();
     section("Cases without figures", lines)
 }

@@ -8,6 +8,7 @@
 //! [`renderer`].
 
 mod cells;
+mod contrast;
 mod csv;
 mod flat;
 mod fom;
@@ -33,9 +34,7 @@ pub use table::Table;
 
 use std::path::Path;
 
-use crate::measure::measurement::Measurement;
 use crate::record::{self, Report, SaveError};
-use crate::units::Watts;
 
 /// Turns a report into text.
 pub trait Renderer {
@@ -69,15 +68,6 @@ pub fn renderer(format: Format) -> &'static dyn Renderer {
         Format::Csv => &Csv,
         Format::Fom => &FiguresOfMerit,
         Format::Markdown => &Markdown,
-    }
-}
-
-/// A case as one word: its id, and the power limit where limits were varied.
-pub fn case(measurement: &Measurement) -> String {
-    let id = &measurement.id;
-    match measurement.power_limit_w {
-        Some(Watts(watts)) => format!("{id}@{watts}W"),
-        None => id.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::number::{MISSING, duration, number, rate_unit};
 use crate::kernel::id::CaseId;
+use crate::kernel::inputs::Data;
 use crate::kernel::shape::{GemmShape, Layout, Shape};
 use crate::measure::measurement::Measurement;
 use crate::record::Report;
@@ -13,6 +14,7 @@ const LEAST_SIZES: usize = 3;
 /// The sizes of one kernel.
 pub(super) struct Scaling<'a> {
     kernel: CaseId,
+    data: Data,
     /// At which power limit, where limits were varied.
     limit: Option<Watts>,
     /// Side and measurement, from small to large.
@@ -37,12 +39,13 @@ pub(super) fn scalings(report: &Report) -> Vec<Scaling<'_>> {
             continue;
         };
         let size = (side, measurement);
-        let limit = measurement.power_limit_w;
-        let is_it = |s: &&mut Scaling| s.kernel == kernel && s.limit == limit;
+        let (data, limit) = (measurement.data, measurement.power_limit_w);
+        let is_it = |s: &&mut Scaling| (&s.kernel, s.data, s.limit) == (&kernel, data, limit);
         match scalings.iter_mut().find(is_it) {
             Some(scaling) => scaling.sizes.push(size),
             None => scalings.push(Scaling {
                 kernel,
+                data,
                 limit,
                 sizes: vec![size],
             }),
@@ -96,9 +99,13 @@ impl Scaling<'_> {
             )
         });
         let peak = peak.unwrap_or_default();
+        let data = match self.data {
+            Data::Normal => String::new(),
+            data => format!("[{data}]"),
+        };
         let limit = self.limit.map(|limit| format!(" at {limit}"));
         let limit = limit.unwrap_or_default();
-        format!("{operation}/{precision}/{variant} by size{limit}: {peak}")
+        format!("{operation}/{precision}/{variant}{data} by size{limit}: {peak}")
     }
 
     /// One row a size, growth against the row above.
@@ -174,6 +181,22 @@ mod tests {
         assert_eq!(column(0), ["512", "1024", "2048"]);
         assert_eq!(column(2), ["–", "4.00", "10.0"]);
         assert_eq!(column(3), ["–", "8.00", "8.00"]);
+    }
+
+    #[test]
+    fn distributions_grow_apart() {
+        let mut report = fixture::report();
+        let sizes = [(512, 0.01), (1024, 0.04), (2048, 0.4)];
+        let on = |data| {
+            sizes.map(|(side, time)| Measurement {
+                data,
+                ..measured(side, time, 1.0)
+            })
+        };
+        report.measurements = [on(Data::Normal), on(Data::Zeros)].concat();
+        let titles: Vec<_> = scalings(&report).iter().map(Scaling::title).collect();
+        assert!(titles[0].starts_with("matmul/f32/best by size"));
+        assert!(titles[1].starts_with("matmul/f32/best[zeros] by size"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::Renderer;
 use super::cells::{self, columns};
+use super::contrast::{self, Contrast};
 use super::limits;
 use super::scaling::{self, Scaling};
 use super::untrusted::plain;
@@ -36,6 +37,7 @@ impl Renderer for Table {
         let parts = [heading, cases(report, width)].into_iter();
         parts
             .chain(limits)
+            .chain(contrast(report, width))
             .chain(growth)
             .chain([notes])
             .collect::<Vec<_>>()
@@ -109,6 +111,34 @@ fn small<const N: usize>(
         .add_rows(rows.into_iter().map(cells));
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
+}
+
+/// What the distribution of the inputs does, each case above its rows.
+fn contrast(report: &Report, width: usize) -> Option<String> {
+    let contrasts = contrast::contrasts(report);
+    if contrasts.is_empty() {
+        return None;
+    }
+    let aligned = |(column, text): (usize, String)| aligned(text, column > 0);
+    let cells = |row: [String; 7]| row.into_iter().enumerate().map(aligned);
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(cells(contrast::HEADINGS.map(str::to_owned)));
+    let rows = contrasts.iter().map(Contrast::rows);
+    let (sizes, rows): (Vec<usize>, Vec<_>) = rows.map(|rows| (rows.len(), rows)).unzip();
+    for row in rows.into_iter().flatten() {
+        table.add_row(cells(row));
+    }
+    let mut lines = table.lines();
+    let mut next = || format!(" {}\n", lines.next().unwrap_or_default().trim_end());
+    let mut text = format!("{}\n{}", contrast::TITLE, next());
+    for (contrast, size) in contrasts.iter().zip(sizes) {
+        text += &wrapped(&[contrast.id().to_owned()], width);
+        text.extend((0..size).map(|_| next()));
+    }
+    Some(text)
 }
 
 /// How the cases are laid out.
@@ -192,7 +222,7 @@ impl Layout {
             let text = self.fold((column.text)(measurement), column.breaks.into());
             aligned(text, column.numeric)
         });
-        let id = plain(&super::case(measurement));
+        let id = plain(&measurement.name());
         let flags = self.fold(cells::flags(measurement), usize::MAX);
         self.with_case(Cell::new(id), Cell::new(flags), figures)
     }
@@ -244,7 +274,7 @@ fn aligned(text: String, numeric: bool) -> Cell {
 /// figure.
 fn title(measurement: &Measurement) -> String {
     let text = cells::absence(measurement).unwrap_or_else(|| cells::flags(measurement));
-    format!("{}  {text}", super::case(measurement))
+    format!("{}  {text}", measurement.name())
 }
 
 /// Texts made plain, each from the start of a line, further lines indented.

@@ -15,4 +15,4 @@ pub mod worker;
 
 pub use limits::{GuardError, PowerLimits};
 pub use process::WorkerError;
-pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};
+pub use run::{Ended, Goal, Observer, Plan, Planned, SessionError, execute, keep};

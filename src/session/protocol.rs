@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::Choice;
+use crate::kernel::inputs::Draw;
 use crate::measure::Phase;
 use crate::measure::measurement::{Measurement, Reason};
 use crate::measure::tier::Tier;
@@ -13,7 +14,7 @@ use crate::tune::Tuning;
 use crate::units::Seconds;
 
 /// Version of the protocol: both sides must speak the same.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// From the parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub enum Request {
     Tune {
         /// Full case id.
         id: String,
-        /// Seed of the inputs.
+        /// Seed of the inputs, which are normal.
         seed: u64,
     },
     /// Measure a case. Answered by [`Event::Phase`]s and one [`Event::Done`].
@@ -44,8 +45,8 @@ pub enum Request {
         choice: Option<Choice>,
         /// Effort.
         tier: Tier,
-        /// Seed of the inputs.
-        seed: u64,
+        /// What the inputs are drawn from.
+        draw: Draw,
         /// Whether the power of its dispatches is read as well.
         metered: bool,
         /// Folder for inputs, output and reference.
@@ -151,14 +152,14 @@ mod tests {
             id: "peak/f32/fma/device".into(),
             choice: None,
             tier: Tier::Quick,
-            seed: 7,
+            draw: Draw::normal(7),
             metered: false,
             dump: None,
         };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(
             line,
-            r#"{"request":"measure","id":"peak/f32/fma/device","choice":null,"tier":"quick","seed":7,"metered":false}"#
+            r#"{"request":"measure","id":"peak/f32/fma/device","choice":null,"tier":"quick","draw":{"seed":7,"data":"normal"},"metered":false}"#
         );
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
         let event = Event::phase(Phase::Verifying {

@@ -9,6 +9,7 @@ use super::process::{Process, WorkerError};
 use super::protocol::{Event, PowerRequest, Request};
 use crate::kernel::Choice;
 use crate::kernel::id::{CaseId, Operation};
+use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
@@ -20,7 +21,7 @@ use crate::units::Watts;
 /// What a run is to measure.
 pub struct Plan<'a> {
     /// Cases in order: ceilings come before what is held against them.
-    pub cases: &'a [CaseId],
+    pub cases: &'a [Planned],
     /// How a worker process is started.
     pub worker: &'a dyn Fn() -> Command,
     /// What is done with each case.
@@ -36,14 +37,23 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     /// Every case, at each of the power limits in turn.
-    pub fn steps(&self) -> Vec<(Option<Watts>, &CaseId)> {
+    pub fn steps(&self) -> Vec<(Option<Watts>, &Planned)> {
         let limits = match self.limits {
             Some(limits) => limits.watts().iter().copied().map(Some).collect(),
             None => vec![None],
         };
-        let at = |limit| self.cases.iter().map(move |id| (limit, id));
+        let at = |limit| self.cases.iter().map(move |case| (limit, case));
         limits.into_iter().flat_map(at).collect()
     }
+}
+
+/// One case of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Which case.
+    pub id: CaseId,
+    /// Distribution of its inputs; normal for ceilings, which have their own.
+    pub data: Data,
 }
 
 /// What a run does with its cases.
@@ -63,7 +73,7 @@ pub enum Goal {
 /// Hears how a run goes on.
 pub trait Observer {
     /// Case number `index` begins.
-    fn case_begins(&mut self, index: usize, id: &CaseId);
+    fn case_begins(&mut self, index: usize, case: &Planned);
     /// What the case is doing.
     fn phase(&mut self, phase: &str);
     /// Which source of power is read, or why there is none.
@@ -119,8 +129,8 @@ pub fn execute(
 ) -> Result<Ended, SessionError> {
     let mut worker = None;
     let steps = plan.steps();
-    for (index, &(limit, id)) in steps.iter().enumerate() {
-        observer.case_begins(index, id);
+    for (index, &(limit, planned)) in steps.iter().enumerate() {
+        observer.case_begins(index, planned);
         if let Some((limits, watts)) = plan.limits.zip(limit) {
             limits.set(watts)?;
         }
@@ -138,8 +148,10 @@ pub fn execute(
                 Err(error) => return Err(SessionError::Adapter(error)),
             },
         };
+        let id = &planned.id;
         let mut case = Case {
             id,
+            data: planned.data,
             plan,
             cache,
             report,
@@ -168,7 +180,7 @@ pub fn execute(
         let (trace, device_is_gone) = match outcome {
             Some(outcome) => {
                 let device_is_gone = outcome.device_is_gone;
-                (outcome.enter(report, limit), device_is_gone)
+                (outcome.enter(report, planned.data, limit), device_is_gone)
             }
             None => (None, false),
         };
@@ -188,10 +200,16 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Enters the case, measured at this power limit, into the report. Hands back
+    /// Enters the case, measured on these inputs and at this power limit, into the report. Hands back
     /// what was read of its power, which is to be kept where the report says.
-    fn enter(self, report: &mut Report, limit: Option<Watts>) -> Option<Box<PowerTrace>> {
+    fn enter(
+        self,
+        report: &mut Report,
+        data: Data,
+        limit: Option<Watts>,
+    ) -> Option<Box<PowerTrace>> {
         let mut measurement = self.measurement;
+        measurement.data = data;
         measurement.power_limit_w = limit;
         let trace = record::trace_name(&measurement);
         if let Some(power) = &mut measurement.power {
@@ -234,6 +252,7 @@ impl Plan<'_> {
 /// One case of a run.
 struct Case<'a> {
     id: &'a CaseId,
+    data: Data,
     plan: &'a Plan<'a>,
     cache: &'a mut Cache,
     report: &'a mut Report,
@@ -247,20 +266,22 @@ impl Case<'_> {
         process: &mut Process,
         dump: Option<&str>,
     ) -> Result<Outcome, WorkerError> {
-        let choice = if self.id.is_best() {
-            match self.choose(process)? {
+        let choice = match self.measured_before() {
+            None if self.id.is_best() => match self.choose(process)? {
                 Ok(choice) => Some(choice),
                 Err(measurement) => return Ok(Outcome::from(*measurement)),
-            }
-        } else {
-            None
+            },
+            known => known,
         };
         let metered = self.is_metered();
         let request = Request::Measure {
             id: self.id.to_string(),
             choice,
             tier: self.report.tier,
-            seed: self.report.seed,
+            draw: Draw {
+                seed: self.report.seed,
+                data: self.data,
+            },
             metered: metered.is_ok(),
             dump: dump.map(str::to_owned),
         };
@@ -307,6 +328,18 @@ impl Case<'_> {
             );
         }
         Ok(())
+    }
+
+    /// The program that was measured on another distribution or at another power
+    /// limit: only the same one shows what these do.
+    fn measured_before(&self) -> Option<Choice> {
+        let id = self.id.to_string();
+        let mut measured = self.report.measurements.iter();
+        let other = measured.find(|m| m.id == id && m.status == Status::Ok)?;
+        Some(Choice {
+            variant: other.chosen.as_ref().unwrap_or(&other.variant).clone(),
+            parameters: other.parameters.clone(),
+        })
     }
 
     /// The choice for the case's class of shapes: this run's, an earlier run's, or
@@ -413,7 +446,7 @@ pub(super) mod tests {
     struct Saves(Vec<usize>);
 
     impl Observer for Saves {
-        fn case_begins(&mut self, _: usize, _: &CaseId) {}
+        fn case_begins(&mut self, _: usize, _: &Planned) {}
         fn phase(&mut self, _: &str) {}
         fn tuned(&mut self, _: &Tuning) {}
         fn warn(&mut self, warning: &dyn fmt::Display) {
@@ -428,7 +461,7 @@ pub(super) mod tests {
 
     /// Answers every request with a skipped case, but crashes on "register".
     const WORKER: &str = r#"
-        echo '{"event":"hello","protocol":3,"version":"x"}'
+        echo '{"event":"hello","protocol":4,"version":"x"}'
         while read -r line; do
             case "$line" in
                 *'"open"'*) echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}' ;;
@@ -443,9 +476,13 @@ pub(super) mod tests {
             "matmul/f32/register/1x1x1",
             "matmul/f32/naive/2x2x2",
         ];
-        let cases: Vec<CaseId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        let planned = |id: &&str| Planned {
+            id: id.parse().unwrap(),
+            data: Data::Zeros,
+        };
+        let cases: Vec<Planned> = ids.iter().map(planned).collect();
         let reason = Reason::new(ReasonCode::TooLarge, "needs 2 MiB, adapter allows 1 MiB");
-        let skipped = Measurement::without_figures(&cases[0], Status::Skipped, reason);
+        let skipped = Measurement::without_figures(&cases[0].id, Status::Skipped, reason);
         let worker = || {
             let mut command = Command::new("sh");
             let measurement = serde_json::to_string(&skipped).unwrap();
@@ -483,6 +520,8 @@ pub(super) mod tests {
         assert!(report.complete);
         let statuses: Vec<Status> = report.measurements.iter().map(|m| m.status).collect();
         assert_eq!(statuses, [Status::Skipped, Status::Failed, Status::Skipped]);
+        let data = |m: &Measurement| m.data == Data::Zeros;
+        assert!(report.measurements.iter().all(data));
         let reason = report.measurements[1].reason.as_ref().unwrap().to_string();
         assert!(
             reason.contains("signal: 9") && reason.contains("GPU hang"),

@@ -11,6 +11,7 @@ use crate::gpu::device::{Gpu, ShaderMode};
 use crate::kernel::Choice;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
+use crate::kernel::inputs::Draw;
 use crate::kernel::problem::{self, Problem};
 use crate::kernel::template::Templates;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
@@ -51,14 +52,14 @@ pub fn serve() -> io::Result<()> {
                 id,
                 choice,
                 tier,
-                seed,
+                draw,
                 metered,
                 dump,
             }) => worker.measure(&Case {
                 id: &id,
                 choice: choice.as_ref(),
                 tier,
-                seed,
+                draw,
                 metered,
                 dump: dump.as_deref(),
             }),
@@ -93,7 +94,7 @@ struct Case<'a> {
     id: &'a str,
     choice: Option<&'a Choice>,
     tier: Tier,
-    seed: u64,
+    draw: Draw,
     metered: bool,
     dump: Option<&'a str>,
 }
@@ -104,7 +105,7 @@ struct Worker {
     /// Taken away while a case is measured.
     meter: Option<Meter>,
     /// Kernels of one problem follow one another; its reference is kept.
-    problem: Option<(CaseId, u64, Box<dyn Problem>)>,
+    problem: Option<(CaseId, Draw, Box<dyn Problem>)>,
 }
 
 struct OpenDevice {
@@ -153,7 +154,7 @@ impl Worker {
     }
 
     fn tune(&mut self, id: &str, seed: u64) -> Result<Event, String> {
-        let outcome = self.with_bench(id, seed, |bench, id, problem, on_phase| {
+        let outcome = self.with_bench(id, Draw::normal(seed), |bench, id, problem, on_phase| {
             tune::tune(bench, id, problem, seed, on_phase)
         });
         let tuning = outcome?.1.map_err(|stopped| stopped.reason().clone());
@@ -163,7 +164,7 @@ impl Worker {
     fn measure(&mut self, case: &Case) -> Result<Event, String> {
         let meter = self.meter.take();
         let mut trace = None;
-        let measured = self.with_bench(case.id, case.seed, |bench, id, problem, on_phase| {
+        let measured = self.with_bench(case.id, case.draw, |bench, id, problem, on_phase| {
             let mut prepared = bench.prepare(id, case.choice, problem, case.tier, on_phase)?;
             match meter.as_ref().filter(|_| case.metered) {
                 Some(meter) => {
@@ -191,18 +192,18 @@ impl Worker {
     fn with_bench<T>(
         &mut self,
         id: &str,
-        seed: u64,
+        draw: Draw,
         work: impl FnOnce(&Bench, &CaseId, &dyn Problem, &mut dyn FnMut(Phase)) -> Result<T, Stopped>,
     ) -> Result<(CaseId, Result<T, Stopped>), String> {
         let id: CaseId = id.parse().map_err(|e| format!("{e}"))?;
         let mut device = self.device.take().ok_or("no adapter is open")?;
         let problem = self
-            .problem(&id, seed)
+            .problem(&id, draw)
             .ok_or_else(|| format!("{id} poses no problem"))?;
         let mut reported = None;
         let mut on_phase = |phase: Phase| self.report(phase, &mut reported);
         let outcome = device.with_bench(|bench| work(bench, &id, &*problem, &mut on_phase));
-        self.problem = Some((id.clone(), seed, problem));
+        self.problem = Some((id.clone(), draw, problem));
         self.device = Some(device);
         Ok((id, outcome))
     }
@@ -219,12 +220,12 @@ impl Worker {
     }
 
     /// The problem that `id` poses, taken from the last case if it is the same.
-    fn problem(&mut self, id: &CaseId, seed: u64) -> Option<Box<dyn Problem>> {
+    fn problem(&mut self, id: &CaseId, draw: Draw) -> Option<Box<dyn Problem>> {
         match self.problem.take() {
-            Some((last, last_seed, problem)) if last_seed == seed && last.same_problem(id) => {
+            Some((last, last_draw, problem)) if last_draw == draw && last.same_problem(id) => {
                 Some(problem)
             }
-            _ => problem::problem(id, seed),
+            _ => problem::problem(id, draw),
         }
     }
 }
@@ -245,7 +246,7 @@ impl Case<'_> {
         on_phase(Phase::Dumping);
         let computed = Computed {
             id,
-            seed: self.seed,
+            draw: self.draw,
             problem,
             parameters: &measurement.parameters,
             output,

@@ -13,6 +13,7 @@ pub use cache::{Cache, CacheError, Key};
 pub use class::shape_class;
 
 use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::inputs::Draw;
 use crate::kernel::problem::{self, Problem};
 use crate::kernel::program::Program;
 use crate::kernel::shape::Shape;
@@ -110,7 +111,9 @@ enum Outcome {
     Out(Reason),
 }
 
-/// Finds the fastest kernel and parameters for `id`, whose problem is `problem`.
+/// Finds the fastest kernel and parameters for `id`, whose problem on normal
+/// inputs is `problem`. What is chosen on those serves every distribution, so that
+/// distributions are compared on one program.
 ///
 /// Candidates are first tried on a small shape of the same proportions where the
 /// shape itself would take long, since the slowest may need minutes for what the
@@ -140,7 +143,7 @@ pub fn tune(
                 shape: small,
                 ..id.clone()
             },
-            seed,
+            Draw::normal(seed),
         )
     {
         search.screen(&mut contenders, id, small, &*screen)?;

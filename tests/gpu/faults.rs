@@ -240,7 +240,7 @@ fn sampling_finds_one_wrong_element(stage: &'static Stage) {
 
 fn place_of(rejection: Option<Rejection>) -> Option<String> {
     match rejection? {
-        Rejection::NotComputed { .. } => None,
+        Rejection::NotComputed { .. } | Rejection::Unverifiable { .. } => None,
         Rejection::WrongElement { place, .. } | Rejection::WrongProduct { place, .. } => {
             Some(place)
         }

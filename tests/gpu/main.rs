@@ -9,6 +9,7 @@
 mod cases;
 mod cooperative;
 mod correct;
+mod data;
 mod faults;
 mod measuring;
 mod raw;
@@ -19,6 +20,7 @@ mod trials;
 fn main() {
     let groups = [
         correct::trials(),
+        data::trials(),
         cooperative::trials(),
         faults::trials(),
         measuring::trials(),

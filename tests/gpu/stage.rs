@@ -7,6 +7,7 @@ use flopwatt::gpu::device::{Gpu, ShaderMode};
 use flopwatt::gpu::select;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::CaseId;
+use flopwatt::kernel::inputs::Draw;
 use flopwatt::kernel::problem::{self, Problem};
 use flopwatt::kernel::program::Program;
 use flopwatt::kernel::shape::Shape;
@@ -70,7 +71,7 @@ impl Stage {
 
 /// The problem that a case poses.
 pub fn problem_of(id: &CaseId) -> Box<dyn Problem> {
-    problem::problem(id, SEED).unwrap_or_else(|| panic!("{id} poses no problem"))
+    problem::problem(id, Draw::normal(SEED)).unwrap_or_else(|| panic!("{id} poses no problem"))
 }
 
 /// A case id from its text.

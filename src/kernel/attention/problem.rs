@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
-use crate::kernel::inputs;
+use crate::kernel::inputs::{self, Data, Draw};
 use crate::kernel::problem::{
     Checked, Export, Problem, Rejection, Tracker, Verdict, Work, WorkUnit, exceeds,
 };
@@ -32,12 +32,14 @@ pub fn scale(head_dim: u32) -> f32 {
     (1.0 / f64::from(head_dim).sqrt()) as f32
 }
 
-/// Attention with normal Q, K and V.
+/// Attention.
 pub struct Attention {
     shape: AttentionShape,
     /// Format of Q, K, V and the output.
     element: Element,
-    seed: u64,
+    draw: Draw,
+    /// The same on normal inputs, unless those are the problem's own.
+    normal: Option<Box<Attention>>,
     /// Drawn on first use: a case that is skipped never needs them.
     inputs: OnceLock<[Tensor; 3]>,
     /// Rows of the output (batch · heads + head) · q_len + i that are checked.
@@ -47,14 +49,16 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// The problem of `shape` in `precision` with the inputs that `seed` gives.
-    pub fn new(shape: AttentionShape, precision: Precision, seed: u64) -> Self {
+    /// The problem of `shape` in `precision` with the inputs that `draw` gives.
+    pub fn new(shape: AttentionShape, precision: Precision, draw: Draw) -> Self {
+        let normal = || Box::new(Self::new(shape, precision, Draw::normal(draw.seed)));
         Self {
             shape,
             element: precision.operand(),
-            seed,
+            draw,
+            normal: (draw.data != Data::Normal).then(normal),
             inputs: OnceLock::new(),
-            rows: checked_rows(&shape, seed),
+            rows: checked_rows(&shape, draw.seed),
             reference: OnceLock::new(),
         }
     }
@@ -86,21 +90,50 @@ impl Attention {
     /// Roundings on the way to an element: D for a score, Sk each for the two
     /// sums over keys, and at most as many again for rescaling the running sums.
     /// Half-precision attention adds up in single precision as well; it rounds
-    /// the output, and the weights where matrix units take them.
+    /// the output, and the weights where matrix units take them. Zeros are exact:
+    /// whatever the weights, they are those of zeros.
     fn tolerance(&self) -> f64 {
+        if self.draw.data.is_zero() {
+            return 0.0;
+        }
         let roundings = f64::from(self.shape.head_dim) + 3.0 * f64::from(self.shape.kv_len);
         let outputs = self.all_rows() as f64 * f64::from(self.shape.head_dim);
         let stored = match self.element {
             Element::F32 => U_F32,
             element => 2.0 * element.roundoff(),
         };
-        let elementary = ELEMENTARY_ULPS * U_F32;
-        tolerance::accumulation(roundings, U_F32, elementary + stored, outputs)
+        let stored = ELEMENTARY_ULPS * U_F32 + stored;
+        if self.draw.data.is_independent() {
+            tolerance::accumulation(roundings, U_F32, stored, outputs)
+        } else {
+            tolerance::worst_accumulation(roundings, U_F32, stored)
+        }
+    }
+
+    /// Why no output can be verified; `None` where one can. Only inputs with the
+    /// worst of all bounds come to that: it must not let an output of zeros pass.
+    fn unverifiable(&self) -> Option<String> {
+        if self.draw.data.is_independent() {
+            return None;
+        }
+        let elements = self.reference().iter().flatten();
+        let told_from_zero = elements
+            .map(|[value, scale]| value.abs() / (scale + self.underflow()))
+            .fold(0.0, f64::max);
+        (told_from_zero <= self.tolerance()).then(|| {
+            format!(
+                "on {} inputs what rounding can do to {} keys is as large as the result",
+                self.draw.data, self.shape.kv_len
+            )
+        })
     }
 
     /// What is added to an element's scale, so that the tolerance also covers
     /// what a device may take for zero.
     fn underflow(&self) -> f64 {
+        if self.draw.data.is_zero() {
+            return 0.0;
+        }
         self.element.smallest_normal() / self.element.roundoff()
     }
 
@@ -177,8 +210,7 @@ impl Problem for Attention {
     fn inputs(&self) -> &[Tensor] {
         self.inputs.get_or_init(|| {
             let [q, k, v] = self.input_elements();
-            let tensor =
-                |number, count| inputs::normal(self.seed, number, count as usize, self.element);
+            let tensor = |number, count| self.draw.tensor(number, count as usize, self.element);
             [tensor(0, q), tensor(1, k), tensor(2, v)]
         })
     }
@@ -196,10 +228,18 @@ impl Problem for Attention {
 
     fn reference_macs(&self) -> u64 {
         let keys = u64::from(self.shape.kv_len) * u64::from(self.shape.head_dim);
-        4 * self.rows.len() as u64 * keys
+        let own = 4 * self.rows.len() as u64 * keys;
+        own + self.normal.as_ref().map_or(0, |p| p.reference_macs())
+    }
+
+    fn on_normal_inputs(&self) -> Option<&dyn Problem> {
+        self.normal.as_deref().map(|problem| problem as _)
     }
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
+        if let Some(why) = self.unverifiable() {
+            return Verdict::unverifiable(self.tolerance(), why);
+        }
         let d = self.shape.head_dim as usize;
         let found = self.found(output);
         let tracker = Verdict::tracker(self.checked(), self.tolerance());
@@ -296,7 +336,7 @@ mod tests {
     }
 
     fn attention(shape: AttentionShape, seed: u64) -> Attention {
-        Attention::new(shape, Precision::F32, seed)
+        Attention::new(shape, Precision::F32, Draw::normal(seed))
     }
 
     fn bytes(values: &[f32]) -> Vec<u8> {
@@ -360,6 +400,53 @@ mod tests {
             assert_eq!(verdict.rejection, None, "q {q} k {k} causal {causal}");
             assert_eq!(verdict.checked, Checked::Full);
         }
+    }
+
+    fn on(data: &str, shape: AttentionShape) -> Attention {
+        let data = data.parse().unwrap();
+        Attention::new(shape, Precision::F32, Draw { seed: 11, data })
+    }
+
+    #[test]
+    fn correct_attention_passes_on_every_distribution() {
+        for data in ["uniform", "zeros", "sparse:0.9", "sorted"] {
+            for causal in [false, true] {
+                let problem = on(data, shape(37, 37, causal));
+                let output = attention_f32(&problem);
+                let verdict = problem.check(&program(), &bytes(&output));
+                assert_eq!(verdict.rejection, None, "{data} causal {causal}");
+                assert!(problem.on_normal_inputs().is_some());
+
+                let poison = vec![f32::NAN; output.len()];
+                let rejection = problem.check(&program(), &bytes(&poison)).rejection;
+                assert!(matches!(rejection, Some(Rejection::NotComputed { .. })));
+                let zeros = problem.check(&program(), &bytes(&vec![0.0; output.len()]));
+                assert_eq!(zeros.rejection.is_none(), data == "zeros", "{data}");
+            }
+        }
+    }
+
+    /// Equal weights of values that are zero: nothing else is right, not even in
+    /// the last place, and nothing is divided by zero.
+    #[test]
+    fn attention_on_zeros_is_exact() {
+        let problem = on("zeros", shape(5, 5, false));
+        let mut output = attention_f32(&problem);
+        let verdict = problem.check(&program(), &bytes(&output));
+        assert_eq!(
+            (verdict.max_scaled_error, verdict.tolerance),
+            (Some(0.0), 0.0)
+        );
+        assert_eq!(problem.agree(&bytes(&output), &bytes(&output)), None);
+        output[3] = f32::MIN_POSITIVE;
+        assert!(
+            problem
+                .check(&program(), &bytes(&output))
+                .rejection
+                .is_some()
+        );
+        let right = bytes(&attention_f32(&problem));
+        assert!(problem.agree(&bytes(&output), &right).is_some());
     }
 
     /// One query, two keys, head_dim 1, by hand: q = 1, k = (ln 3, 0), v = (4, 8):

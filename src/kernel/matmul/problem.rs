@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
-use crate::kernel::inputs;
+use crate::kernel::inputs::{self, Data, Draw};
 use crate::kernel::problem::{Checked, Export, Problem, Tracker, Verdict, Work, WorkUnit, exceeds};
 use crate::kernel::program::Program;
 use crate::kernel::shape::{GemmShape, Layout};
@@ -26,11 +26,13 @@ const RANDOM_LINES: usize = 6;
 /// that shows; the cost is that of the product divided by this.
 const FREIVALDS_COLUMNS: usize = 32;
 
-/// A matrix product with normal inputs.
+/// A matrix product.
 pub struct Matmul {
     shape: GemmShape,
     precision: Precision,
-    seed: u64,
+    draw: Draw,
+    /// The same on normal inputs, unless those are the problem's own.
+    normal: Option<Box<Matmul>>,
     /// Drawn on first use: a case that is skipped never needs them.
     inputs: OnceLock<[Tensor; 2]>,
     reference: OnceLock<Reference>,
@@ -68,12 +70,14 @@ struct FreivaldsBlock {
 }
 
 impl Matmul {
-    /// The product of `shape` in `precision` with the inputs that `seed` gives.
-    pub fn new(shape: GemmShape, precision: Precision, seed: u64) -> Self {
+    /// The product of `shape` in `precision` with the inputs that `draw` gives.
+    pub fn new(shape: GemmShape, precision: Precision, draw: Draw) -> Self {
+        let normal = || Box::new(Self::new(shape, precision, Draw::normal(draw.seed)));
         Self {
             shape,
             precision,
-            seed,
+            draw,
+            normal: (draw.data != Data::Normal).then(normal),
             inputs: OnceLock::new(),
             reference: OnceLock::new(),
         }
@@ -98,16 +102,56 @@ impl Matmul {
         self.shape.macs() <= FULL_MACS && self.outputs() <= FULL_ELEMENTS
     }
 
-    /// Integers are exact. The reference of double precision rounds as often as
-    /// the kernel does.
+    /// Integers are exact, and so are zeros. The reference of double precision
+    /// rounds as often as the kernel does.
     fn tolerance(&self) -> f64 {
         let (operations, outputs) = (f64::from(self.shape.k), self.outputs() as f64);
         let element = self.precision.accumulator();
         let unit = element.roundoff();
+        let each = match element {
+            Element::F64 => 2.0 * unit,
+            _ => unit,
+        };
         match element {
-            Element::F16 => tolerance::centred_accumulation(operations, unit, unit, outputs),
-            Element::F64 => tolerance::accumulation(operations, 2.0 * unit, unit, outputs),
-            _ => tolerance::accumulation(operations, unit, unit, outputs),
+            _ if self.draw.data.is_zero() => 0.0,
+            _ if !self.draw.data.is_independent() => {
+                tolerance::worst_accumulation(operations, each, unit)
+            }
+            Element::F16 => tolerance::centred_accumulation(operations, each, unit, outputs),
+            _ => tolerance::accumulation(operations, each, unit, outputs),
+        }
+    }
+
+    /// Why no output can be verified; `None` where one can. Only inputs with the
+    /// worst of all bounds come to that: that bound must not let an output of
+    /// zeros pass, nor a partial sum leave the format.
+    fn unverifiable(&self) -> Option<String> {
+        if self.draw.data.is_independent() {
+            return None;
+        }
+        let elements: Vec<&[f64; 2]> = match self.reference() {
+            Reference::Full(elements) => elements.iter().collect(),
+            Reference::Sampled(batches) => batches
+                .iter()
+                .flat_map(|b| b.rows.iter().chain(&b.cols))
+                .flat_map(|(_, line)| line)
+                .collect(),
+        };
+        let most =
+            |of: &dyn Fn(&[f64; 2]) -> f64| elements.iter().map(|e| of(e)).fold(0.0, f64::max);
+        let (reach, largest) = (most(&|e| e[1]), self.precision.accumulator().largest());
+        let told_from_zero = most(&|e| e[0].abs() / (e[1] + self.underflow()));
+        let (data, precision, k) = (self.draw.data, self.precision, self.shape.k);
+        if reach > largest {
+            Some(format!(
+                "on {data} inputs partial sums may reach {reach:.0}, and {precision} holds no more than {largest}"
+            ))
+        } else if told_from_zero <= self.tolerance() {
+            Some(format!(
+                "on {data} inputs what rounding can do to {k} terms in {precision} is as large as the result"
+            ))
+        } else {
+            None
         }
     }
 
@@ -117,6 +161,7 @@ impl Matmul {
         let element = self.precision.accumulator();
         match element.roundoff() {
             0.0 => 0.0,
+            _ if self.draw.data.is_zero() => 0.0,
             unit => element.smallest_normal() / unit,
         }
     }
@@ -163,7 +208,7 @@ impl Matmul {
 
     fn sample(&self, batch: usize, operands: &Operands) -> Sampled {
         let (m, n, k) = self.dims();
-        let mut rng = inputs::stream(self.seed, 100, batch as u64);
+        let mut rng = inputs::stream(self.draw.seed, 100, batch as u64);
         let mut lines = |bound: usize| {
             let mut lines = vec![0, bound - 1];
             lines.extend((0..RANDOM_LINES).map(|_| inputs::index(&mut rng, bound)));
@@ -199,7 +244,7 @@ impl Matmul {
         let tests = (m * blocks * self.shape.batch as usize) as f64;
         let hoeffding = (2.0 * (2.0 * tests / tolerance::FALSE_REJECTION).ln()).sqrt();
         let allowed = self.tolerance() * hoeffding;
-        let signs = random_signs(self.seed, batch, n);
+        let signs = random_signs(self.draw.seed, batch, n);
         let norms: Vec<f64> = operands.a.chunks(k).map(norm).collect();
         let block = |index: usize| {
             let columns = index * FREIVALDS_COLUMNS..n.min((index + 1) * FREIVALDS_COLUMNS);
@@ -294,7 +339,7 @@ impl Problem for Matmul {
         self.inputs.get_or_init(|| {
             let [a, b] = self.input_elements();
             let element = self.precision.operand();
-            let tensor = |number, count| inputs::normal(self.seed, number, count as usize, element);
+            let tensor = |number, count| self.draw.tensor(number, count as usize, element);
             [tensor(0, a), tensor(1, b)]
         })
     }
@@ -313,17 +358,25 @@ impl Problem for Matmul {
     }
 
     fn reference_macs(&self) -> u64 {
-        if self.is_full() {
+        let own = if self.is_full() {
             self.shape.macs()
         } else {
             let lines = 2 * (RANDOM_LINES as u64 + 2);
             let longest = self.shape.m.max(self.shape.n);
             self.shape.macs() / FREIVALDS_COLUMNS as u64
                 + lines * u64::from(self.shape.batch) * u64::from(longest) * u64::from(self.shape.k)
-        }
+        };
+        own + self.normal.as_ref().map_or(0, |p| p.reference_macs())
+    }
+
+    fn on_normal_inputs(&self) -> Option<&dyn Problem> {
+        self.normal.as_deref().map(|problem| problem as _)
     }
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
+        if let Some(why) = self.unverifiable() {
+            return Verdict::unverifiable(self.tolerance(), why);
+        }
         let element = self.precision.accumulator();
         let found = element.read(output, self.outputs() as usize);
         let tracker = match self.reference() {

@@ -20,7 +20,7 @@ fn shape(m: u32, n: u32, k: u32) -> GemmShape {
 }
 
 fn matmul(shape: GemmShape, seed: u64) -> Matmul {
-    Matmul::new(shape, Precision::F32, seed)
+    Matmul::new(shape, Precision::F32, Draw::normal(seed))
 }
 
 /// What a correct float32 kernel writes: fused multiply-adds in order of k.
@@ -123,6 +123,142 @@ fn a_correct_product_passes_and_each_kind_of_wrong_one_is_rejected() {
     assert!(rejection.contains("row 95, column 79"), "{rejection}");
 }
 
+const LAYOUTS: [Layout; 3] = [Layout::Nn, Layout::Nt, Layout::Tn];
+
+fn on(data: Data, precision: Precision, shape: GemmShape) -> Matmul {
+    Matmul::new(shape, precision, Draw { seed: 5, data })
+}
+
+/// Fused multiply-adds in order of k, rounded to the accumulator every time.
+fn multiply(problem: &Matmul) -> Vec<u8> {
+    let (m, n, k) = problem.dims();
+    let o = problem.operands(0);
+    let element = problem.precision.accumulator();
+    let round = |value: f64| Tensor::new(element, &[value]).values()[0];
+    let values: Vec<f64> = (0..m * n)
+        .into_par_iter()
+        .map(|e| {
+            let (i, j) = (e / n, e % n);
+            (0..k).fold(0.0, |sum, p| round(sum + o.a[i * k + p] * o.b[p * n + j]))
+        })
+        .collect();
+    Tensor::new(element, &values).bytes
+}
+
+#[test]
+fn correct_products_pass_on_every_distribution() {
+    let distributions = ["uniform", "zeros", "sparse:0.9", "sparse:1", "sorted"];
+    for data in distributions.map(|text| text.parse::<Data>().unwrap()) {
+        for precision in [
+            Precision::F32,
+            Precision::F16F32acc,
+            Precision::F16,
+            Precision::I8I32acc,
+        ] {
+            for layout in LAYOUTS {
+                let shape = GemmShape {
+                    layout,
+                    ..shape(35, 33, 31)
+                };
+                let problem = on(data, precision, shape);
+                let output = multiply(&problem);
+                let verdict = problem.check(&program(), &output);
+                assert_eq!(verdict.rejection, None, "{data} {precision} {layout:?}");
+                assert!(problem.on_normal_inputs().is_some());
+
+                // Nobody wrote it; in integers the poison is a large number.
+                let poison = 0x7fc0_7fc0u32.to_le_bytes().repeat(output.len() / 4);
+                let rejection = problem.check(&program(), &poison).rejection;
+                assert!(
+                    matches!(rejection, Some(Rejection::NotComputed { .. })),
+                    "{rejection:?}"
+                );
+
+                // Zeros are right where the inputs are, and nowhere else.
+                let zeros = problem.check(&program(), &vec![0; output.len()]);
+                assert_eq!(
+                    zeros.rejection.is_none(),
+                    data.is_zero(),
+                    "{data} {precision} {layout:?}"
+                );
+                if data.is_zero() {
+                    assert_eq!((zeros.max_scaled_error, zeros.tolerance), (Some(0.0), 0.0));
+                }
+            }
+        }
+    }
+}
+
+/// Products of zeros allow for nothing else, not even where only products with
+/// random vectors look.
+#[test]
+fn products_of_zeros_are_exact() {
+    for (shape, last) in [
+        (shape(33, 35, 8), 33 * 35 - 1),
+        (shape(64, 2048, 65536), 33 * 2048 + 1001),
+    ] {
+        let problem = on(Data::Zeros, Precision::F32, shape);
+        let mut output = vec![0f32; problem.outputs() as usize];
+        let good = check(&problem, &output);
+        assert_eq!((good.rejection, good.max_scaled_error), (None, Some(0.0)));
+        output[last] = f32::MIN_POSITIVE;
+        assert!(check(&problem, &output).rejection.is_some());
+        output[last] = f32::NAN;
+        assert!(check(&problem, &output).rejection.is_some());
+    }
+}
+
+/// Rows of sorted values hardly vary: single precision must pass however its
+/// roundings pile up, and half precision must not pass for it.
+#[test]
+fn sorted_values_are_verified_in_single_precision_only_where_it_is_single() {
+    for layout in LAYOUTS {
+        for k in [256, 4096] {
+            let shape = GemmShape {
+                layout,
+                ..shape(24, 20, k)
+            };
+            let problem = on(Data::Sorted, Precision::F32, shape);
+            let verdict = problem.check(&program(), &multiply(&problem));
+            assert_eq!(verdict.rejection, None, "{layout:?} {k}");
+            let posed = on(Data::Sorted, Precision::F16, shape);
+            let halves = Element::F16.read(&multiply(&posed), 24 * 20);
+            let halves = Tensor::new(Element::F32, &halves).bytes;
+            let rejection = problem.check(&program(), &halves).rejection;
+            assert!(rejection.is_some(), "{layout:?} {k}");
+        }
+    }
+}
+
+/// n·u = 1024/2048: the bound is 1, and no element can differ from zero by more.
+/// The lowest of 40 rows has a mean of −φ(1.96)/0.025 = −2.34: 16384 products of
+/// two such values are 89.6·10³, and half precision ends at 65504.
+#[test]
+fn long_sums_of_sorted_values_in_half_precision_cannot_be_verified() {
+    for (k, why) in [
+        (1024, "as large as the result"),
+        (16384, "holds no more than 65504"),
+    ] {
+        let shape = GemmShape {
+            layout: Layout::Nt,
+            ..shape(40, 40, k)
+        };
+        let problem = on(Data::Sorted, Precision::F16, shape);
+        let output = vec![0; 2 * 40 * 40];
+        let verdict = problem.check(&program(), &output);
+        let rejection = verdict.rejection.unwrap();
+        assert!(
+            matches!(rejection, Rejection::Unverifiable { .. }),
+            "{rejection}"
+        );
+        assert!(rejection.to_string().contains(why), "{rejection}");
+        assert_eq!(
+            (verdict.checked, verdict.max_scaled_error),
+            (Checked::None, None)
+        );
+    }
+}
+
 /// Squares, so that the shapes agree and only the values can tell.
 #[test]
 fn swapped_operands_are_rejected() {
@@ -191,7 +327,7 @@ fn every_precision_notices_an_element_that_is_off() {
         Precision::I8I32acc,
     ];
     for precision in precisions {
-        let problem = Matmul::new(shape(33, 35, 8), precision, 2);
+        let problem = Matmul::new(shape(33, 35, 8), precision, Draw::normal(2));
         let element = precision.accumulator();
         let exact = || problem.operands(0);
         let product: Vec<f64> = product(&exact().a, &exact().b, 33, 35, 8)
@@ -211,7 +347,11 @@ fn every_precision_notices_an_element_that_is_off() {
 /// vectors look.
 #[test]
 fn sampled_checks_of_integers_are_exact() {
-    let problem = Matmul::new(shape(256, 2048, 16384), Precision::I8I32acc, 2);
+    let problem = Matmul::new(
+        shape(256, 2048, 16384),
+        Precision::I8I32acc,
+        Draw::normal(2),
+    );
     let o = problem.operands(0);
     let mut output: Vec<f64> = product(&o.a, &o.b, 256, 2048, 16384)
         .iter()

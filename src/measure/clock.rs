@@ -29,11 +29,17 @@ pub struct Choice {
 /// it, and what is missing is explained by the cost of submitting.
 pub fn device_time(batch: &Batch, overhead: Seconds) -> Option<Seconds> {
     let device = batch.device?.duration().ok()?;
-    let gap = batch.wall.0 - device.0;
+    agrees(batch.wall, device, overhead).then_some(device)
+}
+
+/// Whether device time is not longer than wall time, and what is missing is
+/// explained by the cost of submitting, `overhead` for all submissions together.
+fn agrees(wall: Seconds, device: Seconds, overhead: Seconds) -> bool {
+    let gap = wall.0 - device.0;
     let explained = (UNEXPLAINED_OVERHEADS * overhead.0)
-        .max(UNEXPLAINED_SHARE * batch.wall.0)
+        .max(UNEXPLAINED_SHARE * wall.0)
         .max(UNEXPLAINED_FLOOR.0);
-    (gap >= -RATE_TOLERANCE * batch.wall.0 && gap <= explained).then_some(device)
+    gap >= -RATE_TOLERANCE * wall.0 && gap <= explained
 }
 
 /// Chooses the clock from the batches of the warm-up: the device's if most of
@@ -82,17 +88,13 @@ pub fn series_durations(series: &Series, clock: Clock, overhead: Seconds) -> (Cl
         .iter()
         .map(|batch| batch.device?.duration().ok());
     let durations: Option<Vec<Seconds>> = durations.collect();
-    let wall = (series.end - series.begin).as_secs_f64();
-    let agrees = |durations: &Vec<Seconds>| {
-        let device: f64 = durations.iter().map(|s| s.0).sum();
-        let gap = wall - device;
-        let overheads = UNEXPLAINED_OVERHEADS * overhead.0 * durations.len() as f64;
-        let explained = overheads
-            .max(UNEXPLAINED_SHARE * wall)
-            .max(UNEXPLAINED_FLOOR.0);
-        gap >= -RATE_TOLERANCE * wall && gap <= explained
+    let wall = Seconds((series.end - series.begin).as_secs_f64());
+    let all_agree = |durations: &Vec<Seconds>| {
+        let device = Seconds(durations.iter().map(|s| s.0).sum());
+        let overheads = Seconds(overhead.0 * durations.len() as f64);
+        agrees(wall, device, overheads)
     };
-    match durations.filter(agrees) {
+    match durations.filter(all_agree) {
         Some(durations) => (Clock::Device, durations),
         None => (Clock::Host, by_host()),
     }

@@ -276,13 +276,8 @@ pub(super) fn power_notes(report: &Report) -> Vec<String> {
         [id] => format!("not measured for {id}: {reason}"),
         ids => format!("not measured for {} cases: {reason}", ids.len()),
     });
-    let notes = missing.collect::<Vec<_>>();
-    source
-        .clone()
-        .into_iter()
-        .chain(efficiency)
-        .chain(notes)
-        .collect()
+    let source = source.iter().cloned();
+    source.chain(efficiency).chain(missing).collect()
 }
 
 /// What was read, of what, and how far it can be trusted.

@@ -14,7 +14,7 @@ use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::power::PowerSpec;
 use crate::record::{self, Report, Start};
-use crate::render::{self, Format};
+use crate::render::{self, Format, Run};
 use crate::session::{self, Ended, Goal, Planned, PowerLimits};
 use crate::units::Watts;
 
@@ -138,7 +138,8 @@ pub fn run(args: Args) -> Outcome {
     let ended = ended?;
 
     let format = if args.json { Format::Json } else { args.format };
-    print(&render::renderer(format).render(&report))?;
+    let documents = render::renderer(format).render(&[Run::in_folder(&report, &folder)]);
+    print(&documents[0].text)?;
     talk(&cases, steps, &report, ended);
     let file = folder.join(record::REPORT_FILE);
     say(format!("report: {}", file.display()));

@@ -1,16 +1,18 @@
 //! What was read of a case's power, kept beside the report.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Report;
 use super::store::{self, SaveError};
 use crate::measure::measurement::Measurement;
 use crate::measure::meter::Metered;
 use crate::power::energy::Window;
 use crate::power::sampler::{StateAt, Trace};
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds, Watts};
 
 /// Readings, states of the device and the windows in which it worked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,38 +42,69 @@ pub fn trace_name(measurement: &Measurement) -> String {
     format!("power/{name}.csv")
 }
 
-const HEADER: [&str; 7] = [
-    "time_s",
-    "power_w",
-    "energy_j",
-    "window",
-    "sm_clock_mhz",
-    "memory_clock_mhz",
-    "temperature_c",
-];
+/// A reading as it stands in the file, with what else was known at that moment.
+/// What is not known is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TracePoint {
+    /// Since the first reading.
+    pub time_s: Seconds,
+    /// What the sensor said.
+    pub power_w: Option<Watts>,
+    /// What the energy counter said.
+    pub energy_j: Option<Joules>,
+    /// Number of the window that the reading lies in, from 1.
+    pub window: Option<usize>,
+    /// Clock of the compute units, as last read before.
+    pub sm_clock_mhz: Option<u32>,
+    /// Clock of the memory, as last read before.
+    pub memory_clock_mhz: Option<u32>,
+    /// Temperature, as last read before.
+    pub temperature_c: Option<f64>,
+}
+
+/// The traces of a report, by [`Measurement::name`].
+pub type Traces = BTreeMap<String, Vec<TracePoint>>;
+
+/// Reads the traces that lie in the report's folder. Those that are missing or
+/// broken are left out: the report holds its figures without them.
+pub fn load_traces(report: &Report, folder: &Path) -> Traces {
+    let metered = report.measurements.iter().filter(|m| m.power.is_some());
+    let read = |m: &Measurement| {
+        // Not by the name that the report states, which could be any path.
+        let reader = csv::Reader::from_path(folder.join(trace_name(m))).ok()?;
+        let points: Result<Vec<TracePoint>, _> = reader.into_deserialize().collect();
+        Some((m.name(), points.ok()?))
+    };
+    metered.filter_map(read).collect()
+}
 
 impl PowerTrace {
-    /// One line a reading: seconds since the first, watts, the energy counter in
-    /// joules, the number of the window that it lies in (from 1), and clocks in
-    /// MHz and temperature as last read before it. What is not known is empty.
-    pub fn csv(&self) -> String {
-        let mut text = HEADER.join(",") + "\n";
+    /// Every reading, in order.
+    fn points(&self) -> impl Iterator<Item = TracePoint> {
         let first = self.trace.readings.first().map_or(0.0, |r| r.at_s.0);
-        for reading in &self.trace.readings {
+        self.trace.readings.iter().map(move |reading| {
             let state = self.state_at(reading.at_s).map(|at| &at.state);
-            let fields = [
-                Some(format!("{:.4}", reading.at_s.0 - first)),
-                reading.power_w.map(|watts| watts.0.to_string()),
-                reading.energy_j.map(|joules| joules.0.to_string()),
-                self.window_at(reading.at_s).map(|n| n.to_string()),
-                state.and_then(|s| Some(s.sm_clock_mhz?.to_string())),
-                state.and_then(|s| Some(s.memory_clock_mhz?.to_string())),
-                state.and_then(|s| Some(s.temperature_c?.to_string())),
-            ];
-            text += &fields.map(Option::unwrap_or_default).join(",");
-            text += "\n";
+            TracePoint {
+                // Tenths of a millisecond: sensors are no faster.
+                time_s: Seconds(((reading.at_s.0 - first) * 1e4).round() / 1e4),
+                power_w: reading.power_w,
+                energy_j: reading.energy_j,
+                window: self.window_at(reading.at_s),
+                sm_clock_mhz: state.and_then(|s| s.sm_clock_mhz),
+                memory_clock_mhz: state.and_then(|s| s.memory_clock_mhz),
+                temperature_c: state.and_then(|s| s.temperature_c),
+            }
+        })
+    }
+
+    /// One line a reading, under a heading.
+    pub fn csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for point in self.points() {
+            writer.serialize(point).expect("memory takes every byte");
         }
-        text
+        let bytes = writer.into_inner().expect("memory takes every byte");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Writes the readings of `measurement` into the report's folder, at the place
@@ -138,9 +171,9 @@ mod tests {
         assert_eq!(
             trace.csv(),
             "time_s,power_w,energy_j,window,sm_clock_mhz,memory_clock_mhz,temperature_c\n\
-             0.0000,50,,,,,\n\
-             0.5000,300.25,7.5,1,1410,,40\n\
-             1.0000,,8,,1410,,40\n"
+             0.0,50.0,,,,,\n\
+             0.5,300.25,7.5,1,1410,,40.0\n\
+             1.0,,8.0,,1410,,40.0\n"
         );
     }
 }

@@ -109,7 +109,7 @@ mod tests {
     use crate::measure::measurement::{Rate, Reason, ReasonCode, Status};
     use crate::power::case::CaseEnergy;
     use crate::power::{Coverage, DeviceState};
-    use crate::render::{Markdown, Renderer, Table, fixture};
+    use crate::render::{Markdown, Table, fixture};
     use crate::units::{Gflops, Joules, Seconds, Watts};
 
     const CASE: &str = "matmul/f32/best/4096x4096x4096";
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_distributions_below_their_case() {
-        insta::assert_snapshot!(section(&Table { width: Some(80) }.render(&report())), @r"
+        insta::assert_snapshot!(section(&fixture::rendered(&Table { width: Some(80) }, &report())), @r"
         By input data, × that of the first
           data        GFLOP/s  × GFLOP/s    W    × W  SM MHz  × J per dispatch
         matmul/f32/best/4096x4096x4096
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn markdown_shows_one_table() {
-        insta::assert_snapshot!(section(&Markdown.render(&report())), @r"
+        insta::assert_snapshot!(section(&fixture::rendered(&Markdown, &report())), @r"
         ## By input data, × that of the first
 
         | case | data | GFLOP/s | × GFLOP/s | W | × W | SM MHz | × J per dispatch |
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn distributions_are_named_beside_the_case() {
         let report = report();
-        let table = Table { width: Some(160) }.render(&report);
+        let table = fixture::rendered(&Table { width: Some(160) }, &report);
         assert!(table.contains(&format!("\n{CASE}   ")), "{table}");
         assert!(table.contains(&format!("\n{CASE}[zeros]")), "{table}");
         assert!(table.contains("run: quick, normal and zeros and sparse:0.5 and sorted data"));

@@ -4,10 +4,9 @@ use std::error::Error;
 
 use serde_json::Value;
 
-use super::Renderer;
 use super::flat::COLUMNS;
 use super::untrusted::plain;
-use crate::record::Report;
+use super::{Document, Renderer, Run};
 
 /// The columns of [`JsonLines`](super::JsonLines), one measurement a row and a
 /// line; what is missing is empty.
@@ -15,18 +14,20 @@ use crate::record::Report;
 pub struct Csv;
 
 impl Renderer for Csv {
-    fn render(&self, report: &Report) -> String {
-        let bytes = write(report).expect("memory takes every byte, and rows are of one length");
-        String::from_utf8_lossy(&bytes).into_owned()
+    fn render(&self, runs: &[Run]) -> Vec<Document> {
+        let bytes = write(runs).expect("memory takes every byte, and rows are of one length");
+        Document::only("report.csv", String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
-fn write(report: &Report) -> Result<Vec<u8>, Box<dyn Error>> {
+fn write(runs: &[Run]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS.iter().map(|(name, _)| name))?;
-    for measurement in &report.measurements {
-        let values = COLUMNS.iter().map(|(_, value)| value(report, measurement));
-        writer.write_record(values.map(cell))?;
+    for Run { report, .. } in runs {
+        for measurement in &report.measurements {
+            let values = COLUMNS.iter().map(|(_, value)| value(report, measurement));
+            writer.write_record(values.map(cell))?;
+        }
     }
     Ok(writer.into_inner()?)
 }
@@ -63,7 +64,7 @@ mod tests {
     fn cells_come_back_as_they_were() {
         let mut report = fixture::report();
         report.adapter.driver_info = "comma, \"quoted\"".into();
-        let text = Csv.render(&report);
+        let text = fixture::rendered(&Csv, &report);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let names: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
         assert_eq!(reader.headers().unwrap(), names);
@@ -92,9 +93,6 @@ mod tests {
     fn a_hostile_adapter_is_text() {
         let mut report = fixture::report();
         report.adapter.name = "=HYPERLINK(\"http://x\")".into();
-        assert!(
-            Csv.render(&report)
-                .contains("\"'=HYPERLINK(\"\"http://x\"\")\"")
-        );
+        assert!(fixture::rendered(&Csv, &report).contains("\"'=HYPERLINK(\"\"http://x\"\")\""));
     }
 }

@@ -1,5 +1,6 @@
 //! A report for tests: every kind of case, and an adapter with a hostile name.
 
+use super::{Renderer, Run};
 use crate::datasheet::Datasheet;
 use crate::gpu::adapter::{
     AdapterDescription, AdapterFeatures, AdapterLimits, Backend, DeviceType,
@@ -11,7 +12,7 @@ use crate::measure::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use crate::measure::tier::Tier;
-use crate::record::{Host, Report, SCHEMA_VERSION, Shaders};
+use crate::record::{Host, Report, SCHEMA_VERSION, Shaders, Traces};
 
 /// A ceiling, two kernels, bandwidth and latency, a case skipped and one
 /// rejected, on a card that no one makes: 70 TFLOP/s FP32, 3000 GB/s, 500 W.
@@ -57,6 +58,17 @@ pub(super) fn report() -> Report {
     report.ended = report.started;
     report.complete = true;
     report
+}
+
+/// The text of a report without traces, in a format of one document.
+pub(super) fn rendered(renderer: &dyn Renderer, report: &Report) -> String {
+    let traces = Traces::new();
+    let documents = renderer.render(&[Run { report, traces }]);
+    assert_eq!(documents.len(), 1);
+    documents
+        .into_iter()
+        .map(|document| document.text)
+        .collect()
 }
 
 fn empty() -> Report {

@@ -6,9 +6,9 @@
 //! without one, and `status VALID` or `status INVALID` at the end. Units are
 //! never rescaled, values have all their digits and never an exponent.
 
-use super::Renderer;
 use super::number::rate_unit;
 use super::untrusted::word;
+use super::{Document, Renderer, Run};
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Measurement, Status};
 use crate::record::Report;
@@ -18,11 +18,13 @@ use crate::record::Report;
 pub struct FiguresOfMerit;
 
 impl Renderer for FiguresOfMerit {
-    fn render(&self, report: &Report) -> String {
-        let mut text: String = report.measurements.iter().map(lines).collect();
-        let validity = if is_valid(report) { "VALID" } else { "INVALID" };
+    fn render(&self, runs: &[Run]) -> Vec<Document> {
+        let measurements = runs.iter().flat_map(|run| &run.report.measurements);
+        let mut text: String = measurements.map(lines).collect();
+        let valid = runs.iter().all(|run| is_valid(run.report));
+        let validity = if valid { "VALID" } else { "INVALID" };
         text.push_str(&format!("status {validity}\n"));
-        text
+        Document::only("report.fom", text)
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn figures_come_one_a_line() {
-        insta::assert_snapshot!(FiguresOfMerit.render(&fixture::report()), @"
+        insta::assert_snapshot!(fixture::rendered(&FiguresOfMerit, &fixture::report()), @"
         fom peak/f32/fma/device gflops 60200 GFLOP/s
         fom peak/f32/fma/device median_s 1 s
         fom peak/f32/fma/device percent_of_datasheet 86 %
@@ -123,7 +125,7 @@ mod tests {
     fn every_line_is_a_figure_a_case_or_the_status() {
         let mut report = fixture::report();
         report.measurements[0].id = "an id\nwith spaces".into();
-        let text = FiguresOfMerit.render(&report);
+        let text = fixture::rendered(&FiguresOfMerit, &report);
         let lines = text.strip_suffix("status INVALID\n").unwrap().lines();
         for line in lines {
             assert!(is_figure(line) || line.starts_with("case "), "{line}");
@@ -136,7 +138,7 @@ mod tests {
         let mut report = fixture::report();
         report.measurements.truncate(1);
         report.measurements[0].data = Data::Zeros;
-        let text = FiguresOfMerit.render(&report);
+        let text = fixture::rendered(&FiguresOfMerit, &report);
         assert!(text.starts_with("fom peak/f32/fma/device[zeros] gflops 60200 GFLOP/s\n"));
         assert!(text.lines().next().is_some_and(is_figure));
     }
@@ -145,7 +147,7 @@ mod tests {
     fn skipped_cases_leave_a_run_valid_and_an_end_before_time_does_not() {
         let mut report = fixture::report();
         let last_line = |report: &Report| {
-            let text = FiguresOfMerit.render(report);
+            let text = fixture::rendered(&FiguresOfMerit, report);
             text.lines().last().map(str::to_owned)
         };
         report.measurements.retain(|m| m.status != Status::Rejected);

@@ -1,8 +1,7 @@
 //! JSON Lines: one flat object a measurement.
 
-use super::Renderer;
 use super::flat::Row;
-use crate::record::Report;
+use super::{Document, Renderer, Run};
 
 /// One measurement a line, with the same keys in the same order on each; what
 /// is missing is null.
@@ -10,12 +9,15 @@ use crate::record::Report;
 pub struct JsonLines;
 
 impl Renderer for JsonLines {
-    fn render(&self, report: &Report) -> String {
-        let lines = report.measurements.iter().map(|measurement| {
-            let line = serde_json::to_string(&Row(report, measurement));
+    fn render(&self, runs: &[Run]) -> Vec<Document> {
+        let rows = runs
+            .iter()
+            .flat_map(|Run { report, .. }| report.measurements.iter().map(|m| Row(report, m)));
+        let lines = rows.map(|row| {
+            let line = serde_json::to_string(&row);
             line.expect("a row has strings as keys") + "\n"
         });
-        lines.collect()
+        Document::only("report.jsonl", lines.collect())
     }
 }
 
@@ -29,7 +31,7 @@ mod tests {
 
     #[test]
     fn every_line_is_an_object_with_the_same_keys() {
-        let text = JsonLines.render(&fixture::report());
+        let text = fixture::rendered(&JsonLines, &fixture::report());
         assert_eq!(text.lines().count(), fixture::report().measurements.len());
         for line in text.lines() {
             let Value::Object(object) = serde_json::from_str(line).unwrap() else {
@@ -43,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_line_holds_run_case_and_figures() {
-        let text = JsonLines.render(&fixture::report());
+        let text = fixture::rendered(&JsonLines, &fixture::report());
         let kernel = text.lines().find(|l| l.contains("matmul/f32/register"));
         insta::assert_snapshot!(kernel.unwrap().replace(",\"", ",\n\""), @r#"
         {"run_id":"01980000-0000-7000-8000-000000000001",
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_null() {
-        let text = JsonLines.render(&fixture::report());
+        let text = fixture::rendered(&JsonLines, &fixture::report());
         let skipped = text.lines().find(|l| l.contains("\"skipped\"")).unwrap();
         let row: Value = serde_json::from_str(skipped).unwrap();
         assert_eq!(row["gflops_median"], Value::Null);

@@ -104,7 +104,7 @@ mod tests {
     use crate::power::case::CaseEnergy;
     use crate::power::sampler::Cost;
     use crate::power::state::DeviceState;
-    use crate::render::{Markdown, Renderer, Table, fixture};
+    use crate::render::{Markdown, Table, fixture};
     use crate::units::{Gflops, Joules, Seconds, Watts};
 
     const KERNEL: &str = "matmul/f32/register/1024x1024x1024";
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_it() {
-        let text = Table { width: Some(120) }.render(&report(sweep()));
+        let text = fixture::rendered(&Table { width: Some(120) }, &report(sweep()));
         insta::assert_snapshot!(part(&text, 5), @r"
         By power limit
          case                                  limit  GFLOP/s    W  GFLOPS/W  SM clock  best
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn markdown_shows_it() {
-        let text = Markdown.render(&report(sweep()));
+        let text = fixture::rendered(&Markdown, &report(sweep()));
         insta::assert_snapshot!(part(&text, 7), @r"
         ## By power limit
 

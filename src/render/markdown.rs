@@ -1,6 +1,5 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
-use super::Renderer;
 use super::cells::{self, columns};
 use super::contrast;
 use super::limits;
@@ -8,6 +7,7 @@ use super::number::MISSING;
 use super::peaks;
 use super::scaling;
 use super::untrusted::markdown as escape;
+use super::{Document, Renderer, Run};
 use crate::datasheet::{Datasheet, Peak};
 use crate::gpu::adapter::DeviceType;
 use crate::record::{Git, Host, Report};
@@ -18,28 +18,34 @@ use crate::record::{Git, Host, Report};
 pub struct Markdown;
 
 impl Renderer for Markdown {
-    fn render(&self, report: &Report) -> String {
-        let sections = [
-            format!("# flopwatt: {}\n", escape(&report.adapter.name)),
-            provenance(report),
-            cases(report),
-            by_limit(report),
-            contrast(report),
-            growth(report),
-            absences(report),
-            references(report),
-            section(
-                "Best kernels",
-                cells::tuning_notes(report)
-                    .iter()
-                    .map(|n| item(n))
-                    .collect(),
-            ),
-            notes(report),
-        ];
-        let present: Vec<_> = sections.into_iter().filter(|s| !s.is_empty()).collect();
-        present.join("\n")
+    fn render(&self, runs: &[Run]) -> Vec<Document> {
+        let texts = runs.iter().map(|run| one(run.report));
+        Document::only("report.md", texts.collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// One report.
+fn one(report: &Report) -> String {
+    let sections = [
+        format!("# flopwatt: {}\n", escape(&report.adapter.name)),
+        provenance(report),
+        cases(report),
+        by_limit(report),
+        contrast(report),
+        growth(report),
+        absences(report),
+        references(report),
+        section(
+            "Best kernels",
+            cells::tuning_notes(report)
+                .iter()
+                .map(|n| item(n))
+                .collect(),
+        ),
+        notes(report),
+    ];
+    let present: Vec<_> = sections.into_iter().filter(|s| !s.is_empty()).collect();
+    present.join("\n")
 }
 
 /// Where the figures come from.
@@ -270,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_report_reads_as_a_page() {
-        insta::assert_snapshot!(Markdown.render(&fixture::report()), @"
+        insta::assert_snapshot!(fixture::rendered(&Markdown, &fixture::report()), @"
         # flopwatt: &#60;script&#62;&#124;x &#96;Testcard 0&#96; �&#91;31m&#91;a&#93;(https&#58;//b)
 
         | | |
@@ -331,8 +337,8 @@ mod tests {
         report.command = vec![hostile.into()];
         report.datasheet = None;
         report.datasheet_reason = Some(hostile.into());
-        let usual = Markdown.render(&fixture::report());
-        let text = Markdown.render(&report);
+        let usual = fixture::rendered(&Markdown, &fixture::report());
+        let text = fixture::rendered(&Markdown, &report);
         assert!(!text.contains("<script"));
         let headings = |text: &str| text.lines().filter(|l| l.starts_with('#')).count();
         assert_eq!(headings(&text), headings(&usual));
@@ -357,8 +363,8 @@ mod tests {
     #[test]
     fn software_adapters_are_told_from_gpus() {
         let mut report = fixture::report();
-        assert!(!Markdown.render(&report).contains("not a GPU"));
+        assert!(!fixture::rendered(&Markdown, &report).contains("not a GPU"));
         report.adapter.device_type = DeviceType::Cpu;
-        assert!(Markdown.render(&report).contains("not a GPU"));
+        assert!(fixture::rendered(&Markdown, &report).contains("not a GPU"));
     }
 }

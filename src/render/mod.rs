@@ -34,12 +34,48 @@ pub use table::Table;
 
 use std::path::Path;
 
-use crate::record::{self, Report, SaveError};
+use crate::record::{self, Report, SaveError, Traces};
 
-/// Turns a report into text.
+/// A report, and the readings of power that lie beside it.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The report.
+    pub report: &'a Report,
+    /// Its traces; those that could not be read are missing.
+    pub traces: Traces,
+}
+
+impl<'a> Run<'a> {
+    /// A report with the traces in its folder.
+    pub fn in_folder(report: &'a Report, folder: &Path) -> Self {
+        Self {
+            report,
+            traces: record::load_traces(report, folder),
+        }
+    }
+}
+
+/// A file of a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its name in a folder, which does not depend on what the reports hold.
+    pub file: String,
+    /// Its text, ending in a line feed.
+    pub text: String,
+}
+
+impl Document {
+    /// The one file of a format.
+    fn only(file: &str, text: String) -> Vec<Self> {
+        let file = file.to_owned();
+        vec![Self { file, text }]
+    }
+}
+
+/// Turns reports into documents.
 pub trait Renderer {
-    /// The text, ending in a line feed.
-    fn render(&self, report: &Report) -> String;
+    /// At least one document, the main one first.
+    fn render(&self, runs: &[Run]) -> Vec<Document>;
 }
 
 /// A format in which a report can be had.
@@ -78,8 +114,10 @@ pub fn renderer(format: Format) -> &'static dyn Renderer {
 /// When a file cannot be written; earlier ones are then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
     record::save(report, folder)?;
-    let markdown = Markdown.render(report);
-    record::write_atomically(&folder.join("report.md"), markdown.as_bytes())
+    for document in Markdown.render(&[Run::in_folder(report, folder)]) {
+        record::write_atomically(&folder.join(document.file), document.text.as_bytes())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -92,7 +130,7 @@ mod tests {
     fn every_format_renders_whole_lines_without_control_characters() {
         let report = fixture::report();
         for &format in Format::value_variants() {
-            let text = renderer(format).render(&report);
+            let text = fixture::rendered(renderer(format), &report);
             assert!(text.ends_with('\n'), "{format:?}");
             let controls = |c: char| c.is_control() && c != '\n';
             assert!(!text.contains(controls), "{format:?}: {text:?}");
@@ -104,7 +142,7 @@ mod tests {
         let mut report = fixture::report();
         report.measurements.clear();
         for &format in Format::value_variants() {
-            renderer(format).render(&report);
+            fixture::rendered(renderer(format), &report);
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
-use super::Renderer;
 use super::cells::{self, columns};
 use super::contrast::{self, Contrast};
 use super::limits;
 use super::scaling::{self, Scaling};
 use super::untrusted::plain;
+use super::{Document, Renderer, Run};
 use crate::gpu::adapter::DeviceType;
 use crate::measure::measurement::Measurement;
 use crate::record::Report;
@@ -26,7 +26,15 @@ pub struct Table {
 }
 
 impl Renderer for Table {
-    fn render(&self, report: &Report) -> String {
+    fn render(&self, runs: &[Run]) -> Vec<Document> {
+        let texts = runs.iter().map(|run| self.one(run.report));
+        Document::only("report.txt", texts.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Table {
+    /// One report.
+    fn one(&self, report: &Report) -> String {
         let width = self.width.or_else(|| comfy_table::Table::new().width());
         let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
         let heading = wrapped(&heading(report), width);
@@ -309,7 +317,7 @@ mod tests {
 
     fn at(width: u16) -> String {
         let table = Table { width: Some(width) };
-        table.render(&fixture::report())
+        fixture::rendered(&table, &fixture::report())
     }
 
     #[test]
@@ -410,7 +418,7 @@ mod tests {
         let mut report = fixture::report();
         report.measurements.drain(4..);
         report.measurements[3].flags.clear();
-        let text = Table { width: Some(120) }.render(&report);
+        let text = fixture::rendered(&Table { width: Some(120) }, &report);
         let cases: Vec<_> = text.lines().skip(8).take(8).collect();
         insta::assert_snapshot!(cases.join("\n"), @"
         peak/f32/fma/device                  1.00 s           60200     –         –        –       86.0  full
@@ -448,7 +456,7 @@ mod tests {
                 measurement.percent_of_datasheet = Some(0.0767);
             }
         }
-        let text = Table { width: Some(80) }.render(&report);
+        let text = fixture::rendered(&Table { width: Some(80) }, &report);
         let widest = text.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(80), "{text}");
     }

@@ -60,15 +60,49 @@ pub(super) fn report() -> Report {
     report
 }
 
+/// The same cases on another card of the kind, which takes twice as long for
+/// each.
+pub(super) fn slower(name: &str) -> Report {
+    let mut report = report();
+    report.adapter.name = name.into();
+    for m in std::mem::take(&mut report.measurements) {
+        report.push(match &m.time {
+            Some(time) => {
+                let (work, bytes) = (m.work.unwrap(), m.bytes.unwrap());
+                Measurement {
+                    flags: m.flags,
+                    ..ok(&m.id, work, bytes, 2.0 * time.median_s.0)
+                }
+            }
+            None => m,
+        });
+    }
+    report.ended = report.started;
+    report
+}
+
 /// The text of a report without traces, in a format of one document.
 pub(super) fn rendered(renderer: &dyn Renderer, report: &Report) -> String {
-    let traces = Traces::new();
-    let documents = renderer.render(&[Run { report, traces }]);
+    rendered_together(renderer, std::slice::from_ref(report))
+}
+
+/// The text of several reports without traces.
+pub(super) fn rendered_together(renderer: &dyn Renderer, reports: &[Report]) -> String {
+    let documents = renderer.render(&runs(reports));
     assert_eq!(documents.len(), 1);
     documents
         .into_iter()
         .map(|document| document.text)
         .collect()
+}
+
+/// Reports without traces.
+pub(super) fn runs(reports: &[Report]) -> Vec<Run<'_>> {
+    let run = |report| Run {
+        report,
+        traces: Traces::new(),
+    };
+    reports.iter().map(run).collect()
 }
 
 fn empty() -> Report {

@@ -6,6 +6,7 @@ use super::limits;
 use super::number::MISSING;
 use super::peaks;
 use super::scaling;
+use super::side_by_side::{self, Cell, SideBySide};
 use super::untrusted::markdown as escape;
 use super::{Document, Renderer, Run};
 use crate::datasheet::{Datasheet, Peak};
@@ -19,9 +20,25 @@ pub struct Markdown;
 
 impl Renderer for Markdown {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let texts = runs.iter().map(|run| one(run.report));
-        Document::only("report.md", texts.collect::<Vec<_>>().join("\n"))
+        let together = SideBySide::of(runs).map(|all| side_by_side(&all));
+        let each = runs.iter().map(|run| one(run.report));
+        let texts: Vec<_> = together.into_iter().chain(each).collect();
+        Document::only("report.md", texts.join("\n"))
     }
+}
+
+/// A column a report, a row a case.
+fn side_by_side(all: &SideBySide) -> String {
+    let labels = all.labels.iter().map(|label| escape(label));
+    let header = row(std::iter::once(String::new()).chain(labels));
+    let rules = all.labels.iter().map(|_| "---:".to_owned());
+    let rule = row(std::iter::once("---".to_owned()).chain(rules));
+    let rows = all.rows().map(|found| {
+        let cells = found.cells.iter().map(Cell::line);
+        row(std::iter::once(escape(&found.title)).chain(cells))
+    });
+    let rows: String = rows.collect();
+    format!("# {}\n\n{header}{rule}{rows}", side_by_side::TITLE)
 }
 
 /// One report.
@@ -324,6 +341,31 @@ mod tests {
         - Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.
         - – stands for what is not known or does not apply.
         - Power: not measured: this version measures no power.
+        ");
+    }
+
+    #[test]
+    fn several_reports_stand_side_by_side_above_their_pages() {
+        let reports = [fixture::report(), fixture::slower("Testcard 1")];
+        let text = fixture::rendered_together(&Markdown, &reports);
+        let (first, rest) = text.split_once("\n# flopwatt").unwrap();
+        assert!(rest.contains("\n# flopwatt: Testcard 1\n"));
+        insta::assert_snapshot!(first, @"
+        # Side by side
+
+        |  | &#60;script&#62;&#124;x &#96;Testcard 0&#96; �&#91;31m&#91;a&#93;(https&#58;//b) | Testcard 1 |
+        | --- | ---: | ---: |
+        | highest measured peak, GFLOP/s | 60200 peak/f32 | 30100 peak/f32 |
+        | fastest kernel, GFLOP/s | 34360 matmul/f32 | 17180 matmul/f32 |
+        | highest % of datasheet | 89.48 bandwidth/f32 | 44.74 bandwidth/f32 |
+        | most efficient, GFLOP/s per W | – | – |
+        | peak/f32/fma/device, GFLOP/s | 60200 [59722, 60685] | 30100 [29861, 30343] |
+        | bandwidth/f32/copy/256MiB, GB/s | 2684 [2663, 2706] | 1342 [1332, 1353] |
+        | latency/none/dispatch/empty, µs | 2.345 [2.326, 2.364] | 4.690 [4.652, 4.728] |
+        | matmul/f32/register/4096x4096x4096, GFLOP/s | 34360 [34087, 34637] | 17180 [17044, 17318] |
+        | attention/f32/flash/b1h32kv8s4096d128-causal, GFLOP/s | 22906 [22725, 23091] | 11453 [11362, 11546] |
+        | attention/f32/materialised/b1h32kv8s8192d128 | skipped | skipped |
+        | matmul/f32/naive/4096x4096x4096 | rejected | rejected |
         ");
     }
 

@@ -10,15 +10,18 @@
 mod cells;
 mod contrast;
 mod csv;
+mod figures;
 mod flat;
 mod fom;
 mod json;
 mod jsonl;
 mod limits;
 mod markdown;
+mod names;
 mod number;
 mod peaks;
 mod scaling;
+mod side_by_side;
 mod table;
 mod untrusted;
 

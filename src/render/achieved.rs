@@ -4,6 +4,7 @@ use super::number::{fixed, rate_unit};
 use crate::datasheet::Peak;
 use crate::kernel::id::{Operation, Precision};
 use crate::kernel::inputs::Data;
+use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
 use crate::record::{Report, peak_kind};
 use crate::units::Gflops;
@@ -26,6 +27,19 @@ pub(super) struct Achieved<'a> {
 pub(super) fn by_precision(report: &Report) -> Vec<Achieved<'_>> {
     let formats = Precision::ALL.iter();
     formats.filter_map(|&p| of_precision(report, p)).collect()
+}
+
+/// The format with the fastest kernel, in floating point where there is any.
+pub(super) fn fastest_of<'a, 'r>(formats: &'a [Achieved<'r>]) -> Option<&'a Achieved<'r>> {
+    let measured = formats.iter().filter(|format| format.kernel.is_some());
+    measured.max_by(|a, b| {
+        let [a, b] = [a, b].map(|format| {
+            let kernel = format.kernel;
+            let floating = kernel.is_some_and(|m| m.work_unit == WorkUnit::Flop);
+            (floating, kernel.map_or(0.0, gflops))
+        });
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    })
 }
 
 fn of_precision(report: &Report, precision: Precision) -> Option<Achieved<'_>> {
@@ -93,7 +107,6 @@ pub(super) fn peak_rate(peak: &Peak) -> Option<Gflops> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::problem::WorkUnit;
     use crate::render::fixture;
 
     #[test]

@@ -1,27 +1,29 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
 use super::cells::{self, columns};
+use super::chart::Chart;
 use super::contrast;
 use super::limits;
-use super::number::MISSING;
+use super::notes;
 use super::peaks;
+use super::provenance;
 use super::scaling;
 use super::side_by_side::{self, Cell, SideBySide};
 use super::untrusted::markdown as escape;
 use super::{Document, Renderer, Run};
 use crate::datasheet::{Datasheet, Peak};
-use crate::gpu::adapter::DeviceType;
-use crate::record::{Git, Host, Report};
+use crate::record::Report;
 
 /// Heading, provenance, the table of cases, cases without figures, peaks with
-/// their sources, and how to read all that.
+/// their sources, and how to read all that. Without charts, which only a page
+/// that lies beside them can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Markdown;
 
 impl Renderer for Markdown {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
         let together = SideBySide::of(runs).map(|all| side_by_side(&all));
-        let each = runs.iter().map(|run| one(run.report));
+        let each = runs.iter().map(|run| one(run.report, ""));
         let texts: Vec<_> = together.into_iter().chain(each).collect();
         Document::only("report.md", texts.join("\n"))
     }
@@ -41,11 +43,22 @@ fn side_by_side(all: &SideBySide) -> String {
     format!("# {}\n\n{header}{rule}{rows}", side_by_side::TITLE)
 }
 
+/// The page of a report that lies beside the folder of its charts.
+pub(super) fn with_charts(report: &Report, charts: &[&Chart], folder: &str) -> String {
+    let image = |chart: &&Chart| {
+        let alternative = escape(&chart.title);
+        format!("![{alternative}]({folder}/{})\n", chart.file)
+    };
+    let images: Vec<String> = charts.iter().map(image).collect();
+    one(report, &section("Charts", images.join("\n")))
+}
+
 /// One report.
-fn one(report: &Report) -> String {
+fn one(report: &Report, charts: &str) -> String {
     let sections = [
         format!("# flopwatt: {}\n", escape(&report.adapter.name)),
         provenance(report),
+        charts.to_owned(),
         cases(report),
         by_limit(report),
         contrast(report),
@@ -67,56 +80,9 @@ fn one(report: &Report) -> String {
 
 /// Where the figures come from.
 fn provenance(report: &Report) -> String {
-    let adapter = &report.adapter;
-    let rows = [
-        ("adapter", adapter.name.clone()),
-        ("driver", adapter.driver_and_version()),
-        (
-            "backend",
-            format!("{}, {}", adapter.backend, adapter.device_type),
-        ),
-        ("datasheet", cells::datasheet(report)),
-        ("host", host(&report.host)),
-        ("run", cells::effort(report)),
-        ("command", report.command.join(" ")),
-        ("flopwatt", version(report)),
-        (
-            "started",
-            report.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        ),
-        ("run id", report.run_id.to_string()),
-    ];
+    let rows = provenance::rows(report);
     let rows = rows.map(|(label, text)| row([label.to_owned(), escape(&text)]));
     format!("| | |\n|---|---|\n{}", rows.concat())
-}
-
-fn host(host: &Host) -> String {
-    let cpus = host.cpus.map(|count| format!("{count} logical CPUs"));
-    let known = [
-        Some(&host.name),
-        host.os.as_ref(),
-        host.kernel.as_ref(),
-        Some(&host.arch),
-        host.cpu.as_ref(),
-        cpus.as_ref(),
-    ];
-    let known: Vec<_> = known.into_iter().flatten().map(String::as_str).collect();
-    known.join(", ")
-}
-
-fn version(report: &Report) -> String {
-    let commit = |git: &Git| {
-        format!(
-            " ({}{})",
-            git.commit,
-            if git.dirty { ", modified" } else { "" }
-        )
-    };
-    format!(
-        "{}{}",
-        report.flopwatt_version,
-        report.git.as_ref().map(commit).unwrap_or_default()
-    )
 }
 
 /// The table of all cases.
@@ -251,26 +217,9 @@ fn link(sheet: &Datasheet, id: &str) -> String {
 
 /// How to read the figures.
 fn notes(report: &Report) -> String {
-    let conventions = [
-        "Every figure belongs to a kernel whose output was compared with a float64 reference in this run.",
-        "Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.",
-        "Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.",
-        "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",
-        "Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.",
-    ];
-    let power = cells::power_notes(report).into_iter();
-    let power = power.map(|note| format!("Power: {note}."));
-    let software = report.adapter.device_type == DeviceType::Cpu;
-    let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
-    let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
-    let missing = format!("{MISSING} stands for what is not known or does not apply.");
-    let own = conventions.map(str::to_owned).into_iter().chain([missing]);
-    let lines = own
-        .chain(shaders)
-        .chain(power)
-        .chain(software)
-        .map(|note| item(&note));
-    section("Reading the figures", lines.collect())
+    let lines = notes::notes(report);
+    let lines = lines.iter().map(|note| item(note)).collect();
+    section("Reading the figures", lines)
 }
 
 fn item(text: &str) -> String {
@@ -289,6 +238,7 @@ fn section(title: &str, lines: String) -> String {
 mod tests {
     use super::*;
     use crate::datasheet::{Catalogue, FigureKind};
+    use crate::gpu::adapter::DeviceType;
     use crate::render::fixture;
 
     #[test]

@@ -7,36 +7,46 @@
 //! Adding a format is adding a file, a line in [`Format`] and one in
 //! [`renderer`].
 
+mod achieved;
 mod cells;
+mod chart;
 mod contrast;
 mod csv;
 mod figures;
 mod flat;
 mod fom;
+mod html;
 mod json;
 mod jsonl;
 mod limits;
 mod markdown;
 mod names;
+mod notes;
 mod number;
 mod peaks;
+mod provenance;
 mod scaling;
 mod side_by_side;
+mod svg;
 mod table;
 mod untrusted;
+mod verdict;
 
 #[cfg(test)]
 mod fixture;
 
 pub use self::csv::Csv;
 pub use fom::FiguresOfMerit;
+pub use html::Html;
 pub use json::Json;
 pub use jsonl::JsonLines;
 pub use markdown::Markdown;
+pub use svg::Svg;
 pub use table::Table;
 
 use std::path::Path;
 
+use self::chart::{Chart, Charts};
 use crate::record::{self, Report, SaveError, Traces};
 
 /// A report, and the readings of power that lie beside it.
@@ -96,6 +106,10 @@ pub enum Format {
     Fom,
     /// For a pull request or a job summary
     Markdown,
+    /// One page with charts that opens offline
+    Html,
+    /// The charts, a file each
+    Svg,
 }
 
 /// The renderer of a format.
@@ -107,17 +121,33 @@ pub fn renderer(format: Format) -> &'static dyn Renderer {
         Format::Csv => &Csv,
         Format::Fom => &FiguresOfMerit,
         Format::Markdown => &Markdown,
+        Format::Html => &Html,
+        Format::Svg => &Svg,
     }
 }
 
+/// Where the charts of a saved report lie, beside it.
+const CHARTS: &str = "charts";
+
 /// Writes a report and what people read of it into `folder`, which is created
-/// where it is missing: `report.json` and `report.md`.
+/// where it is missing: `report.json`, `report.html`, `report.md` and the charts
+/// that it shows.
 ///
 /// # Errors
 /// When a file cannot be written; earlier ones are then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
     record::save(report, folder)?;
-    for document in Markdown.render(&[Run::in_folder(report, folder)]) {
+    let run = Run::in_folder(report, folder);
+    let charts = Charts::of(&run);
+    let charts: Vec<&Chart> = charts.all().collect();
+    record::create_folder(&folder.join(CHARTS))?;
+    for chart in &charts {
+        let file = folder.join(CHARTS).join(&chart.file);
+        record::write_atomically(&file, chart.document().as_bytes())?;
+    }
+    let page = markdown::with_charts(report, &charts, CHARTS);
+    record::write_atomically(&folder.join("report.md"), page.as_bytes())?;
+    for document in Html.render(&[run]) {
         record::write_atomically(&folder.join(document.file), document.text.as_bytes())?;
     }
     Ok(())

@@ -2,10 +2,10 @@
 
 use plotters::prelude::*;
 
+use super::WIDE;
 use super::canvas::{
     AXIS, Anchor, Drawing, GRID, Overlay, drawable, fitted, label_style, text_width,
 };
-use super::WIDE;
 
 /// Bars that are to be compared.
 #[derive(Clone, Debug)]
@@ -72,7 +72,9 @@ const SPACE: i32 = 6;
 
 /// Draws groups above an axis that is described by `axis`.
 pub(super) fn draw(groups: &[Group], axis: &str, width: i32) -> Drawing {
-    let heights = groups.iter().map(|g| HEADING + ROW * g.bars.len() as i32 + GAP);
+    let heights = groups
+        .iter()
+        .map(|g| HEADING + ROW * g.bars.len() as i32 + GAP);
     let plot: i32 = heights.sum();
     let longest = longest(groups, width);
     Drawing::new((width, TOP + plot + AXIS_ROOM), |area| {
@@ -156,7 +158,12 @@ fn one(
             let [(x0, y0), (x1, y1)] = ends(drawable(value.number).unwrap_or(0.0));
             let data = [case, ("value", value.number.to_string())];
             over.group(&format!("bar {kind}"), &value.title, &data, |over| {
-                let size = [("x", x0), ("y", y0), ("width", x1 - x0), ("height", y1 - y0)];
+                let size = [
+                    ("x", x0),
+                    ("y", y0),
+                    ("width", x1 - x0),
+                    ("height", y1 - y0),
+                ];
                 over.shape("rect", "", &size);
                 name(over, y1 - 2);
                 let text = written(value, room + RIGHT);
@@ -205,7 +212,14 @@ mod tests {
     /// Widths of the bars that were drawn.
     fn widths(text: &str) -> Vec<f64> {
         let bars = text.split("<rect x=").skip(1);
-        let width = |bar: &str| bar.split("width=\"").nth(1)?.split('"').next()?.parse().ok();
+        let width = |bar: &str| {
+            bar.split("width=\"")
+                .nth(1)?
+                .split('"')
+                .next()?
+                .parse()
+                .ok()
+        };
         bars.filter_map(width).collect()
     }
 

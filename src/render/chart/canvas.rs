@@ -75,7 +75,7 @@ impl Drawing {
         // The outer element is ours, so that it scales and has a style.
         let inner = text.split_once('>').map_or("", |(_, rest)| rest);
         let inner = inner.rsplit_once("</svg>").map_or(inner, |(body, _)| body);
-        let body = format!("{}{}", inner.trim_start(), over.0);
+        let body = format!("{}{}", brief(inner.trim_start()), over.0);
         Self {
             width,
             height,
@@ -109,6 +109,20 @@ impl Drawing {
             markup(title)
         )
     }
+}
+
+/// Without what is the default or stands in the style sheet: the library repeats
+/// it for every element.
+fn brief(svg: &str) -> String {
+    let said = [
+        " opacity=\"1\"",
+        " stroke-width=\"1\"",
+        " stroke=\"none\"",
+        " font-family=\"sans-serif\"",
+        " font-size=\"12\"",
+    ];
+    said.iter()
+        .fold(svg.to_owned(), |svg, said| svg.replace(said, ""))
 }
 
 /// Where the library draws.
@@ -222,7 +236,10 @@ mod tests {
         let text = drawing.document("\"'<>&");
         assert!(!text.contains("<script>"), "{text}");
         assert!(text.contains("<title>a&lt;b\n&amp;c</title>"), "{text}");
-        assert!(text.contains("aria-label=\"&quot;&#39;&lt;&gt;&amp;\""), "{text}");
+        assert!(
+            text.contains("aria-label=\"&quot;&#39;&lt;&gt;&amp;\""),
+            "{text}"
+        );
         assert_eq!(text.matches("<svg").count(), 1, "{text}");
         assert_eq!(text.matches("</svg>").count(), 1, "{text}");
     }

@@ -37,7 +37,10 @@ fn groups(report: &Report) -> Vec<Group> {
         most_efficient(rated.collect())
     } else {
         let formats = by_precision(report);
-        formats.iter().filter_map(|f| f.kernel.or(f.ceiling)).collect()
+        formats
+            .iter()
+            .filter_map(|f| f.kernel.or(f.ceiling))
+            .collect()
     };
     cases.into_iter().map(|m| group(report, m)).collect()
 }
@@ -54,8 +57,14 @@ fn most_efficient(mut cases: Vec<&Measurement>) -> Vec<&Measurement> {
 
 fn group(report: &Report, measurement: &Measurement) -> Group {
     let why = measurement.power_reason.as_ref();
-    let why = why.map_or_else(|| "not measured".to_owned(), |r| format!("not measured: {}", r.message));
-    let stated = report.datasheet.as_ref().and_then(|sheet| stated(sheet, measurement));
+    let why = why.map_or_else(
+        || "not measured".to_owned(),
+        |r| format!("not measured: {}", r.message),
+    );
+    let stated = report
+        .datasheet
+        .as_ref()
+        .and_then(|sheet| stated(sheet, measurement));
     let none = match report.datasheet {
         Some(_) => "no peak and power stated for this arithmetic",
         None => "no datasheet",
@@ -83,7 +92,11 @@ fn achieved(measurement: &Measurement) -> Option<Value> {
     let text = format!("{} {unit} per W", number(gross));
     let percent = power.percent_of_datasheet_efficiency;
     let percent = percent.map(|p| format!(", {} % of datasheet", number(p)));
-    let more = format!("at {} W{}", number(power.median_w.0), percent.unwrap_or_default());
+    let more = format!(
+        "at {} W{}",
+        number(power.median_w.0),
+        percent.unwrap_or_default()
+    );
     Some(Value {
         number: gross,
         title: format!("{}\n{text}\n{more}", measurement.name()),
@@ -124,7 +137,10 @@ mod tests {
     fn without_power_the_datasheet_stands_beside_a_reason() {
         let groups = groups(&fixture::report());
         assert_eq!(groups.len(), 1);
-        assert_eq!(text(&groups[0].bars[0]), "not measured: this version measures no power");
+        assert_eq!(
+            text(&groups[0].bars[0]),
+            "not measured: this version measures no power"
+        );
         assert_eq!(text(&groups[0].bars[1]), "140 GFLOP/s per W");
     }
 

@@ -57,21 +57,28 @@ pub(super) struct Charts {
     pub rates: Chart,
     /// Rate against arithmetic intensity; nothing where no case has both.
     pub roofline: Option<Chart>,
+    /// Cases that would be points of it, were there not too many.
+    pub points_left_out: usize,
     /// Achieved rate per watt against the datasheet's; nothing where neither is
     /// known.
     pub efficiency: Option<Chart>,
     /// Power, clock and temperature over time, one a metered case.
     pub traces: Vec<Chart>,
+    /// Metered cases whose traces are only in their files.
+    pub traces_left_out: usize,
 }
 
 impl Charts {
     /// Draws what the report holds.
     pub(super) fn of(run: &Run) -> Self {
+        let traces = trace::charts(run);
         Self {
             rates: rates::chart(run.report),
             roofline: roofline::chart(run.report),
+            points_left_out: roofline::left_out(run.report),
             efficiency: efficiency::chart(run.report),
-            traces: trace::charts(run),
+            traces_left_out: run.traces.len().saturating_sub(traces.len()),
+            traces,
         }
     }
 

@@ -91,7 +91,12 @@ fn stated(achieved: &Achieved) -> Option<Value> {
     let text = format!("{} GFLOP/s", number(rate.0));
     Some(Value {
         number: rate.0,
-        title: format!("{}: {} ({})", peak.kind, peaks::value(peak), peak.figure.tier),
+        title: format!(
+            "{}: {} ({})",
+            peak.kind,
+            peaks::value(peak),
+            peak.figure.tier
+        ),
         more: peak.kind.to_string(),
         text,
     })

@@ -7,9 +7,7 @@ use std::ops::Range;
 use plotters::prelude::*;
 
 use super::bars::tick;
-use super::canvas::{
-    AXIS, Anchor, Drawing, GRID, Overlay, drawable, fitted, label_style,
-};
+use super::canvas::{AXIS, Anchor, Drawing, GRID, Overlay, drawable, fitted, label_style};
 use super::labels::{Taken, place};
 use super::{Chart, WIDE};
 use crate::datasheet::{FigureKind, PeakKind};
@@ -23,7 +21,7 @@ use crate::render::number::{number, rate_unit};
 use crate::render::peaks;
 
 /// More points than this cannot be told apart; the table has them all.
-const MOST_POINTS: usize = 200;
+const MOST_POINTS: usize = 120;
 
 /// What a roof is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +105,12 @@ pub(super) fn chart(report: &Report) -> Option<Chart> {
     Some(Chart::new("roofline", title, |width| roofline.draw(width)))
 }
 
+/// How many cases would be points, were there not too many.
+pub(super) fn left_out(report: &Report) -> usize {
+    let points = report.measurements.iter().filter_map(point);
+    points.count().saturating_sub(MOST_POINTS)
+}
+
 impl Roofline {
     fn of(report: &Report) -> Option<Self> {
         let mut points: Vec<Point> = report.measurements.iter().filter_map(point).collect();
@@ -155,7 +159,7 @@ fn point(measurement: &Measurement) -> Option<Point> {
         return None;
     }
     let rate = drawable(measurement.gflops?.median.0)?;
-    let intensity = drawable(measurement.work? as f64 / measurement.bytes? as f64)?;
+    let intensity = drawable(cells::intensity(measurement)?)?;
     let value = format!(
         "{} at {} per byte",
         achieved::rate(measurement)?,
@@ -364,7 +368,10 @@ impl Roofline {
     fn ends(&self, roof: &Roof) -> Option<[(f64, f64); 2]> {
         let (low, high) = (&self.intensities, &self.rates);
         let own = |limit: &dyn Fn(&Roof) -> Option<f64>| {
-            let related = self.roofs.iter().filter(|other| other.origin == roof.origin);
+            let related = self
+                .roofs
+                .iter()
+                .filter(|other| other.origin == roof.origin);
             related.filter_map(limit).reduce(f64::max)
         };
         match roof.limit {
@@ -449,19 +456,29 @@ fn draw_roof(
     label: Option<(i32, i32)>,
 ) {
     let class = format!("roof {}", roof.origin.class());
-    let title = format!("{letter} · {}, {}\n{}", roof.name, roof.origin.name(), roof.value);
+    let title = format!(
+        "{letter} · {}, {}\n{}",
+        roof.name,
+        roof.origin.name(),
+        roof.value
+    );
     let limit = match roof.limit {
         Limit::Compute(rate) => ("rate", rate.to_string()),
         Limit::Memory(bandwidth) => ("bandwidth", bandwidth.to_string()),
     };
-    over.group(&class, &title, &[("id", roof.name.clone()), limit], |over| {
-        over.line("", from, to);
-        // A line of two pixels is hard to point at.
-        over.line("reach", from, to);
-        if let Some((x, y)) = label {
-            over.text("halo", Anchor::Middle, (x, y + 4), letter);
-        }
-    });
+    over.group(
+        &class,
+        &title,
+        &[("id", roof.name.clone()), limit],
+        |over| {
+            over.line("", from, to);
+            // A line of two pixels is hard to point at.
+            over.line("reach", from, to);
+            if let Some((x, y)) = label {
+                over.text("halo", Anchor::Middle, (x, y + 4), letter);
+            }
+        },
+    );
 }
 
 fn draw_point(
@@ -515,14 +532,20 @@ mod tests {
             .iter()
             .map(|r| (r.origin, (r.intensity * 100.0).round() / 100.0))
             .collect();
-        assert_eq!(found, [(Origin::Measured, 22.43), (Origin::Datasheet, 23.33)]);
+        assert_eq!(
+            found,
+            [(Origin::Measured, 22.43), (Origin::Datasheet, 23.33)]
+        );
     }
 
     #[test]
     fn memory_roofs_rise_to_the_ridge_and_compute_roofs_go_on_from_it() {
         let roofline = roofline();
         let measured = |limit: fn(&Limit) -> bool| {
-            let mut own = roofline.roofs.iter().filter(|r| r.origin == Origin::Measured);
+            let mut own = roofline
+                .roofs
+                .iter()
+                .filter(|r| r.origin == Origin::Measured);
             let roof = own.find(|r| limit(&r.limit)).expect("both were measured");
             roofline.ends(roof).expect("it is in the chart")
         };
@@ -557,7 +580,10 @@ mod tests {
             let group = text.split("<g class=\"point achieved\"");
             let group = group.skip(1).find(|g| g.contains(&point.name));
             let group = group.expect("each point is drawn");
-            let cx = group.split("cx=\"").nth(1).and_then(|t| t.split('"').next());
+            let cx = group
+                .split("cx=\"")
+                .nth(1)
+                .and_then(|t| t.split('"').next());
             let cx: f64 = cx.and_then(|t| t.parse().ok()).expect("a circle");
             assert!((cx - x).abs() <= 1.5, "{cx} against {x}");
         }

@@ -54,8 +54,15 @@ fn headline(report: &Report, formats: &[Achieved]) -> String {
     let reached = rate(kernel).unwrap_or_default();
     let precision = format.precision;
     let share = shares(report, format, kernel);
-    let power = watts(kernel).unwrap_or_else(|| "; its power was not measured".into());
-    format!("{name} reached {reached} with {operation} in {precision}{share}{power}.")
+    let power = watts(kernel);
+    let absent = match (&report.datasheet, &power) {
+        (None, None) => "; it has no datasheet, and its power was not measured",
+        (None, Some(_)) => "; it has no datasheet",
+        (Some(_), None) => "; its power was not measured",
+        (Some(_), Some(_)) => "",
+    };
+    let power = power.unwrap_or_default();
+    format!("{name} reached {reached} with {operation} in {precision}{share}{power}{absent}.")
 }
 
 /// What a kernel is of its ceiling and of the datasheet's peak.
@@ -72,15 +79,16 @@ fn shares(report: &Report, format: &Achieved, kernel: &Measurement) -> String {
         let (percent, value) = (number(percent), peaks::value(peak));
         format!("{percent} % of the datasheet's {value} ({})", peak.kind)
     });
-    let none = match &report.datasheet {
-        Some(_) => "the datasheet states no such peak",
-        None => "there is no datasheet to compare with",
+    let no_peak = match &report.datasheet {
+        Some(_) => "; the datasheet states no such peak",
+        // Said once, of the whole report.
+        None => "",
     };
     match (ceiling, peak) {
         (Some(ceiling), Some(peak)) => format!(", {ceiling} and {peak}"),
-        (Some(ceiling), None) => format!(", {ceiling}; {none}"),
+        (Some(ceiling), None) => format!(", {ceiling}{no_peak}"),
         (None, Some(peak)) => format!(", {peak}; its ceiling was not measured"),
-        (None, None) => format!("; its ceiling was not measured, and {none}"),
+        (None, None) => format!("; its ceiling was not measured{no_peak}"),
     }
 }
 
@@ -266,7 +274,7 @@ mod tests {
             measurement.percent_of_datasheet = None;
         }
         let verdict = Verdict::of(&report);
-        assert!(verdict.headline.contains("57.1 % of the 60200 GFLOP/s measured as its ceiling; there is no datasheet to compare with"), "{}", verdict.headline);
+        assert!(verdict.headline.contains("57.1 % of the 60200 GFLOP/s measured as its ceiling; it has no datasheet, and its power was not measured."), "{}", verdict.headline);
         let why = "No datasheet belongs to this adapter: nobody made it.";
         assert!(verdict.missing.iter().any(|line| line == why));
     }

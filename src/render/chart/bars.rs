@@ -102,7 +102,8 @@ pub(super) fn draw(groups: &[Group], axis: &str, width: i32) -> Drawing {
         let at = |number: f64, down: i32| chart.backend_coord(&(number, f64::from(plot - down)));
         let mut down = 0;
         for group in groups {
-            let heading = fitted(&group.heading, width - RIGHT);
+            // Bold text is wider.
+            let heading = fitted(&group.heading, (width - RIGHT) * 7 / 8);
             over.group("title", &group.heading, &[], |over| {
                 let (_, y) = at(0.0, down + HEADING - 6);
                 over.text("heading", Anchor::Start, (2, y), &heading);

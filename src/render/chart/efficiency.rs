@@ -3,6 +3,7 @@
 use super::Chart;
 use super::bars::{self, Bar, Group, Kind, Value};
 use crate::datasheet::{Datasheet, Peak};
+use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
 use crate::record::{Report, peak_kind, rated_power};
 use crate::render::achieved::{by_precision, peak_rate};
@@ -24,7 +25,14 @@ pub(super) fn chart(report: &Report) -> Option<Chart> {
         "{}: achieved rate per watt and the datasheet's",
         report.adapter.name
     );
-    let axis = "GFLOP/s per watt";
+    let axis = match report
+        .measurements
+        .iter()
+        .any(|m| m.work_unit == WorkUnit::Op)
+    {
+        true => "GFLOP/s per W; GOP/s for integers",
+        false => "GFLOP/s per W",
+    };
     Some(Chart::new("efficiency", title, |width| {
         bars::draw(&groups, axis, width)
     }))

@@ -23,6 +23,23 @@ use crate::render::peaks;
 /// More points than this cannot be told apart; the table has them all.
 const MOST_POINTS: usize = 120;
 
+/// How many lines of the grid to ask the library for: it draws nine a decade where
+/// ten have room, and else one.
+fn grid_lines(range: &Range<f64>) -> usize {
+    let decades = (range.end / range.start).log10();
+    if decades < 2.9 { 30 } else { 10 }
+}
+
+/// Of the lines between decades, those of 2 and 5 have room for a number.
+fn log_tick(value: f64) -> String {
+    let leading = format!("{value:.0e}");
+    if leading.starts_with(['1', '2', '5']) {
+        tick(value)
+    } else {
+        String::new()
+    }
+}
+
 /// What a roof is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
@@ -83,7 +100,8 @@ struct Point {
     /// 10⁹ operations per second.
     rate: f64,
     unit: WorkUnit,
-    value: String,
+    /// The rate with its unit.
+    shown: String,
     title: String,
 }
 
@@ -127,15 +145,13 @@ impl Roofline {
         let intensities = points.iter().map(|p| p.intensity);
         let intensities = intensities.chain(ridges.iter().map(|r| r.intensity));
         let rates = points.iter().map(|p| p.rate).chain(levels);
-        let integer = |p: &Point| p.unit == WorkUnit::Op;
-        let unit = match points.iter().filter(|p| integer(p)).count() {
-            0 => "GFLOP/s",
-            all if all == points.len() => "GOP/s",
-            _ => "GFLOP/s; GOP/s for diamonds",
+        let unit = match points.iter().any(|p| p.unit == WorkUnit::Op) {
+            true => "GFLOP/s; GOP/s for diamonds",
+            false => "GFLOP/s",
         };
         Some(Self {
-            intensities: decades(intensities),
-            rates: decades(rates),
+            intensities: around(intensities),
+            rates: around(rates),
             points,
             roofs,
             ridges,
@@ -144,14 +160,18 @@ impl Roofline {
     }
 }
 
-/// Whole decades around positive numbers, with some room.
-fn decades(values: impl Iterator<Item = f64>) -> Range<f64> {
+/// From a power of ten to 1, 2 or 5 times one, around positive numbers with some
+/// room.
+fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
     let logs = values.map(f64::log10);
     let [low, high] = logs.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], log| {
         [low.min(log), high.max(log)]
     });
-    let (low, high) = ((low - 0.1).floor(), (high + 0.1).ceil());
-    10f64.powf(low)..10f64.powf(high)
+    let (low, high) = ((low - 0.1).floor(), high + 0.1);
+    let decade = 10f64.powf(high.floor());
+    let ends = [1.0, 2.0, 5.0, 10.0].map(|times| times * decade);
+    let end = ends.into_iter().find(|end| end.log10() >= high);
+    10f64.powf(low)..end.unwrap_or(10.0 * decade)
 }
 
 fn point(measurement: &Measurement) -> Option<Point> {
@@ -160,18 +180,15 @@ fn point(measurement: &Measurement) -> Option<Point> {
     }
     let rate = drawable(measurement.gflops?.median.0)?;
     let intensity = drawable(cells::intensity(measurement)?)?;
-    let value = format!(
-        "{} at {} per byte",
-        achieved::rate(measurement)?,
-        number(intensity)
-    );
+    let shown = achieved::rate(measurement)?;
+    let value = format!("{shown} at {} per byte", number(intensity));
     Some(Point {
         name: measurement.name(),
         intensity,
         rate,
         unit: measurement.work_unit,
         title: title(measurement, &value),
-        value,
+        shown,
     })
 }
 
@@ -277,8 +294,8 @@ fn ridges(roofs: &[Roof]) -> Vec<Ridge> {
 const PLOT_WIDE: i32 = 430;
 const PLOT_NARROW: i32 = 320;
 const TOP: i32 = 10;
-const RIGHT: i32 = 14;
-const RATES: i32 = 66;
+const RIGHT: i32 = 26;
+const RATES: i32 = 74;
 const INTENSITIES: i32 = 46;
 const LEGEND_ROW: i32 = 17;
 /// Half the size of a label of two digits.
@@ -306,10 +323,10 @@ impl Roofline {
                 .configure_mesh()
                 .x_desc("operations per byte of compulsory traffic")
                 .y_desc(self.unit)
-                .x_label_formatter(&|value| tick(*value))
-                .y_label_formatter(&|value| tick(*value))
-                .x_labels(if width < WIDE { 5 } else { 10 })
-                .y_labels(10)
+                .x_label_formatter(&|value| log_tick(*value))
+                .y_label_formatter(&|value| log_tick(*value))
+                .x_labels(grid_lines(&self.intensities))
+                .y_labels(grid_lines(&self.rates))
                 .axis_style(AXIS)
                 .bold_line_style(GRID)
                 .light_line_style(TRANSPARENT)
@@ -348,7 +365,8 @@ impl Roofline {
                 Limit::Compute(_) => (ends[1].0 - 12 - 22 * (index as i32 % 3), ends[1].1),
                 Limit::Memory(_) => along(ends, 0.2 + 0.15 * (index % 3) as f64),
             };
-            let label = place(anchor, LABEL, &bounds, &mut taken);
+            let above = (anchor.0 - LABEL.0, anchor.1 - LABEL.1 - 3);
+            let label = place(above, LABEL, &bounds, &mut taken);
             draw_roof(over, roof, ends, &letter(index), label);
         }
         for ridge in &self.ridges {
@@ -406,7 +424,7 @@ impl Roofline {
             (format!("roof {}", roof.origin.class()), letter(index), text)
         });
         let points = self.points.iter().enumerate().map(|(index, point)| {
-            let text = format!("{}: {}", point.name, point.value);
+            let text = format!("{}: {}", point.name, point.shown);
             ("point".to_owned(), (index + 1).to_string(), text)
         });
         let rows = (self.roofs.len() + self.points.len()).div_ceil(columns);
@@ -414,7 +432,7 @@ impl Roofline {
         for (index, (class, key, text)) in roofs.chain(points).enumerate() {
             let x = column * (index / rows) as i32 + 24;
             let y = top + LEGEND_ROW * (index % rows) as i32 + 18;
-            let cut = fitted(&text, column - 36);
+            let cut = fitted(&text, column - 32);
             over.group("key", &text, &[], |over| {
                 over.group(&class, "", &[], |over| {
                     over.text("", Anchor::End, (x, y), &key);
@@ -556,14 +574,16 @@ mod tests {
         assert!(memory[0].0 < memory[1].0 && close(compute[1].1, 60_200.0));
     }
 
-    /// 0.5 and 700 lie within 0.1 and 1000; 950 is too close to 1000.
+    /// 0.5 and 700 lie within 0.1 and 1000; 950 is too close to 1000, 300 and 20 000
+    /// lie within 100 and 50 000.
     #[test]
-    fn axes_span_whole_decades() {
+    fn axes_begin_at_a_power_of_ten_and_have_room() {
         let close = |range: Range<f64>, low: f64, high: f64| {
             (range.start / low - 1.0).abs() < 1e-9 && (range.end / high - 1.0).abs() < 1e-9
         };
-        assert!(close(decades([0.5, 700.0].into_iter()), 0.1, 1000.0));
-        assert!(close(decades([950.0].into_iter()), 100.0, 10_000.0));
+        assert!(close(around([0.5, 700.0].into_iter()), 0.1, 1000.0));
+        assert!(close(around([950.0].into_iter()), 100.0, 2000.0));
+        assert!(close(around([2e4, 300.0].into_iter()), 100.0, 5e4));
     }
 
     /// The position of a point in a chart of decades is that of its logarithm.

@@ -92,15 +92,15 @@ impl Course {
         self.points.iter().all(|(_, value)| value.is_none())
     }
 
-    /// From 0 for what is not far above it, and with some room.
+    /// From 0, which temperatures do not have, and with some room.
     fn range(&self) -> Range<f64> {
         let values = self.points.iter().filter_map(|(_, value)| *value);
         let low = values.clone().fold(f64::INFINITY, f64::min);
         let high = values.fold(f64::NEG_INFINITY, f64::max);
-        let low = if low > 0.0 && low < 0.8 * high {
-            0.0
-        } else {
+        let low = if self.what == "°C" {
             low
+        } else {
+            low.min(0.0)
         };
         let room = (0.08 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
         let below = if low == 0.0 { 0.0 } else { room };
@@ -201,11 +201,11 @@ fn windows(points: &[TracePoint]) -> Vec<(usize, Range<f64>)> {
     windows
 }
 
-const POWER: i32 = 190;
-const OTHER: i32 = 96;
+const POWER: i32 = 150;
+const OTHER: i32 = 68;
 const SECONDS: i32 = 42;
 const TOP: i32 = 10;
-const RIGHT: i32 = 14;
+const RIGHT: i32 = 20;
 const VALUES: i32 = 66;
 
 impl Trace {

@@ -253,14 +253,15 @@ fn tiles(report: &Report) -> Vec<Tile> {
             },
         ),
         tile(
-            "operations per joule",
+            "rate per watt",
             kernel.and_then(|m| {
                 let gross = m.gflops_per_watt?.gross.0;
                 Some((number(gross), rate_unit(m.work_unit)))
             }),
-            match power.and_then(|p| p.percent_of_datasheet_efficiency) {
-                Some(percent) => format!("per W; {} % of the datasheet’s", number(percent)),
-                None => "per W".into(),
+            match power.map(|p| p.percent_of_datasheet_efficiency) {
+                Some(Some(percent)) => format!("per W; {} % of the datasheet’s", number(percent)),
+                Some(None) => "per W".into(),
+                None => "not measured".into(),
             },
         ),
         tile(

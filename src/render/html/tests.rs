@@ -44,7 +44,7 @@ fn the_page_goes_from_the_verdict_to_where_it_comes_from() {
         "<svg class=\"chart wide\"",
         "Roofline</h2>",
         "data-id=\"matmul/f32/register/4096x4096x4096\"",
-        "Operations per joule",
+        "Rate per watt",
         "85.9 GFLOP/s per W",
         "Power over time",
         "class=\"window\"",

@@ -62,7 +62,50 @@ mod tests {
         let time = report.measurements[1].time.as_mut().unwrap();
         time.ci95_s = None;
         report.measurements[1].gflops.as_mut().unwrap().ci95 = None;
-        insta::assert_snapshot!(fixture::rendered(&Bencher, &report), @"");
+        insta::assert_snapshot!(fixture::rendered(&Bencher, &report), @r#"
+        {
+          "attention/f32/flash/b1h32kv8s4096d128-causal": {
+            "gbytes_per_s": {
+              "value": 27.962026666666667
+            },
+            "gflops": {
+              "value": 22906.49224533333
+            },
+            "median_s": {
+              "value": 0.006
+            },
+            "percent_of_ceiling": {
+              "value": 38.05065157032114
+            },
+            "percent_of_datasheet": {
+              "value": 32.723560350476184
+            }
+          },
+          "matmul/f32/register/4096x4096x4096": {
+            "gbytes_per_s": {
+              "value": 50.331648,
+              "lower_value": 49.93219047619048,
+              "upper_value": 50.73754838709677
+            },
+            "gflops": {
+              "value": 34359.738368,
+              "lower_value": 34087.04203174603,
+              "upper_value": 34636.833032258066
+            },
+            "median_s": {
+              "value": 0.004,
+              "lower_value": 0.003968,
+              "upper_value": 0.004032
+            },
+            "percent_of_ceiling": {
+              "value": 57.075977355481726
+            },
+            "percent_of_datasheet": {
+              "value": 49.08534052571428
+            }
+          }
+        }
+        "#);
     }
 
     #[test]

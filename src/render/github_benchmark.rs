@@ -127,8 +127,49 @@ mod tests {
         report.measurements.drain(4..);
         report.measurements.remove(0);
         let [bigger, smaller] = rendered(&[report]);
-        insta::assert_snapshot!(bigger, @"");
-        insta::assert_snapshot!(smaller, @"");
+        insta::assert_snapshot!(bigger, @r#"
+        [
+          {
+            "name": "bandwidth/f32/copy/256MiB",
+            "unit": "GB/s",
+            "value": 2684.35456,
+            "range": "± 21.6",
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+          },
+          {
+            "name": "matmul/f32/register/4096x4096x4096",
+            "unit": "GFLOP/s",
+            "value": 34359.738368,
+            "range": "± 277",
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+          }
+        ]
+        "#);
+        insta::assert_snapshot!(smaller, @r#"
+        [
+          {
+            "name": "bandwidth/f32/copy/256MiB",
+            "unit": "ms",
+            "value": 0.1,
+            "range": "± 0.000800",
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+          },
+          {
+            "name": "latency/none/dispatch/empty",
+            "unit": "ms",
+            "value": 0.002345,
+            "range": "± 0.0000188",
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+          },
+          {
+            "name": "matmul/f32/register/4096x4096x4096",
+            "unit": "ms",
+            "value": 4.0,
+            "range": "± 0.0320",
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+          }
+        ]
+        "#);
     }
 
     /// 100 W and 0.4 J a dispatch, whose 2·4096³ operations take 4 ms: the rate

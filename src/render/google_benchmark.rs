@@ -131,7 +131,36 @@ mod tests {
         assert_eq!(rows.len(), 55);
         rows.drain(..10);
         rows.drain(1..);
-        insta::assert_json_snapshot!(output, @"");
+        insta::assert_json_snapshot!(output, @r#"
+        {
+          "benchmarks": [
+            {
+              "cpu_time": 1010000000.0,
+              "family_index": 0,
+              "iterations": 10,
+              "name": "peak/f32/fma/device",
+              "per_family_instance_index": 0,
+              "real_time": 1010000000.0,
+              "repetition_index": 10,
+              "repetitions": 11,
+              "run_name": "peak/f32/fma/device",
+              "run_type": "iteration",
+              "threads": 1,
+              "time_unit": "ns"
+            }
+          ],
+          "context": {
+            "adapter": "Testcard 0",
+            "caches": [],
+            "cpu_time": "not measured: cpu_time repeats real_time, since readers require it",
+            "date": "2026-01-02T03:04:05Z",
+            "executable": "flopwatt",
+            "flopwatt_version": "0.1.0",
+            "host_name": "node01",
+            "num_cpus": 16
+          }
+        }
+        "#);
     }
 
     #[test]

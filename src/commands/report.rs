@@ -64,12 +64,10 @@ pub fn run(args: Args) -> Outcome {
             .map(|((report, traces), number)| (record::anonymise(report, number), traces))
             .collect();
     }
-    let runs: Vec<Run> = reports
-        .iter()
-        .map(|(report, traces)| Run {
-            report,
-            traces: traces.clone(),
-        })
+    let (reports, traces): (Vec<Report>, Vec<Traces>) = reports.into_iter().unzip();
+    let runs = reports.iter().zip(traces);
+    let runs: Vec<Run> = runs
+        .map(|(report, traces)| Run { report, traces })
         .collect();
     let rendered = formats.iter().map(|&format| render::renderer(format));
     let documents: Vec<Vec<Document>> = rendered.map(|r| r.render(&runs)).collect();

@@ -1,5 +1,6 @@
 //! The report: the one record of a run, from which everything else is derived.
 
+mod anonymise;
 mod dump;
 mod environment;
 mod folder;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use anonymise::anonymise;
 pub use dump::Computed;
 pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;

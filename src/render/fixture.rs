@@ -11,10 +11,12 @@ use crate::gpu::device::ShaderMode;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Work, WorkUnit};
 use crate::measure::measurement::{
-    Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
+    Cache, Clock, Efficiency, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time,
+    Verification,
 };
 use crate::measure::tier::Tier;
 use crate::record::{self, Host, Report, SCHEMA_VERSION, Shaders, Traces};
+use crate::units::Gflops;
 
 /// A ceiling, two kernels, bandwidth and latency, a case skipped and one
 /// rejected, on a card that no one makes: 70 TFLOP/s FP32, 3000 GB/s, 500 W.
@@ -92,7 +94,36 @@ pub(super) fn slower(name: &str) -> Report {
     report
 }
 
-/// The text of a report without traces.
+/// The same report with the power of a product: 100 W, 0.4 J a dispatch.
+pub(super) fn powered() -> Report {
+    let mut report = report();
+    let source = serde_json::json!({
+        "name": "nvml:0", "device": "Testcard 0", "covers": "gpu-board",
+        "power": {"field": "x"}, "energy": {"field": "y"},
+        "averaging": {"window_s": null, "known": "unknown"}, "pci_address": null,
+    });
+    let setup = serde_json::json!({"wanted": "auto", "source": source});
+    report.power = Some(serde_json::from_value(setup).unwrap());
+    let power = serde_json::json!({
+        "source": "nvml:0", "covers": "gpu-board", "median_w": 100.0, "ci95_w": [99.0, 101.0],
+        "dispatches": 1000, "j_per_dispatch": 0.4, "energy_delay_js": 0.0016,
+        "energy": {
+            "windows": [], "energy_j": 400.0, "duration_s": 4.0, "mean_w": 100.0,
+            "mean_ci95_w": [99.0, 101.0], "uncertainty": 0.005, "board_error": 0.05, "flags": [],
+        },
+        "before": {}, "during": {}, "after": {}, "sampling": {"cpu_s": 0.1, "wall_s": 5.0},
+    });
+    let product = &mut report.measurements[3];
+    product.power = Some(serde_json::from_value(power).unwrap());
+    product.power_reason = None;
+    product.gflops_per_watt = Some(Efficiency {
+        gross: Gflops(343.59738368),
+        net: None,
+    });
+    report
+}
+
+/// The text of a report without traces, in a format of one document.
 pub(super) fn rendered(renderer: &dyn Renderer, report: &Report) -> String {
     rendered_together(renderer, std::slice::from_ref(report))
 }

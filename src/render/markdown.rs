@@ -1,7 +1,7 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
 use super::cells::{self, columns};
-use super::chart::Chart;
+use super::chart::{Chart, Charts};
 use super::contrast;
 use super::limits;
 use super::notes;
@@ -20,12 +20,14 @@ use crate::record::Report;
 #[derive(Clone, Copy, Debug)]
 pub struct Markdown;
 
+const FILE: &str = "report.md";
+
 impl Renderer for Markdown {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
         let together = SideBySide::of(runs).map(|all| side_by_side(&all));
         let each = runs.iter().map(|run| one(run.report, ""));
         let texts: Vec<_> = together.into_iter().chain(each).collect();
-        Document::only("report.md", texts.join("\n"))
+        Document::only(FILE, texts.join("\n"))
     }
 }
 
@@ -44,13 +46,14 @@ fn side_by_side(all: &SideBySide) -> String {
 }
 
 /// The page of a report that lies beside the folder of its charts.
-pub(super) fn with_charts(report: &Report, charts: &[&Chart], folder: &str) -> String {
-    let image = |chart: &&Chart| {
+pub(super) fn with_charts(report: &Report, charts: &Charts, folder: &str) -> Vec<Document> {
+    let image = |chart: &Chart| {
         let alternative = escape(&chart.title);
         format!("![{alternative}]({folder}/{})\n", chart.file)
     };
-    let images: Vec<String> = charts.iter().map(image).collect();
-    one(report, &section("Charts", images.join("\n")))
+    let images: Vec<String> = charts.all().map(image).collect();
+    let text = one(report, &section("Charts", images.join("\n")));
+    Document::only(FILE, text)
 }
 
 /// One report.

@@ -17,9 +17,10 @@ impl Renderer for Svg {
                 _ => format!("{}-", index + 1),
             };
             let charts = Charts::of(run);
-            let documents = charts.all().map(|chart| Document {
-                file: format!("{prefix}{}", chart.file),
-                text: chart.document(),
+            let documents = charts.all().map(|chart| {
+                let mut document = chart.document();
+                document.file.insert_str(0, &prefix);
+                document
             });
             documents.collect::<Vec<_>>()
         });

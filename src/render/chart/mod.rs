@@ -11,7 +11,7 @@ mod trace;
 
 use self::canvas::Drawing;
 pub(super) use self::canvas::STYLE;
-use super::Run;
+use super::{Document, Run};
 
 /// Widths at which charts are drawn, in pixels.
 const WIDE: i32 = 860;
@@ -40,8 +40,11 @@ impl Chart {
     }
 
     /// A file of its own.
-    pub(super) fn document(&self) -> String {
-        self.wide.document(&self.title)
+    pub(super) fn document(&self) -> Document {
+        Document {
+            file: self.file.clone(),
+            text: self.wide.document(&self.title),
+        }
     }
 
     /// Both widths for a page that has the style sheet and shows one of them.

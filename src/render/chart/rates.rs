@@ -140,7 +140,7 @@ mod tests {
     fn nothing_measured_is_said() {
         let mut report = fixture::report();
         report.measurements.clear();
-        let text = chart(&report).document();
+        let text = chart(&report).document().text;
         assert!(text.contains("no rate was measured"), "{text}");
     }
 }

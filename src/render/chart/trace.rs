@@ -410,7 +410,7 @@ mod tests {
         let report = &report;
         let charts = charts(&Run { report, traces });
         assert_eq!(charts.len(), metered);
-        let text = charts[0].document();
+        let text = charts[0].document().text;
         for what in [
             "\nW\n",
             "\nMHz\n",

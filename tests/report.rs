@@ -333,7 +333,9 @@ fn files_are_written_and_no_report_is_overwritten() {
         said.replace(text(&path), "OUT")
     };
     insta::assert_snapshot!(written(&[GL, "--format", "csv,jsonl", "--format", "fom"]), @"OUT: report.csv, report.jsonl, report.fom");
-    assert!(written(&[GL]).contains("report.md"));
+    insta::assert_snapshot!(written(&[GL]), @"");
+    let page = read(&path.join("report.md"));
+    assert!(page.contains("](charts/roofline.svg)\n"), "{page}");
     insta::assert_snapshot!(written(&[GL, "--json"]), @"OUT: report.json");
     // What follows from a report may be written anew beside it, the report not.
     let source = text(&path).to_owned();

@@ -107,6 +107,28 @@ release_binary() {
     echo "${CARGO_TARGET_DIR:-target}/release/flopwatt"
 }
 
+# python_environment NAME REQUIREMENTS MODULE…: prints the Python of a virtual
+# environment under target/ that has these modules; it is kept from one run to the
+# next.
+python_environment() {
+    local folder=${CARGO_TARGET_DIR:-target}/$1 requirements=$2 modules
+    shift 2
+    modules=$(printf 'import %s\n' "$@")
+    if ! "$folder/bin/python" -c "$modules" 2>/dev/null; then
+        # Debian and Ubuntu ship Python without what makes environments.
+        if ! python3 -c 'import ensurepip' 2>/dev/null; then
+            case $(package_manager) in
+                apt-get) install_packages python3 python3-venv ;;
+                *) install_packages python3 ;;
+            esac
+        fi
+        python3 -m venv --clear "$folder" >&2
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+            -r "$requirements" >&2
+    fi
+    echo "$folder/bin/python"
+}
+
 # json_scalars FILE: one `"key":value` a line for every member that is a string,
 # number, boolean or null. Enough to check a report where neither jq nor python is.
 json_scalars() {

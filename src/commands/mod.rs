@@ -16,6 +16,7 @@ pub mod devices;
 pub mod limit_guard;
 mod limits;
 pub mod power;
+pub mod report;
 pub mod run;
 pub mod schema;
 mod setup;
@@ -84,6 +85,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Report(report::Args),
     Devices(devices::Args),
     Power(power::Args),
     Datasheets(datasheets::Args),
@@ -100,6 +102,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Report(args) => report::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Power(args) => power::run(args),
         Command::Datasheets(args) => datasheets::run(args),

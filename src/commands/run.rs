@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
+use super::report::print_first;
 use super::setup::{self, Setup, say};
-use super::{Exit, Failure, Outcome, limits, print};
+use super::{Exit, Failure, Outcome, limits};
 use crate::datasheet::Catalogue;
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
@@ -60,7 +61,7 @@ pub struct Args {
     )]
     data: Vec<Data>,
 
-    /// Folder for report.json and report.md [default: a new folder under reports/]
+    /// Folder for report.json, report.html, report.md and charts [default: a new folder under reports/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -139,7 +140,7 @@ pub fn run(args: Args) -> Outcome {
 
     let format = if args.json { Format::Json } else { args.format };
     let documents = render::renderer(format).render(&[Run::in_folder(&report, &folder)]);
-    print(&documents[0].text)?;
+    print_first(&documents)?;
     talk(&cases, steps, &report, ended);
     let file = folder.join(record::REPORT_FILE);
     say(format!("report: {}", file.display()));

@@ -378,7 +378,7 @@ fn syntax_error(text: &str, file: &Path, error: &serde_json::Error) -> LoadError
 
 /// How alike two names look: the share of letter pairs that they have in
 /// common, from 0 to 1 (the Sørensen–Dice coefficient).
-fn likeness(a: &str, b: &str) -> f64 {
+pub(crate) fn likeness(a: &str, b: &str) -> f64 {
     let pairs = |text: &str| -> HashSet<(char, char)> {
         let letters: Vec<char> = text
             .to_lowercase()

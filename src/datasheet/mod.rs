@@ -13,6 +13,7 @@ mod model;
 mod peak;
 mod position;
 
+pub(crate) use catalogue::likeness;
 pub use catalogue::{Catalogue, LoadError, SCHEMA_VERSION};
 pub use matching::{Identity, Match};
 pub use model::{

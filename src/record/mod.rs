@@ -1,5 +1,6 @@
 //! The report: the one record of a run, from which everything else is derived.
 
+mod anonymise;
 mod dump;
 mod environment;
 mod folder;
@@ -14,12 +15,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use anonymise::anonymise;
 pub use dump::Computed;
 pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;
-pub use relate::{find_datasheet, peak_kind};
+pub use relate::{find_datasheet, peak_kind, rated_power};
 pub use shaders::{Shaders, ShadersError};
-pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};
+pub use store::{LoadError, REPORT_FILE, SaveError, create_folder, load, save, write_atomically};
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};
 
 use crate::datasheet::Datasheet;

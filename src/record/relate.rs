@@ -57,7 +57,7 @@ pub fn relate(
 
 /// The power at which the datasheet's peaks are quoted: the board's, or the TDP
 /// where nothing else is stated.
-fn rated_power(sheet: &Datasheet) -> Option<Watts> {
+pub fn rated_power(sheet: &Datasheet) -> Option<Watts> {
     let board = sheet.per_device(FigureKind::BoardPower);
     board
         .or_else(|| sheet.per_device(FigureKind::Tdp))

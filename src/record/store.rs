@@ -63,16 +63,24 @@ pub enum LoadError {
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
-    fs::create_dir_all(folder).map_err(|cause| SaveError {
-        path: folder.to_owned(),
-        cause,
-    })?;
+    create_folder(folder)?;
     let path = folder.join(REPORT_FILE);
     let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
         path: path.clone(),
         cause: e.into(),
     })?;
     write_atomically(&path, (json + "\n").as_bytes())
+}
+
+/// Creates a folder and those above it, where they are missing.
+///
+/// # Errors
+/// When that fails.
+pub fn create_folder(folder: &Path) -> Result<(), SaveError> {
+    fs::create_dir_all(folder).map_err(|cause| SaveError {
+        path: folder.to_owned(),
+        cause,
+    })
 }
 
 /// Writes a file so that readers see the old contents or the new, never a part:

@@ -1,7 +1,6 @@
 //! What was read of a case's power, kept beside the report.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -118,10 +117,7 @@ impl PowerTrace {
             return Ok(());
         };
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|cause| SaveError {
-                path: folder.to_owned(),
-                cause,
-            })?;
+            store::create_folder(folder)?;
         }
         store::write_atomically(&path, self.csv().as_bytes())
     }

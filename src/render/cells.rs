@@ -22,6 +22,8 @@ pub(super) struct Column {
     pub heading: &'static [&'static str],
     /// The text for a case.
     pub text: fn(&Measurement) -> String,
+    /// What cases are sorted by; `None` for those that have nothing there.
+    pub value: fn(&Measurement) -> Option<f64>,
     /// Whether it is a number, or starts with one.
     pub numeric: bool,
     /// Whether the text can go on below after its first word.
@@ -32,10 +34,15 @@ pub(super) struct Column {
 pub(super) const SOFTWARE: &str =
     "the figures describe the CPU and the driver's compiler, not a GPU";
 
-const fn numeric(heading: &'static [&'static str], text: fn(&Measurement) -> String) -> Column {
+const fn numeric(
+    heading: &'static [&'static str],
+    text: fn(&Measurement) -> String,
+    value: fn(&Measurement) -> Option<f64>,
+) -> Column {
     Column {
         heading,
         text,
+        value,
         numeric: true,
         breaks: false,
     }
@@ -54,14 +61,20 @@ pub(super) fn columns(report: &Report) -> impl Iterator<Item = &'static Column> 
 const POWER: [Column; 3] = [
     Column {
         breaks: true,
-        ..numeric(&["W", "[95 %]"], watts)
+        ..numeric(&["W", "[95 %]"], watts, |m| {
+            m.power.as_ref().map(|p| p.median_w.0)
+        })
     },
-    numeric(&["GFLOP/s", "per W"], |m| {
-        or_missing(m.gflops_per_watt.map(|e| number(e.gross.0)))
-    }),
-    numeric(&["J per", "dispatch"], |m| {
-        or_missing(m.power.as_ref().map(|p| number(p.j_per_dispatch.0)))
-    }),
+    numeric(
+        &["GFLOP/s", "per W"],
+        |m| or_missing(m.gflops_per_watt.map(|e| number(e.gross.0))),
+        |m| m.gflops_per_watt.map(|e| e.gross.0),
+    ),
+    numeric(
+        &["J per", "dispatch"],
+        |m| or_missing(m.power.as_ref().map(|p| number(p.j_per_dispatch.0))),
+        |m| m.power.as_ref().map(|p| p.j_per_dispatch.0),
+    ),
 ];
 
 /// The median and its interval.
@@ -76,22 +89,37 @@ fn watts(measurement: &Measurement) -> String {
 
 /// The other columns, the verification last.
 const FIGURES: [Column; 7] = [
-    numeric(&["time"], time),
+    numeric(&["time"], time, |m| m.time.as_ref().map(|t| t.median_s.0)),
     Column {
         breaks: true,
-        ..numeric(&["GFLOP/s", "[95 %]"], rate)
+        ..numeric(&["GFLOP/s", "[95 %]"], rate, |m| {
+            m.gflops.map(|rate| rate.median.0)
+        })
     },
-    numeric(&["GB/s"], |m| or_missing(m.gbytes_per_s.map(number))),
-    numeric(&["FLOP", "per byte"], intensity),
-    numeric(&["% of", "ceiling"], |m| {
-        or_missing(m.percent_of_ceiling.map(number))
-    }),
-    numeric(&["% of", "datasheet"], |m| {
-        or_missing(m.percent_of_datasheet.map(number))
-    }),
+    numeric(
+        &["GB/s"],
+        |m| or_missing(m.gbytes_per_s.map(number)),
+        |m| m.gbytes_per_s,
+    ),
+    numeric(
+        &["FLOP", "per byte"],
+        |m| or_missing(intensity(m).map(number)),
+        intensity,
+    ),
+    numeric(
+        &["% of", "ceiling"],
+        |m| or_missing(m.percent_of_ceiling.map(number)),
+        |m| m.percent_of_ceiling,
+    ),
+    numeric(
+        &["% of", "datasheet"],
+        |m| or_missing(m.percent_of_datasheet.map(number)),
+        |m| m.percent_of_datasheet,
+    ),
     Column {
         heading: &["verified", "error≤bound"],
         text: |m| verified(&m.verification),
+        value: |m| m.verification.max_scaled_error,
         numeric: false,
         breaks: true,
     },
@@ -123,14 +151,10 @@ fn rate(measurement: &Measurement) -> String {
 }
 
 /// Operations for each byte of compulsory traffic.
-fn intensity(measurement: &Measurement) -> String {
-    let operations = measurement.work.filter(|&work| work > 0);
-    let bytes = measurement.bytes.filter(|&bytes| bytes > 0);
-    or_missing(
-        operations
-            .zip(bytes)
-            .map(|(o, b)| number(o as f64 / b as f64)),
-    )
+pub(super) fn intensity(measurement: &Measurement) -> Option<f64> {
+    let operations = measurement.work.filter(|&work| work > 0)?;
+    let bytes = measurement.bytes.filter(|&bytes| bytes > 0)?;
+    Some(operations as f64 / bytes as f64)
 }
 
 fn verified(verification: &Verification) -> String {
@@ -256,9 +280,22 @@ pub(super) fn shaders_note(report: &Report) -> Option<String> {
 /// How power was measured, what it is in percent of what is quoted, and why it is
 /// missing where it is.
 pub(super) fn power_notes(report: &Report) -> Vec<String> {
-    let setup = report.power.as_ref();
-    let source = setup.and_then(|setup| Some(source_note(setup.source.as_ref()?, report)));
     let efficiency = report.measurements.iter().filter_map(efficiency_note);
+    let source = power_source(report).into_iter();
+    source
+        .chain(efficiency)
+        .chain(power_missing(report))
+        .collect()
+}
+
+/// How power was measured; `None` where none was.
+pub(super) fn power_source(report: &Report) -> Option<String> {
+    let source = report.power.as_ref()?.source.as_ref()?;
+    Some(source_note(source, report))
+}
+
+/// Why power is missing where it is, each reason once.
+pub(super) fn power_missing(report: &Report) -> Vec<String> {
     let measured = report
         .measurements
         .iter()
@@ -270,14 +307,14 @@ pub(super) fn power_notes(report: &Report) -> Vec<String> {
             None => reasons.push((&reason.message, vec![id])),
         }
     }
+    let source = power_source(report);
     let of_all = |ids: &[&str]| ids.len() == report.measurements.len() || source.is_none();
     let missing = reasons.iter().map(|(reason, ids)| match &ids[..] {
         ids if of_all(ids) => format!("not measured: {reason}"),
         [id] => format!("not measured for {id}: {reason}"),
         ids => format!("not measured for {} cases: {reason}", ids.len()),
     });
-    let source = source.iter().cloned();
-    source.chain(efficiency).chain(missing).collect()
+    missing.collect()
 }
 
 /// What was read, of what, and how far it can be trusted.

@@ -1,5 +1,7 @@
 //! A report for tests: every kind of case, and an adapter with a hostile name.
 
+use std::path::Path;
+
 use super::{Renderer, Run};
 use crate::datasheet::Datasheet;
 use crate::gpu::adapter::{
@@ -9,10 +11,12 @@ use crate::gpu::device::ShaderMode;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Work, WorkUnit};
 use crate::measure::measurement::{
-    Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
+    Cache, Clock, Efficiency, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time,
+    Verification,
 };
 use crate::measure::tier::Tier;
-use crate::record::{Host, Report, SCHEMA_VERSION, Shaders, Traces};
+use crate::record::{self, Host, Report, SCHEMA_VERSION, Shaders, Traces};
+use crate::units::Gflops;
 
 /// A ceiling, two kernels, bandwidth and latency, a case skipped and one
 /// rejected, on a card that no one makes: 70 TFLOP/s FP32, 3000 GB/s, 500 W.
@@ -60,15 +64,86 @@ pub(super) fn report() -> Report {
     report
 }
 
+/// A report of the same card with power, read every 50 ms, and its traces: two
+/// ceilings and a product metered, a case that was not busy enough, one skipped.
+pub(super) fn metered() -> (Report, Traces) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reports/testcard");
+    let report = record::load(&folder.join(record::REPORT_FILE)).unwrap();
+    let traces = record::load_traces(&report, &folder);
+    (report, traces)
+}
+
+/// The same cases on another card of the kind, which takes twice as long for
+/// each.
+pub(super) fn slower(name: &str) -> Report {
+    let mut report = report();
+    report.adapter.name = name.into();
+    for m in std::mem::take(&mut report.measurements) {
+        report.push(match &m.time {
+            Some(time) => {
+                let (work, bytes) = (m.work.unwrap(), m.bytes.unwrap());
+                Measurement {
+                    flags: m.flags,
+                    ..ok(&m.id, work, bytes, 2.0 * time.median_s.0)
+                }
+            }
+            None => m,
+        });
+    }
+    report.ended = report.started;
+    report
+}
+
+/// The same report with the power of a product: 100 W, 0.4 J a dispatch.
+pub(super) fn powered() -> Report {
+    let mut report = report();
+    let source = serde_json::json!({
+        "name": "nvml:0", "device": "Testcard 0", "covers": "gpu-board",
+        "power": {"field": "x"}, "energy": {"field": "y"},
+        "averaging": {"window_s": null, "known": "unknown"}, "pci_address": null,
+    });
+    let setup = serde_json::json!({"wanted": "auto", "source": source});
+    report.power = Some(serde_json::from_value(setup).unwrap());
+    let power = serde_json::json!({
+        "source": "nvml:0", "covers": "gpu-board", "median_w": 100.0, "ci95_w": [99.0, 101.0],
+        "dispatches": 1000, "j_per_dispatch": 0.4, "energy_delay_js": 0.0016,
+        "energy": {
+            "windows": [], "energy_j": 400.0, "duration_s": 4.0, "mean_w": 100.0,
+            "mean_ci95_w": [99.0, 101.0], "uncertainty": 0.005, "board_error": 0.05, "flags": [],
+        },
+        "before": {}, "during": {}, "after": {}, "sampling": {"cpu_s": 0.1, "wall_s": 5.0},
+    });
+    let product = &mut report.measurements[3];
+    product.power = Some(serde_json::from_value(power).unwrap());
+    product.power_reason = None;
+    product.gflops_per_watt = Some(Efficiency {
+        gross: Gflops(343.59738368),
+        net: None,
+    });
+    report
+}
+
 /// The text of a report without traces, in a format of one document.
 pub(super) fn rendered(renderer: &dyn Renderer, report: &Report) -> String {
-    let traces = Traces::new();
-    let documents = renderer.render(&[Run { report, traces }]);
-    assert_eq!(documents.len(), 1);
+    rendered_together(renderer, std::slice::from_ref(report))
+}
+
+/// The text of several reports without traces.
+pub(super) fn rendered_together(renderer: &dyn Renderer, reports: &[Report]) -> String {
+    let documents = renderer.render(&runs(reports));
     documents
         .into_iter()
         .map(|document| document.text)
         .collect()
+}
+
+/// Reports without traces.
+pub(super) fn runs(reports: &[Report]) -> Vec<Run<'_>> {
+    let run = |report| Run {
+        report,
+        traces: Traces::new(),
+    };
+    reports.iter().map(run).collect()
 }
 
 fn empty() -> Report {

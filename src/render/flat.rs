@@ -229,4 +229,13 @@ mod tests {
         let names: std::collections::HashSet<_> = COLUMNS.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), COLUMNS.len());
     }
+
+    #[test]
+    fn every_column_is_documented() {
+        let documentation = include_str!("../../docs/formats.md");
+        let (_, columns) = documentation.split_once("\n## Columns\n").unwrap();
+        for (name, _) in COLUMNS {
+            assert!(columns.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

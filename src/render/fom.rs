@@ -1,15 +1,16 @@
 //! Figures of merit: lines that regular expressions of other harnesses pick
 //! up.
 //!
-//! `fom ID METRIC VALUE UNIT` for every figure (an id is followed by the
-//! distribution of the inputs, as in `[zeros]`, unless that is normal), `case ID STATUS` for every case
-//! without one, and `status VALID` or `status INVALID` at the end. Units are
-//! never rescaled, values have all their digits and never an exponent.
+//! `fom CASE METRIC VALUE UNIT` for every figure, `case CASE STATUS` for every
+//! case without one, and `status VALID` or `status INVALID` at the end. A case
+//! goes by its id, followed by the distribution of the inputs, as in `[zeros]`,
+//! unless that is normal, by `@` and the power limit where limits were varied,
+//! and by `@` and the adapter where there are several reports. Units are never
+//! rescaled, values have all their digits and never an exponent.
 
-use super::number::rate_unit;
-use super::untrusted::word;
+use super::figures::figures;
+use super::names;
 use super::{Document, Renderer, Run};
-use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Measurement, Status};
 use crate::record::Report;
 
@@ -19,8 +20,11 @@ pub struct FiguresOfMerit;
 
 impl Renderer for FiguresOfMerit {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let measurements = runs.iter().flat_map(|run| &run.report.measurements);
-        let mut text: String = measurements.map(lines).collect();
+        let named = names::cases(runs).into_iter().zip(runs);
+        let mut text: String = named
+            .flat_map(|(names, run)| names.into_iter().zip(&run.report.measurements))
+            .map(|(name, measurement)| lines(&name, measurement))
+            .collect();
         let valid = runs.iter().all(|run| is_valid(run.report));
         let validity = if valid { "VALID" } else { "INVALID" };
         text.push_str(&format!("status {validity}\n"));
@@ -35,48 +39,13 @@ fn is_valid(report: &Report) -> bool {
     report.complete && report.measured_anything() && !report.measurements.iter().any(bad)
 }
 
-fn lines(measurement: &Measurement) -> String {
-    let id = word(&measurement.name());
+fn lines(name: &str, measurement: &Measurement) -> String {
     if measurement.status != Status::Ok {
-        return format!("case {id} {}\n", measurement.status);
+        return format!("case {name} {}\n", measurement.status);
     }
-    let line = |(metric, value, unit): (&str, Option<f64>, &str)| {
-        value.map(|value| format!("fom {id} {metric} {value} {unit}\n"))
-    };
-    figures(measurement).into_iter().filter_map(line).collect()
-}
-
-/// Name, value and unit of every figure that a case can have.
-fn figures(m: &Measurement) -> [(&'static str, Option<f64>, &'static str); 10] {
-    let power = m.power.as_ref();
-    let per_watt = match m.work_unit {
-        WorkUnit::Flop => "GFLOP/s/W",
-        WorkUnit::Op => "GOP/s/W",
-    };
-    [
-        (
-            "gflops",
-            m.gflops.map(|rate| rate.median.0),
-            rate_unit(m.work_unit),
-        ),
-        ("gbytes_per_s", m.gbytes_per_s, "GB/s"),
-        ("median_s", m.time.as_ref().map(|time| time.median_s.0), "s"),
-        ("percent_of_ceiling", m.percent_of_ceiling, "%"),
-        ("percent_of_datasheet", m.percent_of_datasheet, "%"),
-        ("power_w", power.map(|p| p.median_w.0), "W"),
-        (
-            "gflops_per_watt",
-            m.gflops_per_watt.map(|e| e.gross.0),
-            per_watt,
-        ),
-        (
-            "gflops_per_watt_net",
-            m.gflops_per_watt.and_then(|e| Some(e.net?.0)),
-            per_watt,
-        ),
-        ("j_per_dispatch", power.map(|p| p.j_per_dispatch.0), "J"),
-        ("energy_delay", power.map(|p| p.energy_delay_js), "Js"),
-    ]
+    let figures = figures(measurement).into_iter();
+    let lines = figures.map(|f| format!("fom {name} {} {} {}\n", f.metric, f.value, f.unit));
+    lines.collect()
 }
 
 #[cfg(test)]

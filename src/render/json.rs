@@ -1,21 +1,23 @@
 //! The report itself.
 
 use super::{Document, Renderer, Run};
+use crate::record::REPORT_FILE;
 
-/// The report, indented, as it is saved.
+/// The report, indented, as it is saved; several as a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 
 impl Renderer for Json {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let json = match runs {
-            [run] => serde_json::to_string_pretty(run.report),
+        let (file, json) = match runs {
+            [run] => (REPORT_FILE, serde_json::to_string_pretty(run.report)),
             runs => {
-                serde_json::to_string_pretty(&Vec::from_iter(runs.iter().map(|run| run.report)))
+                let reports: Vec<_> = runs.iter().map(|run| run.report).collect();
+                ("reports.json", serde_json::to_string_pretty(&reports))
             }
         };
         let json = json.expect("every map of a report has strings as keys") + "\n";
-        Document::only("report.json", json)
+        Document::only(file, json)
     }
 }
 

@@ -1,34 +1,72 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
 use super::cells::{self, columns};
+use super::chart::Chart;
 use super::contrast;
 use super::limits;
-use super::number::MISSING;
+use super::notes;
 use super::peaks;
+use super::provenance;
 use super::scaling;
+use super::side_by_side::{self, Cell, SideBySide};
 use super::untrusted::markdown as escape;
 use super::{Document, Renderer, Run};
 use crate::datasheet::{Datasheet, Peak};
-use crate::gpu::adapter::DeviceType;
-use crate::record::{Git, Host, Report};
+use crate::record::Report;
 
 /// Heading, provenance, the table of cases, cases without figures, peaks with
-/// their sources, and how to read all that.
+/// their sources, and how to read all that. Without charts, which only a page
+/// that lies beside them can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Markdown;
 
 impl Renderer for Markdown {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let texts = runs.iter().map(|run| one(run.report));
-        Document::only("report.md", texts.collect::<Vec<_>>().join("\n"))
+        page(runs, |_| String::new())
     }
 }
 
+/// The page that lies beside the folder of the reports' charts.
+pub(super) fn with_charts(runs: &[Run], charts: &[Vec<Chart>], folder: &str) -> Vec<Document> {
+    let image = |chart: &Chart| {
+        let alternative = escape(&chart.title);
+        format!("![{alternative}]({folder}/{})\n", chart.file)
+    };
+    page(runs, |index| {
+        let images: Vec<String> = charts[index].iter().map(image).collect();
+        section("Charts", images.join("\n"))
+    })
+}
+
+/// All reports, the one at an index with what `charts` says of it.
+fn page(runs: &[Run], charts: impl Fn(usize) -> String) -> Vec<Document> {
+    let together = SideBySide::of(runs).map(|all| side_by_side(&all));
+    let numbered = runs.iter().enumerate();
+    let each = numbered.map(|(index, run)| one(run.report, charts(index)));
+    let texts: Vec<_> = together.into_iter().chain(each).collect();
+    Document::only("report.md", texts.join("\n"))
+}
+
+/// A column a report, a row a case.
+fn side_by_side(all: &SideBySide) -> String {
+    let labels = all.labels.iter().map(|label| escape(label));
+    let header = row(std::iter::once(String::new()).chain(labels));
+    let rules = all.labels.iter().map(|_| "---:".to_owned());
+    let rule = row(std::iter::once("---".to_owned()).chain(rules));
+    let rows = all.rows().map(|found| {
+        let cells = found.cells.iter().map(Cell::line);
+        row(std::iter::once(escape(&found.title)).chain(cells))
+    });
+    let rows: String = rows.collect();
+    format!("# {}\n\n{header}{rule}{rows}", side_by_side::TITLE)
+}
+
 /// One report.
-fn one(report: &Report) -> String {
+fn one(report: &Report, charts: String) -> String {
     let sections = [
         format!("# flopwatt: {}\n", escape(&report.adapter.name)),
         provenance(report),
+        charts,
         cases(report),
         by_limit(report),
         contrast(report),
@@ -50,56 +88,9 @@ fn one(report: &Report) -> String {
 
 /// Where the figures come from.
 fn provenance(report: &Report) -> String {
-    let adapter = &report.adapter;
-    let rows = [
-        ("adapter", adapter.name.clone()),
-        ("driver", adapter.driver_and_version()),
-        (
-            "backend",
-            format!("{}, {}", adapter.backend, adapter.device_type),
-        ),
-        ("datasheet", cells::datasheet(report)),
-        ("host", host(&report.host)),
-        ("run", cells::effort(report)),
-        ("command", report.command.join(" ")),
-        ("flopwatt", version(report)),
-        (
-            "started",
-            report.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        ),
-        ("run id", report.run_id.to_string()),
-    ];
+    let rows = provenance::rows(report);
     let rows = rows.map(|(label, text)| row([label.to_owned(), escape(&text)]));
     format!("| | |\n|---|---|\n{}", rows.concat())
-}
-
-fn host(host: &Host) -> String {
-    let cpus = host.cpus.map(|count| format!("{count} logical CPUs"));
-    let known = [
-        Some(&host.name),
-        host.os.as_ref(),
-        host.kernel.as_ref(),
-        Some(&host.arch),
-        host.cpu.as_ref(),
-        cpus.as_ref(),
-    ];
-    let known: Vec<_> = known.into_iter().flatten().map(String::as_str).collect();
-    known.join(", ")
-}
-
-fn version(report: &Report) -> String {
-    let commit = |git: &Git| {
-        format!(
-            " ({}{})",
-            git.commit,
-            if git.dirty { ", modified" } else { "" }
-        )
-    };
-    format!(
-        "{}{}",
-        report.flopwatt_version,
-        report.git.as_ref().map(commit).unwrap_or_default()
-    )
 }
 
 /// The table of all cases.
@@ -234,26 +225,9 @@ fn link(sheet: &Datasheet, id: &str) -> String {
 
 /// How to read the figures.
 fn notes(report: &Report) -> String {
-    let conventions = [
-        "Every figure belongs to a kernel whose output was compared with a float64 reference in this run.",
-        "Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.",
-        "Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.",
-        "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",
-        "Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.",
-    ];
-    let power = cells::power_notes(report).into_iter();
-    let power = power.map(|note| format!("Power: {note}."));
-    let software = report.adapter.device_type == DeviceType::Cpu;
-    let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
-    let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
-    let missing = format!("{MISSING} stands for what is not known or does not apply.");
-    let own = conventions.map(str::to_owned).into_iter().chain([missing]);
-    let lines = own
-        .chain(shaders)
-        .chain(power)
-        .chain(software)
-        .map(|note| item(&note));
-    section("Reading the figures", lines.collect())
+    let lines = notes::notes(report);
+    let lines = lines.iter().map(|note| item(note)).collect();
+    section("Reading the figures", lines)
 }
 
 fn item(text: &str) -> String {
@@ -272,6 +246,7 @@ fn section(title: &str, lines: String) -> String {
 mod tests {
     use super::*;
     use crate::datasheet::{Catalogue, FigureKind};
+    use crate::gpu::adapter::DeviceType;
     use crate::render::fixture;
 
     #[test]
@@ -324,6 +299,31 @@ mod tests {
         - Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.
         - – stands for what is not known or does not apply.
         - Power: not measured: this version measures no power.
+        ");
+    }
+
+    #[test]
+    fn several_reports_stand_side_by_side_above_their_pages() {
+        let reports = [fixture::report(), fixture::slower("Testcard 1")];
+        let text = fixture::rendered_together(&Markdown, &reports);
+        let (first, rest) = text.split_once("\n# flopwatt").unwrap();
+        assert!(rest.contains("\n# flopwatt: Testcard 1\n"));
+        insta::assert_snapshot!(first, @"
+        # Side by side
+
+        |  | &#60;script&#62;&#124;x &#96;Testcard 0&#96; �&#91;31m&#91;a&#93;(https&#58;//b) | Testcard 1 |
+        | --- | ---: | ---: |
+        | highest measured peak, GFLOP/s | 60200 peak/f32 | 30100 peak/f32 |
+        | fastest kernel, GFLOP/s | 34360 matmul/f32 | 17180 matmul/f32 |
+        | highest % of datasheet | 89.48 bandwidth/f32 | 44.74 bandwidth/f32 |
+        | most efficient, GFLOP/s per W | – | – |
+        | peak/f32/fma/device, GFLOP/s | 60200 [59722, 60685] | 30100 [29861, 30343] |
+        | bandwidth/f32/copy/256MiB, GB/s | 2684 [2663, 2706] | 1342 [1332, 1353] |
+        | latency/none/dispatch/empty, µs | 2.345 [2.326, 2.364] | 4.690 [4.652, 4.728] |
+        | matmul/f32/register/4096x4096x4096, GFLOP/s | 34360 [34087, 34637] | 17180 [17044, 17318] |
+        | attention/f32/flash/b1h32kv8s4096d128-causal, GFLOP/s | 22906 [22725, 23091] | 11453 [11362, 11546] |
+        | attention/f32/materialised/b1h32kv8s8192d128 | skipped | skipped |
+        | matmul/f32/naive/4096x4096x4096 | rejected | rejected |
         ");
     }
 

@@ -54,11 +54,16 @@ fn exponent(value: f64, digits: usize) -> Option<i32> {
     rounded.split_once('e')?.1.parse().ok()
 }
 
+/// The unit that suits a duration, in seconds and by its name.
+pub(super) fn time_unit(time: Seconds) -> (f64, &'static str) {
+    const UNITS: [(f64, &str); 4] = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
+    let fits = UNITS.into_iter().find(|(unit, _)| time.0 >= *unit);
+    fits.unwrap_or(UNITS[3])
+}
+
 /// A duration in the unit that suits it.
 pub(super) fn duration(time: Seconds) -> String {
-    const UNITS: [(f64, &str); 4] = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
-    let fits = UNITS.iter().find(|(unit, _)| time.0 >= *unit);
-    let (unit, name) = fits.unwrap_or(&UNITS[3]);
+    let (unit, name) = time_unit(time);
     format!("{} {name}", number(time.0 / unit))
 }
 

@@ -1,11 +1,14 @@
 //! A table for a terminal, without colours.
 
+use std::ops::Range;
+
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::cells::{self, columns};
 use super::contrast::{self, Contrast};
 use super::limits;
 use super::scaling::{self, Scaling};
+use super::side_by_side::{self, Cell as Found, SideBySide};
 use super::untrusted::plain;
 use super::{Document, Renderer, Run};
 use crate::gpu::adapter::DeviceType;
@@ -27,16 +30,18 @@ pub struct Table {
 
 impl Renderer for Table {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let texts = runs.iter().map(|run| self.one(run.report));
-        Document::only("report.txt", texts.collect::<Vec<_>>().join("\n"))
+        let width = self.width.or_else(|| comfy_table::Table::new().width());
+        let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
+        let together = SideBySide::of(runs).map(|all| side_by_side(&all, width));
+        let each = runs.iter().map(|run| Self::one(run.report, width));
+        let texts: Vec<_> = together.into_iter().chain(each).collect();
+        Document::only("report.txt", texts.join("\n"))
     }
 }
 
 impl Table {
     /// One report.
-    fn one(&self, report: &Report) -> String {
-        let width = self.width.or_else(|| comfy_table::Table::new().width());
-        let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
+    fn one(report: &Report, width: usize) -> String {
         let heading = wrapped(&heading(report), width);
         let notes = wrapped(&notes(report), width);
         let limits = by_limit(report, width);
@@ -51,6 +56,57 @@ impl Table {
             .collect::<Vec<_>>()
             .join("\n")
     }
+}
+
+/// Several reports, as many columns at a time as fit. Columns are numbered, since
+/// adapters have long names.
+fn side_by_side(all: &SideBySide, width: usize) -> String {
+    let count = all.labels.len();
+    let titles: Vec<String> = all.rows().map(|row| plain(&row.title)).collect();
+    let in_columns_of = |per: usize| -> Vec<Vec<String>> {
+        let chunks = (0..count).step_by(per);
+        chunks
+            .map(|from| columns_side_by_side(all, from..count.min(from + per)))
+            .collect()
+    };
+    let fits = |lines: &Vec<String>| lines.iter().all(|line| line.chars().count() <= width);
+    let per = (2..=count)
+        .rev()
+        .find(|&per| in_columns_of(per).iter().all(fits));
+    let tables = in_columns_of(per.unwrap_or(1)).into_iter().map(|lines| {
+        let (header, rows) = lines.split_first().expect("a table has a header");
+        let rows = titles.iter().zip(rows);
+        let rows: String = rows
+            .map(|(title, row)| wrap(title, width) + row + "\n")
+            .collect();
+        format!("\n{header}\n{rows}")
+    });
+    let numbered = all.labels.iter().zip(1..);
+    let legend = numbered.map(|(label, number)| format!("[{number}] {label}"));
+    let legend: Vec<String> = std::iter::once(side_by_side::TITLE.to_owned())
+        .chain(legend)
+        .collect();
+    wrapped(&legend, width) + &tables.collect::<String>()
+}
+
+/// The lines of some columns, the numbers of the reports first.
+fn columns_side_by_side(all: &SideBySide, columns: Range<usize>) -> Vec<String> {
+    let right = |text: String| aligned(text, true);
+    let header = columns
+        .clone()
+        .map(|index| right(format!("[{}]", index + 1)));
+    let rows = all.rows().map(|row| {
+        let cells = row.cells[columns.clone()].iter();
+        cells.map(Found::line).map(right)
+    });
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header)
+        .add_rows(rows);
+    let lines = table.lines().map(|line| format!(" {}", line.trim_end()));
+    lines.collect()
 }
 
 /// What was measured, and how.
@@ -439,6 +495,63 @@ mod tests {
             let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(width.into()), "{text}");
         }
+    }
+
+    fn beside(count: usize, width: u16) -> String {
+        let table = Table { width: Some(width) };
+        let others = (1..count).map(|number| fixture::slower(&format!("Testcard {number}")));
+        let reports: Vec<_> = std::iter::once(fixture::report()).chain(others).collect();
+        fixture::rendered_together(&table, &reports)
+    }
+
+    #[test]
+    fn several_reports_stand_side_by_side_above_their_tables() {
+        let text = beside(3, 120);
+        let (first, rest) = text.split_once("\n<script>").unwrap();
+        assert_eq!(rest.matches("driver: NVIDIA, 550.54.15").count(), 3);
+        insta::assert_snapshot!(first, @"
+        Side by side
+        [1] <script>|x `Testcard 0` �[31m[a](https://b)
+        [2] Testcard 1
+        [3] Testcard 2
+
+                           [1]                   [2]                   [3]
+        highest measured peak, GFLOP/s
+                60200 peak/f32        30100 peak/f32        30100 peak/f32
+        fastest kernel, GFLOP/s
+              34360 matmul/f32      17180 matmul/f32      17180 matmul/f32
+        highest % of datasheet
+           89.48 bandwidth/f32   44.74 bandwidth/f32   44.74 bandwidth/f32
+        most efficient, GFLOP/s per W
+                             –                     –                     –
+        peak/f32/fma/device, GFLOP/s
+          60200 [59722, 60685]  30100 [29861, 30343]  30100 [29861, 30343]
+        bandwidth/f32/copy/256MiB, GB/s
+             2684 [2663, 2706]     1342 [1332, 1353]     1342 [1332, 1353]
+        latency/none/dispatch/empty, µs
+          2.345 [2.326, 2.364]  4.690 [4.652, 4.728]  4.690 [4.652, 4.728]
+        matmul/f32/register/4096x4096x4096, GFLOP/s
+          34360 [34087, 34637]  17180 [17044, 17318]  17180 [17044, 17318]
+        attention/f32/flash/b1h32kv8s4096d128-causal, GFLOP/s
+          22906 [22725, 23091]  11453 [11362, 11546]  11453 [11362, 11546]
+        attention/f32/materialised/b1h32kv8s8192d128
+                       skipped               skipped               skipped
+        matmul/f32/naive/4096x4096x4096
+                      rejected              rejected              rejected
+        ");
+    }
+
+    /// A column takes 22 characters, so that three fit, and the fourth goes below.
+    #[test]
+    fn as_many_reports_as_fit_stand_side_by_side() {
+        let text = beside(4, 80);
+        let is_header = |line: &&str| line.split_whitespace().all(|w| w.starts_with('['));
+        let headers = text.lines().filter(|line| !line.is_empty());
+        let headers: Vec<_> = headers.filter(is_header).map(str::trim).collect();
+        assert_eq!(headers.len(), 2, "{text}");
+        assert!(headers[0].ends_with("[3]") && headers[1] == "[4]");
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{text}");
     }
 
     /// Every column as wide as three significant digits and an interval can be.

@@ -42,6 +42,31 @@ pub(super) fn markdown(text: &str) -> String {
         .replace("www.", "www&#46;")
 }
 
+/// As text in XML and HTML, between tags and in quoted attributes.
+pub(super) fn markup(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in plain(text).chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // XML has no such characters, not even escaped.
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// An address that a page may link to; whoever made the report might have put
+/// anything there.
+pub(super) fn link(url: &str) -> Option<&str> {
+    let is_web = url.starts_with("https://") || url.starts_with("http://");
+    is_web.then_some(url)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,6 +86,20 @@ mod tests {
     }
 
     #[test]
+    fn only_web_pages_are_linked() {
+        assert_eq!(link("https://a.b/c"), Some("https://a.b/c"));
+        for other in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            " https://a",
+            "",
+            "file:///a",
+        ] {
+            assert_eq!(link(other), None);
+        }
+    }
+
+    #[test]
     fn terminals_are_not_steered() {
         assert_eq!(
             plain("a\u{1b}[31m\r\nb\u{202e}c"),
@@ -70,6 +109,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_text_brings_markup_into_html(text in "[\\PC\\s<>&\"']{0,40}") {
+            let escaped = markup(&text);
+            prop_assert!(!escaped.contains(['<', '>', '"', '\'', '\n']));
+            for entity in escaped.split('&').skip(1) {
+                prop_assert!(["amp;", "lt;", "gt;", "quot;", "#39;"].iter().any(|e| entity.starts_with(e)));
+            }
+        }
+
         #[test]
         fn no_text_brings_markup_into_markdown(text in "[\\PC\\s<>|`*_~!\\[\\]\\\\]{0,40}") {
             let escaped = markdown(&text);

@@ -1,0 +1,77 @@
+//! One page that opens offline: words, charts, tables and where all of it comes
+//! from.
+
+mod page;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, Output, State, UndefinedBehavior, Value, context, escape_formatter};
+use sha2::{Digest, Sha256};
+
+use self::page::{Section, Together};
+use super::untrusted::markup;
+use super::{Document, Renderer, Run, chart};
+
+/// The page, of one report or of several, which then stand side by side above
+/// their sections.
+#[derive(Clone, Copy, Debug)]
+pub struct Html;
+
+const TEMPLATE: &str = "report.html";
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("sort.js");
+
+impl Renderer for Html {
+    fn render(&self, runs: &[Run]) -> Vec<Document> {
+        let text = page(runs).expect("the template is part of the program and tested");
+        Document::only("report.html", text)
+    }
+}
+
+fn page(runs: &[Run]) -> Result<String, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the default delimiters are valid");
+    environment.set_syntax(syntax);
+    environment.set_formatter(untrusted);
+    // By its name it is HTML, in which everything is escaped.
+    environment.add_template(TEMPLATE, include_str!("report.html"))?;
+    let style = format!("{}{STYLE}", chart::STYLE);
+    let sections = Section::all(runs);
+    let title = match &sections[..] {
+        [one] => format!("flopwatt: {}", one.label),
+        several => format!("flopwatt: {} reports", several.len()),
+    };
+    environment.get_template(TEMPLATE)?.render(context! {
+        title,
+        version => env!("CARGO_PKG_VERSION"),
+        together => Serde(Together::of(runs)),
+        reports => Serde(sections),
+        style_hash => hash(&style),
+        script_hash => hash(SCRIPT),
+        style,
+        script => SCRIPT,
+    })
+}
+
+/// Strings are those of reports: they get on one line and lose their control
+/// characters, which escaping alone leaves.
+fn untrusted(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
+    match value.as_str() {
+        Some(text) if !value.is_safe() => Ok(out.write_str(&markup(text))?),
+        _ => escape_formatter(out, state, value),
+    }
+}
+
+/// By which a content security policy knows an inline style or script.
+fn hash(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -160,6 +160,22 @@ mod tests {
             run
         }
 
+        /// The child of process `parent` that carries out `verb` in this folder.
+        fn child(&self, parent: u32, verb: &str) -> String {
+            let folder = self.0.path().canonicalize().expect("it is there");
+            let is_it = |pid: &String| {
+                let process = PathBuf::from("/proc").join(pid);
+                let read = |file| fs::read_to_string(process.join(file)).unwrap_or_default();
+                let parents = read("status");
+                let is_child = parents.lines().any(|l| l == format!("PPid:\t{parent}"));
+                let is_here = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder);
+                is_child && is_here && read("cmdline").split('\0').nth(1) == Some(verb)
+            };
+            let processes = fs::read_dir("/proc").expect("procfs");
+            let mut pids = processes.filter_map(|e| e.ok()?.file_name().into_string().ok());
+            pids.find(is_it).expect("the child runs")
+        }
+
         fn report(&self) -> Value {
             let text = fs::read_to_string(self.path("o/report.json")).expect("a report");
             serde_json::from_str(&text).expect("JSON")
@@ -187,19 +203,6 @@ mod tests {
     fn signal(name: &str, target: &str) {
         let status = Command::new("kill").args([name, "--", target]).status();
         assert!(status.expect("kill is there").success(), "{target}");
-    }
-
-    /// The child of process `parent` that carries out `verb`.
-    fn child(parent: u32, verb: &str) -> String {
-        let is_it = |pid: &String| {
-            let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            let parents = read("status");
-            let is_child = parents.lines().any(|l| l == format!("PPid:\t{parent}"));
-            is_child && read("cmdline").split('\0').nth(1) == Some(verb)
-        };
-        let processes = fs::read_dir("/proc").expect("procfs");
-        let mut pids = processes.filter_map(|e| e.ok()?.file_name().into_string().ok());
-        pids.find(is_it).expect("the child runs")
     }
 
     fn stderr(output: &Output) -> String {
@@ -257,7 +260,7 @@ mod tests {
     pub fn guard_outlives_signals() {
         let bed = Bed::new();
         let limits = bed.limits(&[200.0]).expect("limits can be set");
-        let guard = child(std::process::id(), "limit-guard");
+        let guard = bed.child(std::process::id(), "limit-guard");
         for name in ["-INT", "-TERM", "-HUP"] {
             signal(name, &guard);
         }
@@ -447,7 +450,7 @@ mod tests {
     pub fn crashed_worker() {
         let bed = Bed::new();
         let run = bed.in_the_middle();
-        signal("-KILL", &child(run.id(), "worker"));
+        signal("-KILL", &bed.child(run.id(), "worker"));
         let saved = bed.path("o/report.json");
         wait_for("the case has failed", || {
             fs::read_to_string(&saved).is_ok_and(|text| text.contains("\"status\": \"failed\""))
@@ -476,7 +479,7 @@ mod tests {
     pub fn killed_guard() {
         let bed = Bed::new();
         let run = bed.in_the_middle();
-        signal("-KILL", &child(run.id(), "limit-guard"));
+        signal("-KILL", &bed.child(run.id(), "limit-guard"));
         let output = end(run);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");

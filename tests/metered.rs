@@ -12,25 +12,37 @@ mod support;
 #[path = "support/trials.rs"]
 mod trials;
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use support::{card, nvml_stand_in};
 use tempfile::TempDir;
-use trials::{adapters, needing, run};
+use trials::{adapters, alone, needing, run};
 
 fn main() {
     type Test = fn();
-    let tests: [(&str, Test); 5] = [
-        ("power_stands_beside_the_time", power_stands_beside_the_time),
+    let tests: [(&str, Test); 9] = [
         ("a_lost_gpu_ends_the_run", a_lost_gpu_ends_the_run),
-        ("a_counter_that_fails_is_not_used", a_counter_that_fails),
-        ("watts_that_cannot_be_are_no_figure", watts_that_cannot_be),
-        ("without_a_source_the_run_goes_on", without_a_source),
+        (
+            "a_counter_that_runs_backwards_is_not_used",
+            a_counter_that_runs_backwards,
+        ),
+        (
+            "a_counter_that_is_stuck_is_not_used",
+            a_counter_that_is_stuck,
+        ),
+        ("no_watts_are_no_figure", no_watts),
+        ("absurd_watts_are_no_figure", absurd_watts),
+        ("without_a_driver_the_run_goes_on", without_a_driver),
+        ("on_a_part_of_a_gpu_the_run_goes_on", on_a_part_of_a_gpu),
+        ("without_permission_the_run_goes_on", without_permission),
+        ("without_the_gpu_the_run_goes_on", without_the_gpu),
     ];
     let trial = |(name, test): (&str, Test)| needing(name, adapters, move |_| test());
-    run(tests.into_iter().map(trial).collect());
+    let beside = alone("power_stands_beside_the_time", adapters, |_| {
+        power_stands_beside_the_time();
+    });
+    run([beside].into_iter().chain(tests.map(trial)).collect());
 }
 
 /// A case that needs no other to be held against.
@@ -123,6 +135,8 @@ fn power_stands_beside_the_time() {
     assert_eq!(setup["wanted"], "nvml:0");
     assert_eq!(setup["source"]["name"], "nvml:0");
     near(&setup["sensor"]["energy"]["period_s"], 0.1, 0.05);
+    // Its load never changes, so that no edge tells more.
+    assert_eq!(setup["sensor"]["averaging"]["known"], "instant");
     let case = &report["measurements"][0];
     let power = &case["power"];
     let watts = 120.0 + 0.43 * 0.5;
@@ -187,69 +201,83 @@ fn a_lost_gpu_ends_the_run() {
 }
 
 /// A window of five seconds holds a restart every three seconds.
-fn a_counter_that_fails() {
-    for (settings, code) in [
-        (json!({"counter_restarts_every": 3.0}), "counter-backwards"),
-        (json!({"counter_stuck_at": 0.5}), "counter-stuck"),
-    ] {
-        let run = Metered::run(&with(settings), &[CASE]);
-        assert_eq!(run.exit(), Some(0), "{}", run.said());
-        let report = run.report();
-        let power = &report["measurements"][0]["power"];
-        let window = &power["energy"]["windows"][0];
-        assert_eq!(window["counter"]["void"]["code"], code);
-        assert_eq!(window["method"], "integral");
-        near(&power["median_w"], 120.2, 0.03);
-    }
+fn a_counter_that_runs_backwards() {
+    without_counter(json!({"counter_restarts_every": 3.0}), "counter-backwards");
 }
 
-fn watts_that_cannot_be() {
+fn a_counter_that_is_stuck() {
+    without_counter(json!({"counter_stuck_at": 0.5}), "counter-stuck");
+}
+
+/// The energy is that of the readings of power.
+fn without_counter(settings: Value, code: &str) {
+    let run = Metered::run(&with(settings), &[CASE]);
+    assert_eq!(run.exit(), Some(0), "{}", run.said());
+    let report = run.report();
+    let power = &report["measurements"][0]["power"];
+    let window = &power["energy"]["windows"][0];
+    assert_eq!(window["counter"]["void"]["code"], code);
+    assert_eq!(window["method"], "integral");
+    near(&power["median_w"], 120.2, 0.03);
+}
+
+fn no_watts() {
+    watts_that_cannot_be(0.0, "shows 0 W while the device worked");
+}
+
+/// The limit is 300 W.
+fn absurd_watts() {
+    watts_that_cannot_be(700.0, "more than twice the power limit of 300 W");
+}
+
+fn watts_that_cannot_be(watts: f64, why: &str) {
     let sensor = json!({"period": 0.1, "window": 0.1});
-    for (watts, why) in [
-        (0.0, "shows 0 W while the device worked"),
-        // The limit is 300 W.
-        (700.0, "more than twice the power limit of 300 W"),
-    ] {
-        let settings = json!({"shown_watts": watts, "sensor": sensor.clone(), "average": null});
-        let run = Metered::run(&with(settings), &[CASE]);
-        assert_eq!(run.exit(), Some(0), "{}", run.said());
-        let report = run.report();
-        let case = &report["measurements"][0];
-        assert_eq!(case["status"], "ok");
-        assert_eq!(case["power"], Value::Null);
-        assert_eq!(case["gflops_per_watt"], Value::Null);
-        let reason = case["power_reason"].as_str().expect("a reason");
-        assert!(reason.starts_with("power-invalid: "), "{reason}");
-        assert!(reason.contains(why), "{reason}");
-        let table = String::from_utf8_lossy(&run.output.stdout).into_owned();
-        assert!(!table.contains("per W"), "{table}");
-    }
+    let settings = json!({"shown_watts": watts, "sensor": sensor, "average": null});
+    let run = Metered::run(&with(settings), &[CASE]);
+    assert_eq!(run.exit(), Some(0), "{}", run.said());
+    let report = run.report();
+    let case = &report["measurements"][0];
+    assert_eq!(case["status"], "ok");
+    assert_eq!(case["power"], Value::Null);
+    assert_eq!(case["gflops_per_watt"], Value::Null);
+    let reason = case["power_reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("power-invalid: "), "{reason}");
+    assert!(reason.contains(why), "{reason}");
+    let table = String::from_utf8_lossy(&run.output.stdout).into_owned();
+    assert!(!table.contains("per W"), "{table}");
 }
 
-fn without_a_source() {
-    let denied = json!({"*": {"code": 4}});
-    // Cases take the longer part; `tests/power.rs` has a row for every fault.
-    for (script, why) in [
-        (json!({"init": 9}), "kernel module is not loaded"),
-        (with(json!({"mig": true})), "MIG is on"),
-        (with(json!({ "faults": denied })), "administrator"),
-        (json!({"devices": []}), "no power source nvml:0"),
-    ] {
-        let run = Metered::run(&script, &[CASE]);
-        assert_eq!(run.exit(), Some(0), "{}", run.said());
-        assert!(
-            run.said().contains("power is not measured"),
-            "{}",
-            run.said()
-        );
-        let report = run.report();
-        let case = &report["measurements"][0];
-        assert_eq!(case["status"], "ok");
-        assert_eq!(case["power"], Value::Null);
-        let reason = case["power_reason"].as_str().expect("a reason");
-        assert!(reason.starts_with("no-power-source: "), "{reason}");
-        assert!(reason.contains(why), "{reason}");
-        assert_eq!(report["power"]["source"], Value::Null);
-        assert!(!Path::new(&run.out().join("power")).exists());
-    }
+// Cases take the longer part; `tests/power.rs` has a row for every fault.
+
+fn without_a_driver() {
+    without_a_source(&json!({"init": 9}), "kernel module is not loaded");
+}
+
+fn on_a_part_of_a_gpu() {
+    without_a_source(&with(json!({"mig": true})), "MIG is on");
+}
+
+fn without_permission() {
+    let denied = json!({"faults": {"*": {"code": 4}}});
+    without_a_source(&with(denied), "administrator");
+}
+
+fn without_the_gpu() {
+    without_a_source(&json!({"devices": []}), "no power source nvml:0");
+}
+
+fn without_a_source(script: &Value, why: &str) {
+    let run = Metered::run(script, &[CASE]);
+    let said = run.said();
+    assert_eq!(run.exit(), Some(0), "{said}");
+    assert!(said.contains("power is not measured"), "{said}");
+    let report = run.report();
+    let case = &report["measurements"][0];
+    assert_eq!(case["status"], "ok");
+    assert_eq!(case["power"], Value::Null);
+    let reason = case["power_reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("no-power-source: "), "{reason}");
+    assert!(reason.contains(why), "{reason}");
+    assert_eq!(report["power"]["source"], Value::Null);
+    assert!(!run.out().join("power").exists());
 }

@@ -11,13 +11,15 @@ use std::{fs, thread};
 
 use assert_cmd::Command;
 use flopwatt::gpu::adapter::{AdapterDescription, DeviceType};
+use flopwatt::measure::Meter;
+use flopwatt::measure::tier::Tier;
 use flopwatt::power::energy::{self, Window};
 use flopwatt::power::open::Machine;
 use flopwatt::power::sampler::Sampler;
-use flopwatt::power::sensor;
+use flopwatt::power::sensor::{self, Known};
 use flopwatt::power::spec::PowerSpec;
 use flopwatt::power::state::ThrottleReason;
-use flopwatt::power::{Coverage, Metric, Missing, PowerSource, Unavailable};
+use flopwatt::power::{Averaging, Coverage, Metric, Missing, PowerSource, Unavailable};
 use flopwatt::units::{Seconds, Watts};
 use serde_json::{Value, json};
 use support::{card, hide, nvml_stand_in};
@@ -566,5 +568,60 @@ fn a_window_has_its_energy_through_all_layers() {
     for outcome in [&found.counter, &found.integral] {
         let joules = outcome.energy().expect("a figure").0;
         assert!((joules - 1500.0).abs() < 45.0, "{found:?}");
+    }
+}
+
+/// What is known of a card that averages over `window` of every `period` once it
+/// has been seen to work: 60 W, and 300 W from 6 to 8 s after the library was loaded.
+/// The function that it is read with may average over a second, or not at all.
+fn known_after_a_window((period, window): (f64, f64)) -> Averaging {
+    const BEGIN: f64 = 6.0;
+    const END: f64 = 8.0;
+    let not_supported = json!({ "code": NOT_SUPPORTED });
+    let script = card_with(json!({
+        "load": [
+            { "shape": "constant", "watts": 60.0 },
+            { "shape": "square", "watts": 0.5, "period": 0.0371, "duty": 0.43 },
+            { "shape": "constant", "watts": 240.0, "begin": BEGIN, "end": END },
+        ],
+        "sensor": { "period": period, "window": window },
+        "average": null,
+        "faults": { "POWER_INSTANT": not_supported, "POWER_AVERAGE": not_supported },
+    }));
+    let gpu = adapter(DeviceType::DiscreteGpu, None, TESTCARD);
+    let loaded = Instant::now();
+    let source = open(&script, "nvml:0", &gpu).expect("a source");
+    assert_eq!(source.identity().averaging, Averaging::UNKNOWN);
+    let (meter, _) = Meter::start(source, None).expect("it can be read");
+    let dispatch = Seconds(0.001);
+    let mut windows = meter.windows(Tier::Quick, dispatch, &mut |_| {});
+    assert!(windows.begin());
+    let [begin, end] = [BEGIN, END].map(|at| loaded + Duration::from_secs_f64(at));
+    thread::sleep(end - Instant::now());
+    windows.end([begin, end], &mut |_| {});
+    assert_eq!(windows.finish().trace.sensor.averaging, Averaging::UNKNOWN);
+    meter.sensor().averaging
+}
+
+/// An edge bounds the averaging from above, unless it takes as long as had to be
+/// allowed for.
+#[test]
+fn what_a_sensor_averages_over_is_bounded_by_the_first_window() {
+    let sensors = [(0.1, 0.1), (0.1, 0.025), (0.02, 0.01), (0.1, 1.0)];
+    let known = thread::scope(|scope| {
+        let all = sensors.map(|sensor| scope.spawn(move || known_after_a_window(sensor)));
+        all.map(|one| one.join().expect("no panic"))
+    });
+    for ((period, window), averaging) in sensors.into_iter().zip(known) {
+        if window == 1.0 {
+            assert_eq!(averaging, Averaging::UNKNOWN);
+            continue;
+        }
+        assert_eq!(averaging.known, Known::StepResponse, "{period}/{window}");
+        let at_most = averaging.at_most_s.expect("a bound").0;
+        assert!(
+            (window..0.8).contains(&at_most),
+            "{period}/{window}: {at_most}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use flopwatt::datasheet::Catalogue;
@@ -30,15 +30,13 @@ use flopwatt::tune::{self, Cache, Key, Tuning};
 use flopwatt::units::Seconds;
 
 use crate::device_time::DeviceTime;
+use crate::metering::Metering;
 
 /// Effort of warm-up and convergence; criterion decides how many samples.
 const TIER: Tier = Tier::Quick;
 
 /// Samples that criterion takes of a case.
 const SAMPLES: usize = 30;
-/// How long each lasts at least where power is read: all of them together, more
-/// than a window of power takes.
-const METERED_SAMPLE: Duration = Duration::from_millis(200);
 
 /// One run of the benches.
 pub struct Harness<'a> {
@@ -55,12 +53,11 @@ pub struct Harness<'a> {
     short: bool,
 }
 
-/// A case that criterion has run, and when.
+/// A case that criterion runs.
 struct Run<'a> {
     prepared: Prepared<'a>,
-    idle_since: Instant,
-    begin: Instant,
-    end: Instant,
+    /// The windows of its power, if that is read.
+    metering: Option<Metering<'a>>,
 }
 
 struct Choices {
@@ -170,8 +167,7 @@ impl<'a> Harness<'a> {
                             prepared.insert(Run::new(case, meter))
                         }
                     };
-                    let least = meter.map_or(Duration::ZERO, |_| METERED_SAMPLE);
-                    case.sample(least).0 * iterations as f64
+                    case.sample().0 * iterations as f64
                 });
             });
         });
@@ -182,7 +178,7 @@ impl<'a> Harness<'a> {
                 Ok(stopped) => Some(stopped.measurement(id)),
                 Err(other) => panic::resume_unwind(other),
             },
-            (None, Some(run)) => Some(run.finish(id, meter, self.short)),
+            (None, Some(run)) => Some(run.finish(id, self.short)),
             (None, None) => None,
         }
     }
@@ -202,6 +198,9 @@ impl<'a> Harness<'a> {
     }
 
     fn keep(&mut self, mut measurement: Measurement) {
+        if let (Some(setup), Some(meter)) = (&mut self.report.power, &self.meter) {
+            setup.sensor = Some(meter.sensor());
+        }
         let setup = self.report.power.as_ref();
         let why = setup.and_then(|setup| setup.reason.as_ref());
         if let (Status::Ok, Some(why)) = (measurement.status, why) {
@@ -244,35 +243,35 @@ impl<'a> Harness<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Begins where the device has been idle, if its power is read.
-    fn new(prepared: Prepared<'a>, meter: Option<&Meter>) -> Self {
-        let idle_since = meter.map_or_else(Instant::now, Meter::before_window);
-        let begin = Instant::now();
-        Self {
-            prepared,
-            idle_since,
-            begin,
-            end: begin,
-        }
+    fn new(prepared: Prepared<'a>, meter: Option<&'a Meter>) -> Self {
+        let metering = meter.map(|meter| Metering::new(&prepared, meter));
+        Self { prepared, metering }
     }
 
-    /// Takes batches one after the other for `least`, one in any case: mean seconds
-    /// per dispatch.
-    fn sample(&mut self, least: Duration) -> Seconds {
+    /// Takes batches one after the other for as long as a sample lasts, one in any
+    /// case: mean seconds per dispatch.
+    fn sample(&mut self) -> Seconds {
+        let metering = &mut self.metering;
+        let least = metering.as_ref().map(|metering| metering.least(SAMPLES));
+        if let Some(metering) = metering {
+            metering.before(self.prepared.taken());
+        }
         let begin = Instant::now();
         let mut seconds = Vec::new();
-        while seconds.is_empty() || begin.elapsed() < least {
+        while seconds.is_empty() || least.is_some_and(|least| begin.elapsed() < least) {
             let sample = self.prepared.sample();
             seconds.push(sample.unwrap_or_else(|stopped| refuse(stopped)).0);
         }
-        self.end = Instant::now();
+        if let Some(metering) = metering {
+            metering.after(self.prepared.taken());
+        }
         Seconds(seconds.iter().sum::<f64>() / seconds.len() as f64)
     }
 
-    fn finish(self, id: &CaseId, meter: Option<&Meter>, short: bool) -> Measurement {
+    fn finish(self, id: &CaseId, short: bool) -> Measurement {
         let mut prepared = self.prepared;
-        if let Some(meter) = meter {
-            prepared.meter_samples(meter, self.idle_since, [self.begin, self.end]);
+        if let Some(metering) = self.metering {
+            metering.finish(&mut prepared);
         }
         if short {
             prepared.flag(Flag::Short);

@@ -9,6 +9,7 @@ mod attention;
 mod device_time;
 mod harness;
 mod matmul;
+mod metering;
 mod peaks;
 
 use std::process::ExitCode;

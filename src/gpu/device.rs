@@ -1,7 +1,7 @@
 //! An opened adapter: loads programs, runs batches of dispatches, reads results.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use schemars::JsonSchema;
@@ -70,6 +70,9 @@ pub struct Gpu {
     series_timer: OnceLock<Option<Timer>>,
     mode: ShaderMode,
     trouble: Arc<Mutex<Option<GpuError>>>,
+    /// By their text. Sizes are in uniforms, so that many shapes share a text, and
+    /// drivers take seconds to compile some.
+    pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
 }
 
 /// A program with its buffers on the device.
@@ -172,6 +175,7 @@ impl Gpu {
             series_timer: OnceLock::new(),
             mode,
             trouble,
+            pipelines: Mutex::default(),
         })
     }
 
@@ -180,7 +184,7 @@ impl Gpu {
         self.mode
     }
 
-    /// Compiles `program` and fills its buffers.
+    /// Compiles `program`, if it has not been yet, and fills its buffers.
     ///
     /// # Errors
     /// When the driver refuses a shader or runs out of memory.
@@ -210,7 +214,18 @@ impl Gpu {
             output_size: program.output_size(),
         };
         self.check()?;
+        let mut known = self.pipelines();
+        for (pass, loaded) in program.passes.iter().zip(&loaded.passes) {
+            known.insert(pass.wgsl.clone(), loaded.pipeline.clone());
+        }
+        drop(known);
         Ok(loaded)
+    }
+
+    /// What a panic elsewhere left is whole: every change is one statement.
+    fn pipelines(&self) -> MutexGuard<'_, HashMap<String, wgpu::ComputePipeline>> {
+        let locked = self.pipelines.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn resource(&self, spec: &BufferSpec, inputs: &[Tensor]) -> Resource {
@@ -259,7 +274,7 @@ impl Gpu {
         Resource::Texture(texture.create_view(&Default::default()))
     }
 
-    fn pass(&self, pass: &Pass, resources: &[Resource]) -> LoadedPass {
+    fn compile(&self, pass: &Pass) -> wgpu::ComputePipeline {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(pass.template),
             source: wgpu::ShaderSource::Wgsl(pass.wgsl.as_str().into()),
@@ -278,8 +293,7 @@ impl Gpu {
                 )
             },
         };
-        let pipeline = self
-            .device
+        self.device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(pass.template),
                 layout: None,
@@ -290,7 +304,12 @@ impl Gpu {
                     ..Default::default()
                 },
                 cache: None,
-            });
+            })
+    }
+
+    fn pass(&self, pass: &Pass, resources: &[Resource]) -> LoadedPass {
+        let known = self.pipelines().get(&pass.wgsl).cloned();
+        let pipeline = known.unwrap_or_else(|| self.compile(pass));
         let entries: Vec<wgpu::BindGroupEntry> = pass
             .bindings
             .iter()

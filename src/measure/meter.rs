@@ -7,13 +7,14 @@ use super::Phase;
 use super::power::States;
 use super::tier::Tier;
 use crate::gpu::adapter::AdapterDescription;
-use crate::gpu::device::{GpuError, Series};
 use crate::power::case::{self, CaseEnergy};
 use crate::power::energy::{self, Void, Window};
 use crate::power::protocol::{self, Effort, Plan};
 use crate::power::sampler::{Sampler, Trace};
-use crate::power::{self, sensor};
-use crate::power::{DeviceState, PowerError, PowerSetup, PowerSource, PowerSpec, Sensor};
+use crate::power::{self, response, sensor};
+use crate::power::{
+    DeviceState, PowerError, PowerSetup, PowerSource, PowerSpec, Sensor, SourceIdentity,
+};
 use crate::units::Seconds;
 
 /// Waiting is announced this often.
@@ -24,15 +25,22 @@ const PATIENCE: f64 = 3.0;
 /// A power source that is being read.
 pub struct Meter {
     sampler: Sampler,
-    setup: PowerSetup,
+}
+
+/// The windows of one case while they are taken, one after the other. The device
+/// is idle until [`begin`](Self::begin) has returned and from [`end`](Self::end) on.
+pub struct Windows<'a> {
+    sampler: &'a Sampler,
     sensor: Sensor,
+    plan: Plan,
+    cycle: Seconds,
+    idle_since: Instant,
+    taken: Vec<Window>,
 }
 
 /// Windows of one case, and what was read around them.
 pub struct Metered {
-    /// The dispatches.
-    pub series: Vec<Series>,
-    /// The same on the sampler's clock.
+    /// When the device worked, on the sampler's clock.
     pub windows: Vec<Window>,
     /// What was read.
     pub trace: Trace,
@@ -49,123 +57,94 @@ impl Meter {
         adapter: Option<&AdapterDescription>,
         known: Option<Sensor>,
     ) -> (Option<Self>, PowerSetup) {
+        let setup = PowerSetup {
+            wanted: wanted.to_string(),
+            source: None,
+            sensor: None,
+            reason: None,
+        };
         let opened = power::open(wanted, adapter);
-        match opened.and_then(|source| Ok(Self::start(wanted, source, known)?)) {
-            Ok(meter) => {
-                let setup = meter.setup.clone();
+        match opened.and_then(|source| Ok(Self::start(source, known)?)) {
+            Ok((meter, source)) => {
+                let setup = PowerSetup {
+                    source: Some(source),
+                    sensor: Some(meter.sensor()),
+                    ..setup
+                };
                 (Some(meter), setup)
             }
             Err(why) => {
-                let setup = PowerSetup {
-                    wanted: wanted.to_string(),
-                    source: None,
-                    sensor: None,
-                    reason: Some(why.to_string()),
-                };
-                (None, setup)
+                let reason = Some(why.to_string());
+                (None, PowerSetup { reason, ..setup })
             }
         }
     }
 
-    fn start(
-        wanted: &PowerSpec,
+    /// Begins to read `source`, and tells what that is.
+    ///
+    /// # Errors
+    /// When the device is lost while its sensor is looked at.
+    pub fn start(
         mut source: Box<dyn PowerSource>,
         known: Option<Sensor>,
-    ) -> Result<Self, PowerError> {
+    ) -> Result<(Self, SourceIdentity), PowerError> {
         let sensor = match known {
             Some(sensor) => sensor,
             None => sensor::detect(source.as_mut())?,
         };
-        let setup = PowerSetup {
-            wanted: wanted.to_string(),
-            source: Some(source.identity().clone()),
-            sensor: Some(sensor.clone()),
-            reason: None,
-        };
-        Ok(Self {
-            sampler: Sampler::start(source, sensor.clone()),
-            setup,
-            sensor,
-        })
+        let identity = source.identity().clone();
+        let sampler = Sampler::start(source, sensor);
+        Ok((Self { sampler }, identity))
     }
 
-    /// Has `run` keep the device busy in the windows that the tier and the sensor
-    /// ask for, with an idle device before, between and after. A dispatch takes
-    /// about `cycle`.
-    ///
-    /// # Errors
-    /// Whatever `run` reports.
-    pub fn meter(
+    /// What is known of the source's sensor by now.
+    pub fn sensor(&self) -> Sensor {
+        self.sampler.sensor()
+    }
+
+    /// The windows that the tier and the sensor ask for, of dispatches that take
+    /// about `cycle`. Forgets what was read before, and leaves the device idle.
+    pub fn windows(
         &self,
         tier: Tier,
         cycle: Seconds,
         on_phase: &mut dyn FnMut(Phase),
-        mut run: impl FnMut(Seconds, &mut dyn FnMut(Phase)) -> Result<Series, GpuError>,
-    ) -> Result<Metered, GpuError> {
-        let plan = Plan::new(effort(tier), &self.sensor, Some(cycle));
-        let mut idle_since = self.begin(&plan, on_phase);
-        let mut series = Vec::new();
-        let mut windows: Vec<Window> = Vec::new();
-        for &delay in &plan.delays {
-            self.align(delay);
-            let stretch = run(plan.length, on_phase)?;
-            windows.push(Window {
-                begin_s: self.sampler.time_of(stretch.begin),
-                end_s: self.sampler.time_of(stretch.end),
-                idle_before_s: Seconds((stretch.begin - idle_since).as_secs_f64()),
-                idle_after_s: plan.idle_after,
-            });
-            idle_since = stretch.end;
-            series.push(stretch);
-            rest(plan.idle_after, on_phase);
-        }
-        Ok(Metered {
-            series,
-            windows,
-            trace: self.sampler.take(),
-            aliased: plan.is_aliased(&self.sensor, cycle),
-        })
-    }
-
-    /// Leaves the device idle before a window that the caller fills, and tells since
-    /// when it is.
-    pub fn before_window(&self) -> Instant {
-        self.begin(&self.plan_of_one(), &mut |_| {})
-    }
-
-    /// What was read of one window that the caller has filled from `begin` to `end`
-    /// with dispatches of about `cycle`, once the device has been idle again.
-    pub fn after_window(
-        &self,
-        idle_since: Instant,
-        [begin, end]: [Instant; 2],
-        cycle: Seconds,
-    ) -> Metered {
-        let plan = self.plan_of_one();
-        rest(plan.idle_after, &mut |_| {});
-        Metered {
-            series: Vec::new(),
-            windows: vec![Window {
-                begin_s: self.sampler.time_of(begin),
-                end_s: self.sampler.time_of(end),
-                idle_before_s: Seconds((begin - idle_since).as_secs_f64()),
-                idle_after_s: plan.idle_after,
-            }],
-            trace: self.sampler.take(),
-            aliased: plan.is_aliased(&self.sensor, cycle),
-        }
-    }
-
-    fn plan_of_one(&self) -> Plan {
-        Plan::new(protocol::QUICK, &self.sensor, None)
-    }
-
-    /// Forgets what was read before and leaves the device idle.
-    fn begin(&self, plan: &Plan, on_phase: &mut dyn FnMut(Phase)) -> Instant {
+    ) -> Windows<'_> {
+        let sensor = self.sensor();
+        let plan = Plan::new(effort(tier), &sensor, Some(cycle));
         self.sampler.take();
         let idle_since = Instant::now();
         rest(plan.idle_before, on_phase);
-        idle_since
+        Windows {
+            sampler: &self.sampler,
+            sensor,
+            plan,
+            cycle,
+            idle_since,
+            taken: Vec::new(),
+        }
+    }
+}
+
+impl Windows<'_> {
+    /// How many there are to be.
+    pub fn planned(&self) -> usize {
+        self.plan.delays.len()
+    }
+
+    /// How long each is, at least.
+    pub fn length(&self) -> Seconds {
+        self.plan.length
+    }
+
+    /// Waits for the moment at which the next window is to begin; false once all
+    /// have been taken.
+    pub fn begin(&self) -> bool {
+        let next = self.plan.delays.get(self.taken.len());
+        if let Some(delay) = next {
+            self.align(*delay);
+        }
+        next.is_some()
     }
 
     /// Waits until `delay` after an update of the sensor.
@@ -174,6 +153,38 @@ impl Meter {
         let update = self.sampler.wait_for_update(patience);
         let begin = update.unwrap_or_else(Instant::now) + Duration::from_secs_f64(delay.0);
         thread::sleep(begin.saturating_duration_since(Instant::now()));
+    }
+
+    /// Takes down a window in which the device was never idle, and leaves it idle.
+    pub fn end(&mut self, [begin, end]: [Instant; 2], on_phase: &mut dyn FnMut(Phase)) {
+        self.taken.push(Window {
+            begin_s: self.sampler.time_of(begin),
+            end_s: self.sampler.time_of(end),
+            idle_before_s: Seconds((begin - self.idle_since).as_secs_f64()),
+            idle_after_s: self.plan.idle_after,
+        });
+        self.idle_since = end;
+        rest(self.plan.idle_after, on_phase);
+    }
+
+    /// Hands over what was read. What the edges show of the sensor counts from the
+    /// next case on.
+    pub fn finish(self) -> Metered {
+        let delays = self.plan.delays.iter().take(self.taken.len());
+        let plan = Plan {
+            delays: delays.copied().collect(),
+            ..self.plan
+        };
+        let trace = self.sampler.take();
+        let (sensor, cycle) = (&self.sensor, self.cycle);
+        if let Some(sensor) = response::learn(sensor, cycle, &trace.readings, &self.taken) {
+            self.sampler.set_sensor(sensor);
+        }
+        Metered {
+            aliased: plan.is_aliased(&self.sensor, self.cycle),
+            windows: self.taken,
+            trace,
+        }
     }
 }
 

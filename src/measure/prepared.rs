@@ -1,12 +1,12 @@
 //! A case that is verified and warm: samples, and the figures at the end.
 
-use std::time::Instant;
+use std::ops::Range;
 
 use super::clock::{self, Choice};
 use super::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
-use super::meter::Metered;
+use super::meter::{Metered, Windows};
 use super::power::{Power, efficiency, power_flags};
 use super::sampling::{Runner, Samples};
 use super::tier::{Effort, Tier};
@@ -17,15 +17,12 @@ use crate::kernel::Repeat;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
-use crate::power::protocol;
 use crate::stats;
 use crate::units::Seconds;
 
 /// Power of samples that are taken one by one is that of the work if the device
 /// was busy for this share of the time at least.
 const LEAST_BUSY: f64 = 0.99;
-/// … and if they take this long in all.
-const SHORTEST_WINDOW: Seconds = protocol::QUICK.length;
 
 /// A case that is verified and warm.
 pub struct Prepared<'a> {
@@ -119,50 +116,67 @@ impl Prepared<'_> {
         let (gpu, loaded) = (self.gpu, &self.candidate.loaded);
         let warm = self.samples.warm();
         let (dispatches, cycle) = (warm.dispatches, warm.dispatch);
-        let run = |length: Seconds, on_phase: &mut dyn FnMut(Phase)| {
-            gpu.run_series(loaded, dispatches, length, |samples| {
+        let mut windows = meter.windows(self.tier, cycle, on_phase);
+        let mut all = Vec::new();
+        while windows.begin() {
+            let on_batch = |samples| {
                 on_phase(Phase::Sampling {
                     samples,
                     median_s: cycle.0,
                 });
-            })
-        };
-        let metered = meter.meter(self.tier, cycle, on_phase, run)?;
+            };
+            let series = gpu.run_series(loaded, dispatches, windows.length(), on_batch)?;
+            windows.end([series.begin, series.end], on_phase);
+            all.push(series);
+        }
+        let metered = windows.finish();
         if let Some(error) = metered.trace.ended_by.clone() {
             return Err(Stopped::device_gone(error));
         }
-        let busy = self.samples.take_series(&metered.series);
-        let batches = metered.series.iter().map(|series| series.batches.len());
+        let busy = self.samples.take_series(&all);
+        let batches = all.iter().map(|series| series.batches.len());
         self.power = self.power_of(&metered, &batches.collect::<Vec<_>>(), busy);
         Ok(metered)
     }
 
-    /// Takes the power of all samples so far, which somebody has had taken one by
-    /// one from `begin` to `end`, with an idle device before. It is that of the work
-    /// only if the device had hardly anything to wait for in between.
-    pub fn meter_samples(&mut self, meter: &Meter, idle_since: Instant, window: [Instant; 2]) {
-        self.power = self.power_of_samples(meter, idle_since, window);
+    /// The windows in which somebody has the samples taken one by one whose power
+    /// `meter` is to read. Leaves the device idle.
+    pub fn windows<'m>(&self, meter: &'m Meter) -> Windows<'m> {
+        meter.windows(self.tier, self.samples.warm().dispatch, &mut |_| {})
+    }
+
+    /// How many samples there are.
+    pub fn taken(&self) -> usize {
+        self.samples.values().len()
+    }
+
+    /// Takes the power of the windows that hold these samples. It is that of the
+    /// work only if the device had hardly anything to wait for in between.
+    pub fn meter_samples(&mut self, windows: Windows, samples: &[Range<usize>]) {
+        self.power = self.power_of_samples(windows, samples);
     }
 
     fn power_of_samples(
         &self,
-        meter: &Meter,
-        idle_since: Instant,
-        [begin, end]: [Instant; 2],
+        windows: Windows,
+        samples: &[Range<usize>],
     ) -> Result<Power, Reason> {
-        let warm = self.samples.warm();
-        let values = self.samples.values();
-        let length = (end - begin).as_secs_f64();
-        if length < SHORTEST_WINDOW.0 {
-            let why =
-                format!("{length:.1} s are too short for power, which takes {SHORTEST_WINDOW}");
+        let least = windows.length();
+        let metered = windows.finish();
+        if metered.windows.is_empty() {
+            let why = format!("the samples are too short for power, which takes {least} of them");
             return Err(Reason::new(ReasonCode::NotMeasured, why));
         }
+        let warm = self.samples.warm();
         if warm.choice.clock == Clock::Host {
             let why = "how busy the device was is not known, since the host timed it";
             return Err(Reason::new(ReasonCode::NotBusy, why));
         }
-        let worked = values.iter().sum::<f64>() * f64::from(warm.dispatches);
+        let values = samples
+            .iter()
+            .flat_map(|range| &self.samples.values()[range.clone()]);
+        let worked = values.sum::<f64>() * f64::from(warm.dispatches);
+        let length: f64 = metered.windows.iter().map(|w| w.duration().0).sum();
         let busy = worked / length;
         if busy < LEAST_BUSY {
             let why = format!(
@@ -173,8 +187,8 @@ impl Prepared<'_> {
             );
             return Err(Reason::new(ReasonCode::NotBusy, why));
         }
-        let metered = meter.after_window(idle_since, [begin, end], warm.dispatch);
-        self.power_of(&metered, &[values.len()], Some(busy))
+        let batches: Vec<usize> = samples.iter().map(ExactSizeIterator::len).collect();
+        self.power_of(&metered, &batches, Some(busy))
     }
 
     /// Power of windows of so many `batches`, or why there is none.

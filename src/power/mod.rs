@@ -24,6 +24,7 @@ pub mod nvml;
 pub mod open;
 pub mod protocol;
 pub mod rapl;
+pub mod response;
 pub mod sampler;
 pub mod sensor;
 pub mod setup;

@@ -154,6 +154,17 @@ impl Sampler {
         Seconds(moment.saturating_duration_since(self.begin).as_secs_f64())
     }
 
+    /// What is known of the source's sensor.
+    pub fn sensor(&self) -> Sensor {
+        self.shared.state().trace.sensor.clone()
+    }
+
+    /// Takes note of what has turned out about the sensor's averaging. Its period is
+    /// what the thread goes by, and stays.
+    pub fn set_sensor(&self, sensor: Sensor) {
+        self.shared.state().trace.sensor = sensor;
+    }
+
     /// What was read from `from` on.
     pub fn readings_since(&self, from: Seconds) -> Vec<Reading> {
         let state = self.shared.state();

@@ -55,6 +55,9 @@ pub struct Cadence {
 pub struct Averaging {
     /// The averaging window; null where only a bound is known, or nothing.
     pub window_s: Option<Seconds>,
+    /// The averaging window is no longer than this; null where no bound is known.
+    #[serde(default)]
+    pub at_most_s: Option<Seconds>,
     /// How that is known.
     pub known: Known,
 }
@@ -68,7 +71,7 @@ pub enum Known {
     /// The vendor calls the reading instantaneous: it averages over one update
     /// period at most, and perhaps over a part of it.
     Instant,
-    /// From readings around steps of the load.
+    /// A bound, from how fast the readings followed at the edges of windows.
     StepResponse,
     /// Nothing is known.
     Unknown,
@@ -78,16 +81,19 @@ impl Averaging {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
         window_s: None,
+        at_most_s: None,
         known: Known::Unknown,
     };
     /// An energy counter averages nothing.
     pub const NONE: Self = Self {
         window_s: Some(Seconds(0.0)),
+        at_most_s: None,
         known: Known::Documented,
     };
     /// Called instantaneous.
     pub const INSTANT: Self = Self {
         window_s: None,
+        at_most_s: None,
         known: Known::Instant,
     };
 
@@ -95,6 +101,7 @@ impl Averaging {
     pub fn documented(window: Seconds) -> Self {
         Self {
             window_s: Some(window),
+            at_most_s: None,
             known: Known::Documented,
         }
     }
@@ -136,7 +143,8 @@ impl Sensor {
 
     /// The longest that a reading may average over.
     pub fn longest_window(&self) -> Seconds {
-        match (self.averaging.window_s, self.averaging.known) {
+        let averaging = &self.averaging;
+        match (averaging.window_s.or(averaging.at_most_s), averaging.known) {
             (Some(window), _) => window,
             (None, Known::Instant) => self.period(),
             (None, _) => LONGEST_AVERAGING,
@@ -192,64 +200,6 @@ fn cadence(values: &[(f64, f64)]) -> Option<Cadence> {
         changes: changed.len(),
         at_most: period < 1.5 * stats::median(&reads)?,
     })
-}
-
-/// Over how long a sensor averages, from its readings around moments at which the
-/// load stepped from one steady level to another, each with two seconds of either
-/// level around it.
-///
-/// A step shows in between its levels at as many updates as the averaging window
-/// is long: `window / period` of them on average, less the tenth at either end
-/// that noise hides. A load that itself takes time to rise makes the window look
-/// longer; it is never too short. Nothing where no step can be seen.
-pub fn averaging_from_steps(
-    readings: &[Reading],
-    steps: &[Seconds],
-    period: Seconds,
-) -> Option<Averaging> {
-    let between: Vec<f64> = steps
-        .iter()
-        .filter_map(|step| updates_between_levels(readings, step.0, period.0))
-        .collect();
-    if between.is_empty() {
-        return None;
-    }
-    let mean = between.iter().sum::<f64>() / between.len() as f64;
-    Some(Averaging {
-        window_s: Some(Seconds(mean * period.0 / 0.8)),
-        known: Known::StepResponse,
-    })
-}
-
-/// How many updates after the step at `step` show between 10 % and 90 % of it.
-fn updates_between_levels(readings: &[Reading], step: f64, period: f64) -> Option<f64> {
-    const AROUND: f64 = 2.0;
-    let within = |from: f64, to: f64| -> Vec<(f64, f64)> {
-        let inside = readings
-            .iter()
-            .filter(|r| from <= r.at_s.0 && r.at_s.0 < to);
-        inside
-            .filter_map(|r| Some((r.at_s.0, r.power_w?.0)))
-            .collect()
-    };
-    let level = |from, to| {
-        let values: Vec<f64> = within(from, to).iter().map(|(_, watts)| *watts).collect();
-        stats::median(&values)
-    };
-    let before = level(step - AROUND, step)?;
-    let after = level(step + AROUND * 0.75, step + AROUND)?;
-    let noise = 0.1 * before.abs().max(after.abs());
-    if (after - before).abs() < noise {
-        return None;
-    }
-    let share = |watts: f64| (watts - before) / (after - before);
-    let values = within(step, step + AROUND);
-    let on_the_way = values.windows(2).filter(|pair| {
-        let share = share(pair[1].1);
-        (0.1..=0.9).contains(&share)
-    });
-    let time: f64 = on_the_way.map(|pair| pair[1].0 - pair[0].0).sum();
-    Some(time / period)
 }
 
 /// Reads `source` for [`DETECTION`] and tells what its sensor does.
@@ -377,27 +327,5 @@ mod tests {
         let found = readings(&model(0.02, 0.01, 0.0), &idle(), 0.0021, 1000);
         let found = Sensor::detect(&found, Averaging::INSTANT);
         assert!(!found.power.expect("it changes").at_most);
-    }
-
-    /// Sixteen steps from 60 to 300 W, at every phase of the update.
-    #[test]
-    fn averaging_shows_in_the_response_to_steps() {
-        let steps: Vec<f64> = (0..16).map(|i| 12.0 + f64::from(i) * 4.00625).collect();
-        let mut load = idle();
-        load.0.extend(steps.iter().map(|&begin| Part {
-            begin,
-            end: begin + 2.003,
-            shape: Shape::Constant { watts: 240.0 },
-        }));
-        let steps: Vec<Seconds> = steps.into_iter().map(Seconds).collect();
-        for (period, window) in [(0.1, 0.025), (0.1, 0.1), (0.02, 0.01), (0.1, 1.0)] {
-            let readings = readings(&model(period, window, 0.0), &load, 0.005, 15_000);
-            let found = averaging_from_steps(&readings, &steps, Seconds(period));
-            let found = found.expect("steps show").window_s.expect("a window").0;
-            let tolerance = 0.25 * period + 0.05 * window;
-            assert!((found - window).abs() < tolerance, "{window}: {found}");
-        }
-        let flat = readings(&model(0.1, 0.1, 0.0), &idle(), 0.005, 15_000);
-        assert_eq!(averaging_from_steps(&flat, &steps, Seconds(0.1)), None);
     }
 }

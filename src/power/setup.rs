@@ -12,7 +12,8 @@ pub struct PowerSetup {
     pub wanted: String,
     /// What is read; null where there is no source.
     pub source: Option<SourceIdentity>,
-    /// What its sensor does with time, as found before the first case.
+    /// What its sensor does with time: as found before the first case, and what the
+    /// windows have shown since.
     pub sensor: Option<Sensor>,
     /// Why there is no source; null where there is one.
     pub reason: Option<String>,

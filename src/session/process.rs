@@ -266,7 +266,7 @@ mod tests {
         Process::start(shell(script), &open, &AtomicBool::new(false)).map(|_| ())
     }
 
-    const HELLO: &str = r#"echo '{"event":"hello","protocol":4,"version":"x"}'; read line; "#;
+    const HELLO: &str = r#"echo '{"event":"hello","protocol":5,"version":"x"}'; read line; "#;
 
     #[test]
     fn a_worker_that_answers_is_accepted_whatever_its_driver_prints() {

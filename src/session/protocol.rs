@@ -14,7 +14,7 @@ use crate::tune::Tuning;
 use crate::units::Seconds;
 
 /// Version of the protocol: both sides must speak the same.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// From the parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub enum Event {
         measurement: Box<Measurement>,
         /// What was read of its power.
         trace: Option<Box<PowerTrace>>,
+        /// What is known by now of the sensor of the source of power.
+        sensor: Option<Sensor>,
         /// Whether the device is gone, so that no further case can be measured.
         device_is_gone: bool,
     },

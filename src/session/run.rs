@@ -289,8 +289,12 @@ impl Case<'_> {
             Event::Done {
                 mut measurement,
                 trace,
+                sensor,
                 device_is_gone,
             } => {
+                if let (Some(setup), Some(_)) = (&mut self.report.power, &sensor) {
+                    setup.sensor = sensor;
+                }
                 if let (Status::Ok, Err(why)) = (measurement.status, metered) {
                     measurement.power_reason = Some(why);
                 }
@@ -427,7 +431,9 @@ pub(super) mod tests {
     use super::*;
     use crate::gpu::adapter::AdapterDescription;
     use crate::gpu::device::ShaderMode;
+    use crate::power::sensor::{Averaging, Known, Sensor};
     use crate::record::{Shaders, Start};
+    use crate::units::Seconds;
 
     /// An adapter that exists in no machine.
     pub fn adapter() -> AdapterDescription {
@@ -467,14 +473,27 @@ pub(super) mod tests {
         }
     }
 
+    /// What a worker has learned of its sensor.
+    fn sensor() -> Sensor {
+        Sensor {
+            power: None,
+            energy: None,
+            averaging: Averaging {
+                window_s: None,
+                at_most_s: Some(Seconds(0.2)),
+                known: Known::StepResponse,
+            },
+        }
+    }
+
     /// Answers every request with a skipped case, but crashes on "register".
     const WORKER: &str = r#"
-        echo '{"event":"hello","protocol":4,"version":"x"}'
+        echo '{"event":"hello","protocol":5,"version":"x"}'
         while read -r line; do
             case "$line" in
                 *'"open"'*) echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}' ;;
                 *register*) echo 'GPU hang' >&2; kill -KILL $$ ;;
-                *) printf '{"event":"done","measurement":%s,"trace":null,"device_is_gone":false}\n' "$MEASUREMENT" ;;
+                *) printf '{"event":"done","measurement":%s,"trace":null,"sensor":%s,"device_is_gone":false}\n' "$MEASUREMENT" "$SENSOR" ;;
             esac
         done"#;
 
@@ -495,6 +514,7 @@ pub(super) mod tests {
             let mut command = Command::new("sh");
             let measurement = serde_json::to_string(&skipped).unwrap();
             command.args(["-c", WORKER]).env("MEASUREMENT", measurement);
+            command.env("SENSOR", serde_json::to_string(&sensor()).unwrap());
             command
         };
         let mut report = Report::begin(Start {
@@ -528,6 +548,8 @@ pub(super) mod tests {
         assert!(report.complete);
         let statuses: Vec<Status> = report.measurements.iter().map(|m| m.status).collect();
         assert_eq!(statuses, [Status::Skipped, Status::Failed, Status::Skipped]);
+        let learned = report.power.and_then(|power| power.sensor);
+        assert_eq!(learned, Some(sensor()));
         let data = |m: &Measurement| m.data == Data::Zeros;
         assert!(report.measurements.iter().all(data));
         let reason = report.measurements[1].reason.as_ref().unwrap().to_string();

@@ -176,6 +176,7 @@ impl Worker {
             let measurement = prepared.finish()?;
             Ok(case.dumped(id, problem, measurement, prepared.output(), on_phase))
         });
+        let sensor = meter.as_ref().map(Meter::sensor);
         self.meter = meter;
         let (id, outcome) = measured?;
         let device_is_gone = outcome.as_ref().is_err_and(Stopped::ends_the_run);
@@ -183,6 +184,7 @@ impl Worker {
         Ok(Event::Done {
             measurement: Box::new(measurement),
             trace,
+            sensor,
             device_is_gone,
         })
     }

@@ -1,8 +1,6 @@
 //! Measuring a case: figures that follow from what was measured where the output
 //! is right, and none where it is not or the case does not fit.
 
-use std::sync::LazyLock;
-
 use flopwatt::gpu::adapter;
 use flopwatt::gpu::device::GpuError;
 use flopwatt::kernel::id::CaseId;
@@ -21,7 +19,7 @@ use libtest_mimic::Trial;
 
 use crate::cases::edge_shapes;
 use crate::stage::{Stage, case, problem_of, stage};
-use crate::trials::{anywhere, needing};
+use crate::trials::{alone, anywhere, needing};
 
 pub fn trials() -> Vec<Trial> {
     let noop = CATALOGUE.iter().map(|kernel| {
@@ -35,12 +33,12 @@ pub fn trials() -> Vec<Trial> {
         anywhere(&name, || a_noop_adapter_yields_no_figure(kernel))
     });
     let others = [
-        needing(
+        alone(
             "figures_follow_from_the_samples",
             stage,
             figures_follow_from_the_samples,
         ),
-        needing(
+        alone(
             "dispatches_that_did_not_run_are_noticed_after_timing",
             stage,
             dispatches_that_did_not_run_are_noticed_after_timing,
@@ -172,7 +170,10 @@ fn a_shape_beyond_the_adapter_is_skipped(stage: &'static Stage) {
 /// wgpu's no-op backend accepts everything and executes nothing but copies, as
 /// a driver does whose kernel side is missing.
 fn noop() -> &'static Stage {
-    static NOOP: LazyLock<Stage> = LazyLock::new(|| {
+    thread_local! {
+        static NOOP: &'static Stage = Box::leak(Box::new(open()));
+    }
+    fn open() -> Stage {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::NOOP;
         descriptor.backend_options.noop.enable = true;
@@ -181,8 +182,8 @@ fn noop() -> &'static Stage {
         let instance = wgpu::Instance::new(descriptor);
         let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
         Stage::open(&adapter::describe(found)[0])
-    });
-    &NOOP
+    }
+    NOOP.with(|noop| *noop)
 }
 
 fn a_noop_adapter_yields_no_figure(kernel: &Kernel) {

@@ -1,6 +1,8 @@
 //! A second way to run a program: plain wgpu, apart from the harness that is
 //! tested, in two modes that show whether the kernel guards its own indices.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::mpsc;
 
 use flopwatt::kernel::element::Tensor;
@@ -8,7 +10,7 @@ use flopwatt::kernel::program::{BufferSpec, Pass, Program, Role, TEXEL};
 use wgpu::util::DeviceExt;
 
 /// How a program is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// With the bounds and loop checks that WGSL prescribes, and workgroup memory
     /// that starts as zero. An index that only a check keeps inside reads or
@@ -40,6 +42,8 @@ enum Resource {
 pub struct Raw {
     device: wgpu::Device,
     queue: wgpu::Queue,
+    /// By their text and how it is compiled.
+    pipelines: RefCell<HashMap<(String, Mode), wgpu::ComputePipeline>>,
 }
 
 impl Raw {
@@ -54,7 +58,11 @@ impl Raw {
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request).expect("the adapter opens twice");
-        Self { device, queue }
+        Self {
+            device,
+            queue,
+            pipelines: RefCell::default(),
+        }
     }
 
     /// The output of `program`, or which fence it broke.
@@ -154,34 +162,10 @@ impl Raw {
         resources: &[Resource],
         mode: Mode,
     ) {
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(pass.template),
-            source: wgpu::ShaderSource::Wgsl(pass.wgsl.as_str().into()),
-        };
-        let module = match mode {
-            Mode::Checked => self.device.create_shader_module(descriptor),
-            // SAFETY: what the harness does with the same text. Should the text be
-            // wrong, the fence is where it reaches first.
-            Mode::Fenced => unsafe {
-                self.device.create_shader_module_trusted(
-                    descriptor,
-                    wgpu::ShaderRuntimeChecks::unchecked(),
-                )
-            },
-        };
-        let pipeline = self
-            .device
-            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(pass.template),
-                layout: None,
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: matches!(mode, Mode::Checked),
-                    ..Default::default()
-                },
-                cache: None,
-            });
+        let mut pipelines = self.pipelines.borrow_mut();
+        let pipeline = pipelines
+            .entry((pass.wgsl.clone(), mode))
+            .or_insert_with(|| self.compile(pass, mode));
         let entries: Vec<wgpu::BindGroupEntry> = (0..)
             .zip(&pass.bindings)
             .map(|(binding, &resource)| wgpu::BindGroupEntry {
@@ -198,10 +182,40 @@ impl Raw {
             entries: &entries,
         });
         let mut recorder = encoder.begin_compute_pass(&Default::default());
-        recorder.set_pipeline(&pipeline);
+        recorder.set_pipeline(pipeline);
         recorder.set_bind_group(0, &group, &[]);
         let [x, y, z] = pass.workgroups;
         recorder.dispatch_workgroups(x, y, z);
+    }
+
+    fn compile(&self, pass: &Pass, mode: Mode) -> wgpu::ComputePipeline {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(pass.template),
+            source: wgpu::ShaderSource::Wgsl(pass.wgsl.as_str().into()),
+        };
+        let module = match mode {
+            Mode::Checked => self.device.create_shader_module(descriptor),
+            // SAFETY: what the harness does with the same text. Should the text be
+            // wrong, the fence is where it reaches first.
+            Mode::Fenced => unsafe {
+                self.device.create_shader_module_trusted(
+                    descriptor,
+                    wgpu::ShaderRuntimeChecks::unchecked(),
+                )
+            },
+        };
+        self.device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(pass.template),
+                layout: None,
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: matches!(mode, Mode::Checked),
+                    ..Default::default()
+                },
+                cache: None,
+            })
     }
 
     fn read(&self, buffer: &wgpu::Buffer) -> Vec<u8> {

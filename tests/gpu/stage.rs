@@ -1,6 +1,4 @@
-//! The adapter under test, opened once for all tests.
-
-use std::sync::LazyLock;
+//! The adapter under test, opened once for every thread that runs tests.
 
 use flopwatt::gpu::adapter::{Adapter, AdapterDescription};
 use flopwatt::gpu::device::{Gpu, ShaderMode};
@@ -31,9 +29,14 @@ pub struct Stage {
     pub raw: Raw,
 }
 
-/// The stage that all tests share, where this machine has an adapter.
+/// The stage that all tests of a thread share, where this machine has an adapter.
+/// Drivers compile in the thread that asks: with a device for each, threads do so
+/// side by side.
 pub fn stage() -> Result<&'static Stage, Missing> {
-    static STAGE: LazyLock<Stage> = LazyLock::new(|| {
+    thread_local! {
+        static STAGE: &'static Stage = Box::leak(Box::new(open()));
+    }
+    fn open() -> Stage {
         let adapters = trials::adapters().unwrap_or_default();
         let wanted = std::env::var(VARIABLE).ok();
         let descriptions: Vec<_> = adapters.iter().map(|a| a.description.clone()).collect();
@@ -43,8 +46,8 @@ pub fn stage() -> Result<&'static Stage, Missing> {
         let stage = Stage::open(&adapters[position]);
         eprintln!("adapter {}", stage.description.summary());
         stage
-    });
-    trials::adapters().map(|_| &*STAGE)
+    }
+    trials::adapters().map(|_| STAGE.with(|stage| *stage))
 }
 
 impl Stage {

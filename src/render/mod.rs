@@ -31,6 +31,7 @@ pub use json::Json;
 pub use jsonl::JsonLines;
 pub use markdown::Markdown;
 pub use table::Table;
+pub(crate) use untrusted::plain;
 
 use std::path::Path;
 

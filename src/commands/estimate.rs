@@ -212,6 +212,8 @@ struct Estimated<'a> {
     device: String,
     basis: Basis,
     inputs: Vec<Input>,
+    /// What 10¹⁸ operations cost, where hardware has a price.
+    per_eflop: Vec<Line>,
     workloads: Vec<ForWorkload<'a>>,
 }
 
@@ -238,7 +240,7 @@ struct ForClaim<'a> {
 struct Cited<'a> {
     #[serde(flatten)]
     claim: &'a Claim,
-    source_title: String,
+    source_title: &'a str,
 }
 
 impl<'a> Estimated<'a> {
@@ -260,6 +262,7 @@ impl<'a> Estimated<'a> {
             device: device.name.clone(),
             basis: device.basis,
             inputs: inputs(device, assumptions),
+            per_eflop: estimate::costs_of_an_eflop(device, assumptions),
             workloads: workloads.workloads().iter().map(each).collect(),
         }
     }
@@ -288,7 +291,7 @@ impl<'a> Estimated<'a> {
 }
 
 impl<'a> ForClaim<'a> {
-    fn new(workloads: &Workloads, device: &Device, estimate: Estimate<'a>) -> Self {
+    fn new(workloads: &'a Workloads, device: &Device, estimate: Estimate<'a>) -> Self {
         let cited = |claim: &'a Claim| Cited {
             claim,
             source_title: workloads.title(&claim.source),

@@ -285,9 +285,9 @@ impl Workloads {
     }
 
     /// The title of a source.
-    pub fn title(&self, source: &str) -> String {
+    pub fn title<'a>(&'a self, source: &'a str) -> &'a str {
         let found = self.sources.get(source);
-        found.map_or_else(|| source.to_owned(), |source| source.title.clone())
+        found.map_or(source, |source| source.title.as_str())
     }
 
     /// Checks everything that the format's types cannot rule out.

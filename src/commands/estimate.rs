@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 
-use super::{Exit, Outcome, print};
+use super::{Exit, Outcome, datasheets, print};
 use crate::datasheet::{Catalogue, Datasheet};
 use crate::estimate::{
     self, Assumptions, Basis, CarbonIntensity, Claim, Device, Estimate, Hardware, Lifetime, Line,
@@ -177,22 +177,15 @@ fn known_workloads() -> String {
     ids.collect::<Vec<_>>().join(", ")
 }
 
+/// The one datasheet that a name can mean.
 fn one_datasheet<'c>(catalogue: &'c Catalogue, name: &str) -> anyhow::Result<&'c Datasheet> {
-    let found = catalogue.find(name);
-    let ids = |sheets: &[&Datasheet]| {
-        sheets
-            .iter()
-            .map(|sheet| sheet.id.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let found = datasheets::named(catalogue, name).map_err(|failure| failure.error)?;
     match found.as_slice() {
         [sheet] => Ok(sheet),
-        [] => bail!(
-            "no datasheet has the id or a name like `{name}`; the nearest are {}, and `flopwatt datasheets` lists all",
-            ids(&catalogue.nearest(name, 3))
-        ),
-        several => bail!("`{name}` may be any of {}: say which", ids(several)),
+        several => {
+            let ids: Vec<_> = several.iter().map(|sheet| sheet.id.as_str()).collect();
+            bail!("`{name}` may be any of {}: say which", ids.join(", "))
+        }
     }
 }
 

@@ -384,7 +384,7 @@ mod tests {
     fn what_is_missing_in_a_datasheet_is_said() {
         let message = |id, asked| of(id, asked).unwrap_err().to_string();
         insta::assert_snapshot!(message("nvidia-h100-pcie", Some("fp16")), @"the datasheet of NVIDIA H100 PCIe 80GB has no `fp16`: it has fp64, fp64_tensor, fp32, tf32, fp16_tensor, bf16_tensor, fp8");
-        insta::assert_snapshot!(message("nvidia-t4", None), @"say with --precision which arithmetic is meant: the datasheet of NVIDIA T4 has fp64, fp32, fp16_tensor");
-        insta::assert_snapshot!(message("nvidia-gh200", Some("fp32")), @"");
+        insta::assert_snapshot!(message("nvidia-t4", None), @"say with --precision which arithmetic is meant: the datasheet of Tesla T4 has fp64, fp32, fp16_tensor");
+        insta::assert_snapshot!(message("nvidia-gh200", Some("fp32")), @"the datasheet of NVIDIA GH200 Grace Hopper (GPU part) states neither board power nor TDP, so no FLOPS per watt");
     }
 }

@@ -299,7 +299,10 @@ impl Calculator<'_> {
     /// Work over the delivered rate is time; time times power is energy.
     fn for_work(&self, work: Span<Flop>) -> Vec<Line> {
         let time = work / self.delivered();
-        let mut lines = vec![line("device_hours", "device-hours", Ok(Value::Hours(time)))];
+        let mut lines = vec![
+            line("work", "work", Ok(Value::Work(work))),
+            line("device_hours", "device-hours", Ok(Value::Hours(time))),
+        ];
         if let Some(devices) = self.assumptions.devices {
             let each = time.map(|t| t / devices.get() as f64);
             lines.push(line("days", "days on --devices", Ok(Value::Days(each))));
@@ -578,6 +581,7 @@ mod tests {
     fn gpt3_at_50_gigaflops_per_watt() {
         let all = results("gpt3-training", &half(), &assuming("1", "1"));
         let lines = &all[0];
+        assert_is(lines, "work", 3.14496e23, 3.14496e23);
         assert_is(lines, "device_hours", 8.736e6, 8.736e6);
         assert_is(lines, "days", 364.0, 364.0);
         assert_is(lines, "energy_device", 1_747_200.0, 1_747_200.0);
@@ -723,7 +727,7 @@ mod tests {
             let of_the_wall = ["energy_wall", "electricity_cost", "co2"].contains(&line.quantity);
             assert_eq!(line.value.is_err(), of_the_wall, "{}", line.quantity);
         }
-        let json = serde_json::to_value(&lines[3]).unwrap();
+        let json = serde_json::to_value(&lines[4]).unwrap();
         assert_eq!(json["quantity"], "energy_wall");
         assert!(json["value"].is_null() && json["unit"].is_null());
         assert!(json["reason"].as_str().unwrap().contains("--pue"));

@@ -172,7 +172,10 @@ mod tests {
         );
         assert_eq!(range(Span::at_most(1.25), ""), "at most 1.25");
         assert_eq!(power(Span::of(Watts(26_041_667.0))), "26.04 MW");
-        assert_eq!(energy(Span::at_least(1.8e12).map(Joules)), "at least 500 MWh");
+        assert_eq!(
+            energy(Span::at_least(1.8e12).map(Joules)),
+            "at least 500 MWh"
+        );
         assert_eq!(rate(Span::of(FlopPerSecond(1.2714e21))), "1271 EFLOPS");
         assert_eq!(as_stated(Span::of(1271.4), "EFLOPS"), "1271.4 EFLOPS");
         assert_eq!(as_stated(Span::of(10_715.0), "kWh/year"), "10,715 kWh/year");

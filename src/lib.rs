@@ -29,6 +29,8 @@ pub mod record;
 
 pub mod session;
 
+pub mod estimate;
+
 pub mod render;
 
 pub mod commands;

@@ -13,6 +13,7 @@ use crate::session::SessionError;
 
 pub mod datasheets;
 pub mod devices;
+pub mod estimate;
 pub mod limit_guard;
 mod limits;
 pub mod power;
@@ -89,6 +90,7 @@ enum Command {
     Devices(devices::Args),
     Power(power::Args),
     Datasheets(datasheets::Args),
+    Estimate(estimate::Args),
     Shader(shader::Args),
     Tune(tune::Args),
     Schema(schema::Args),
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Power(args) => power::run(args),
         Command::Datasheets(args) => datasheets::run(args),
+        Command::Estimate(args) => estimate::run(args),
         Command::Shader(args) => shader::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Schema(args) => schema::run(args),

@@ -396,7 +396,7 @@ pub(crate) fn likeness(a: &str, b: &str) -> f64 {
 
 /// Reads a map in which a key that occurs twice is an error; serde itself keeps
 /// the last value.
-pub(super) fn without_duplicates<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+pub(crate) fn without_duplicates<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,
     K: Deserialize<'de> + Ord,

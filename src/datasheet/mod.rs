@@ -11,9 +11,9 @@ mod catalogue;
 mod matching;
 mod model;
 mod peak;
-mod position;
+pub(crate) mod position;
 
-pub(crate) use catalogue::likeness;
+pub(crate) use catalogue::{likeness, without_duplicates};
 pub use catalogue::{Catalogue, LoadError, SCHEMA_VERSION};
 pub use matching::{Identity, Match};
 pub use model::{

@@ -3,7 +3,7 @@
 
 /// The path of the value being read at byte `offset`, such as
 /// `accelerators[3].figures.fp32.value`.
-pub(super) fn path_at(text: &str, offset: usize) -> String {
+pub(crate) fn path_at(text: &str, offset: usize) -> String {
     let mut scanner = Scanner::new(text);
     while scanner.next_start().is_some_and(|start| start < offset) {
         scanner.next_token();
@@ -12,7 +12,7 @@ pub(super) fn path_at(text: &str, offset: usize) -> String {
 }
 
 /// The byte at which the value with that path starts.
-pub(super) fn offset_of(text: &str, path: &str) -> Option<usize> {
+pub(crate) fn offset_of(text: &str, path: &str) -> Option<usize> {
     let mut scanner = Scanner::new(text);
     loop {
         let start = scanner.next_token()?;
@@ -24,7 +24,7 @@ pub(super) fn offset_of(text: &str, path: &str) -> Option<usize> {
 
 /// The byte offset of a line and column as serde_json counts them: from one,
 /// columns in bytes.
-pub(super) fn offset_from(text: &str, line: usize, column: usize) -> usize {
+pub(crate) fn offset_from(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text
         .split_inclusive('\n')
         .take(line.saturating_sub(1))
@@ -34,7 +34,7 @@ pub(super) fn offset_from(text: &str, line: usize, column: usize) -> usize {
 }
 
 /// The line and column, counted from one, of a byte offset.
-pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line_start = before
         .iter()

@@ -51,6 +51,7 @@ pub use markdown::Markdown;
 pub use sort::SortField;
 pub use svg::Svg;
 pub use table::Table;
+pub(crate) use untrusted::plain;
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 
 /// On one line and without characters that steer a terminal or turn the
 /// direction of text.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 

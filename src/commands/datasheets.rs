@@ -43,7 +43,11 @@ pub fn run(args: Args) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn named<'c>(catalogue: &'c Catalogue, name: &str) -> Result<Vec<&'c Datasheet>, Failure> {
+/// The datasheets that a person may mean, at least one.
+pub(super) fn named<'c>(
+    catalogue: &'c Catalogue,
+    name: &str,
+) -> Result<Vec<&'c Datasheet>, Failure> {
     let found = catalogue.find(name);
     if !found.is_empty() {
         return Ok(found);

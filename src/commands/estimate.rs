@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 
-use super::{Exit, Outcome, print};
+use super::{Exit, Outcome, datasheets, print};
 use crate::datasheet::{Catalogue, Datasheet};
 use crate::estimate::{
     self, Assumptions, Basis, CarbonIntensity, Claim, Device, Estimate, Hardware, Lifetime, Line,
@@ -93,6 +93,10 @@ pub fn run(args: Args) -> Outcome {
     let estimated = Estimated::new(&workloads, &device, &assumptions, catalogue);
     if !estimated.anything() {
         return Err(anyhow!(table::clean(&estimated.why_nothing())).into());
+    }
+    if args.devices.is_some() && !estimated.divides_work() {
+        let problem = "--devices divides an amount of work, and this workload states none";
+        return Err(anyhow!(problem).into());
     }
     print(&if args.json {
         serde_json::to_string_pretty(&estimated)? + "\n"
@@ -177,22 +181,15 @@ fn known_workloads() -> String {
     ids.collect::<Vec<_>>().join(", ")
 }
 
+/// The one datasheet that a name can mean.
 fn one_datasheet<'c>(catalogue: &'c Catalogue, name: &str) -> anyhow::Result<&'c Datasheet> {
-    let found = catalogue.find(name);
-    let ids = |sheets: &[&Datasheet]| {
-        sheets
-            .iter()
-            .map(|sheet| sheet.id.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let found = datasheets::named(catalogue, name).map_err(|failure| failure.error)?;
     match found.as_slice() {
         [sheet] => Ok(sheet),
-        [] => bail!(
-            "no datasheet has the id or a name like `{name}`; the nearest are {}, and `flopwatt datasheets` lists all",
-            ids(&catalogue.nearest(name, 3))
-        ),
-        several => bail!("`{name}` may be any of {}: say which", ids(several)),
+        several => {
+            let ids: Vec<_> = several.iter().map(|sheet| sheet.id.as_str()).collect();
+            bail!("`{name}` may be any of {}: say which", ids.join(", "))
+        }
     }
 }
 
@@ -212,6 +209,8 @@ struct Estimated<'a> {
     device: String,
     basis: Basis,
     inputs: Vec<Input>,
+    /// What 10¹⁸ operations cost, where hardware has a price.
+    per_eflop: Vec<Line>,
     workloads: Vec<ForWorkload<'a>>,
 }
 
@@ -238,7 +237,7 @@ struct ForClaim<'a> {
 struct Cited<'a> {
     #[serde(flatten)]
     claim: &'a Claim,
-    source_title: String,
+    source_title: &'a str,
 }
 
 impl<'a> Estimated<'a> {
@@ -260,6 +259,7 @@ impl<'a> Estimated<'a> {
             device: device.name.clone(),
             basis: device.basis,
             inputs: inputs(device, assumptions),
+            per_eflop: estimate::costs_of_an_eflop(device, assumptions),
             workloads: workloads.workloads().iter().map(each).collect(),
         }
     }
@@ -272,6 +272,12 @@ impl<'a> Estimated<'a> {
 
     fn anything(&self) -> bool {
         self.claims().any(|claim| claim.results.is_some())
+    }
+
+    /// Whether some work is divided among devices.
+    fn divides_work(&self) -> bool {
+        let mut results = self.claims().filter_map(|claim| claim.results.as_ref());
+        results.any(|lines| lines.iter().any(|line| line.quantity == "days"))
     }
 
     fn why_nothing(&self) -> String {
@@ -288,7 +294,7 @@ impl<'a> Estimated<'a> {
 }
 
 impl<'a> ForClaim<'a> {
-    fn new(workloads: &Workloads, device: &Device, estimate: Estimate<'a>) -> Self {
+    fn new(workloads: &'a Workloads, device: &Device, estimate: Estimate<'a>) -> Self {
         let cited = |claim: &'a Claim| Cited {
             claim,
             source_title: workloads.title(&claim.source),
@@ -325,7 +331,7 @@ fn inputs(device: &Device, assumptions: &Assumptions) -> Vec<Input> {
             "rate",
             format!("{} {}", text::rate(rate), device.format),
             rate.map(|rate| rate.0),
-            "FLOP/s",
+            &format!("FLOP/s {}", device.format),
             &device.rate_source,
         ),
         input(

@@ -150,7 +150,9 @@ fn rated_cases(report: &Report) -> BTreeMap<Precision, Vec<&Measurement>> {
 fn device_of(report: &Report, case: &Measurement) -> Option<Device> {
     let rate = case.gflops?.median;
     let per_watt = case.gflops_per_watt?.gross;
-    let power = case.power.as_ref()?;
+    let meter = case.power.as_ref().map_or_else(String::new, |power| {
+        format!(" by {} ({})", power.source, power.covers.describe())
+    });
     let interval = case.gflops?.ci95.map_or_else(String::new, |[low, high]| {
         let ends = super::Span { low, high }.map(FlopPerSecond::from);
         format!(", 95 % interval {}", text::rate(ends))
@@ -174,11 +176,7 @@ fn device_of(report: &Report, case: &Measurement) -> Option<Device> {
             case.name(),
             report.run_id
         ),
-        power_source: format!(
-            "measured: mean of the same dispatches by {} ({})",
-            power.source,
-            power.covers.describe()
-        ),
+        power_source: format!("measured: mean of the same dispatches{meter}"),
     })
 }
 
@@ -291,4 +289,102 @@ fn cited(catalogue: &Catalogue, sheet: &Datasheet, kind: FigureKind) -> String {
 fn join(names: impl Iterator<Item = impl AsRef<str>>) -> String {
     let names: Vec<String> = names.map(|name| name.as_ref().to_owned()).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasheet::Catalogue;
+    use crate::measure::measurement::{Efficiency, Reason, ReasonCode};
+    use crate::units::Gflops;
+
+    /// The example, under a name that nobody sells, without power as it is.
+    fn report() -> Report {
+        let text = include_str!("../../reports/example/report.json");
+        let mut report: Report = serde_json::from_str(text).unwrap();
+        report.adapter.name = "Testcard 0".to_owned();
+        report
+    }
+
+    fn set(report: &mut Report, id: &str, gflops: f64, per_watt: f64) {
+        let mut cases = report.measurements.iter_mut();
+        let case = cases.find(|case| case.id == id).unwrap();
+        if let Some(rate) = &mut case.gflops {
+            rate.median = Gflops(gflops);
+            rate.ci95 = None;
+        }
+        case.gflops_per_watt = Some(Efficiency {
+            gross: Gflops(per_watt),
+            net: None,
+        });
+    }
+
+    /// By hand: 200 GFLOP/s at 4 GFLOPS per watt take 50 W. The ceiling is more
+    /// efficient, but no workload.
+    #[test]
+    fn the_most_efficient_product_or_attention_is_taken() {
+        let mut report = report();
+        set(&mut report, "peak/f32/fma/device", 1000.0, 9.0);
+        set(&mut report, "matmul/f32/best/1024x1024x1024", 200.0, 4.0);
+        set(&mut report, "attention/f32/best/b1h8s512d64", 300.0, 3.0);
+        set(
+            &mut report,
+            "matmul/f16-f32acc/best/1024x1024x1024",
+            500.0,
+            5.0,
+        );
+        let device = measured(&report, Some("f32")).unwrap();
+        assert_eq!(device.rate, FlopPerSecond(200e9));
+        assert_eq!(device.power, Watts(50.0));
+        assert_eq!(device.format, NumberFormat::Fp32);
+        assert_eq!(device.basis, Basis::Measured);
+        let rate_source = device.rate_source;
+        assert!(
+            rate_source.contains("matmul/f32/best/1024x1024x1024"),
+            "{rate_source}"
+        );
+        let half = measured(&report, Some("FP16_f32acc")).unwrap();
+        assert_eq!(half.rate, FlopPerSecond(500e9));
+    }
+
+    #[test]
+    fn what_is_missing_in_a_report_is_said() {
+        let mut report = report();
+        for case in &mut report.measurements {
+            let problem = "this card tells no power";
+            case.power_reason = Some(Reason::new(ReasonCode::NoPowerSource, problem));
+        }
+        let message = |report: &Report, asked| measured(report, asked).unwrap_err().to_string();
+        insta::assert_snapshot!(message(&report, None), @"say with --precision which arithmetic is meant: the report of Testcard 0 has f32, f16, f16-f32acc");
+        insta::assert_snapshot!(message(&report, Some("f64")), @"the report of Testcard 0 has no `f64`: it has f32, f16, f16-f32acc");
+        insta::assert_snapshot!(message(&report, Some("fp32")), @"the report of Testcard 0 has no power of its f32 cases (this card tells no power), so no measured FLOPS per watt: `flopwatt run --power` measures it; `--accelerator ID` gives an estimate from a datasheet, labelled so");
+        report.measurements.clear();
+        insta::assert_snapshot!(message(&report, Some("f32")), @"the report of Testcard 0 has neither a product nor attention with a rate in floating point");
+    }
+
+    fn of(id: &str, asked: Option<&str>) -> Result<Device, EfficiencyError> {
+        let catalogue = Catalogue::builtin();
+        stated(catalogue, catalogue.get(id).unwrap(), asked)
+    }
+
+    /// By hand: the module's 383 TFLOP/s and 560 W are those of two devices.
+    #[test]
+    fn a_datasheet_gives_peak_and_board_power_of_one_device() {
+        let gcd = of("amd-mi250x", Some("f16-f32acc")).unwrap();
+        assert_eq!(gcd.rate, FlopPerSecond(191.5e12));
+        assert_eq!(gcd.power, Watts(280.0));
+        assert_eq!(gcd.basis, Basis::Datasheet);
+        assert!(gcd.rate_source.starts_with("datasheet, not measured"));
+        assert!(gcd.rate_source.contains("of one of 2 devices"));
+        let same = of("amd-mi250x", Some("FP16-tensor")).unwrap();
+        assert_eq!(same, gcd);
+    }
+
+    #[test]
+    fn what_is_missing_in_a_datasheet_is_said() {
+        let message = |id, asked| of(id, asked).unwrap_err().to_string();
+        insta::assert_snapshot!(message("nvidia-h100-pcie", Some("fp16")), @"the datasheet of NVIDIA H100 PCIe 80GB has no `fp16`: it has fp64, fp64_tensor, fp32, tf32, fp16_tensor, bf16_tensor, fp8");
+        insta::assert_snapshot!(message("nvidia-t4", None), @"say with --precision which arithmetic is meant: the datasheet of Tesla T4 has fp64, fp32, fp16_tensor");
+        insta::assert_snapshot!(message("nvidia-gh200", Some("fp32")), @"the datasheet of NVIDIA GH200 Grace Hopper (GPU part) states neither board power nor TDP, so no FLOPS per watt");
+    }
 }

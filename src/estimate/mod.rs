@@ -20,7 +20,7 @@ mod workload;
 pub use document::LoadError;
 pub use efficiency::{Basis, Device, EfficiencyError, measured, stated};
 pub use money::{Currency, MixedCurrencies, Money, Tariff};
-pub use outcome::{Assumptions, Estimate, Hardware, Line, Value, estimate};
+pub use outcome::{Assumptions, Estimate, Hardware, Line, Value, costs_of_an_eflop, estimate};
 pub use quantity::{CarbonIntensity, Lifetime, Pue, QuantityError, Utilisation, Work};
 pub use rate::{Amount, CategoryError, ComputeRate, NumberFormat};
 pub use span::Span;

@@ -7,10 +7,8 @@ use crate::units::{Flop, FlopPerSecond, Joules, KilowattHours, Watts};
 /// Digits that an estimate deserves.
 const DIGITS: usize = 4;
 
-/// Decimal prefixes, largest first.
-const PREFIXES: [(f64, &str); 9] = [
-    (1e24, "Y"),
-    (1e21, "Z"),
+/// Decimal prefixes, largest first, as far as people use them.
+const PREFIXES: [(f64, &str); 7] = [
     (1e18, "E"),
     (1e15, "P"),
     (1e12, "T"),
@@ -58,7 +56,7 @@ fn without_zeros(decimal: &str) -> &str {
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -66,20 +64,41 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// A range of numbers as words: `5`, `5 to 7`, `at least 5`.
-pub fn range(span: Span<f64>, unit: &str) -> String {
-    let unit = if unit.is_empty() || unit == "%" {
-        unit.to_owned()
-    } else {
-        format!(" {unit}")
-    };
-    let (low, high) = (number(span.low), number(span.high));
-    match span.exact() {
-        _ if low == high => format!("{low}{unit}"),
-        _ if span.high.is_infinite() => format!("at least {low}{unit}"),
-        _ if span.low == 0.0 => format!("at most {high}{unit}"),
-        _ => format!("{low} to {high}{unit}"),
+/// A number with every digit that it was given.
+fn exact(value: f64) -> String {
+    if value >= 1e15 {
+        return format!("{value:e}");
     }
+    let text = value.to_string();
+    match text.split_once('.') {
+        _ if value < 1e4 => text,
+        Some((whole, fraction)) => format!("{}.{fraction}", grouped(whole)),
+        None => grouped(&text),
+    }
+}
+
+/// A range of numbers as words, to four digits: `5`, `5 to 7`, `at least 5`.
+pub fn range(span: Span<f64>, unit: &str) -> String {
+    words(span, unit, number)
+}
+
+/// A range as its source states it, with all digits.
+pub fn as_stated(span: Span<f64>, unit: &str) -> String {
+    words(span, unit, exact)
+}
+
+fn words(span: Span<f64>, unit: &str, number: fn(f64) -> String) -> String {
+    let (low, high) = (number(span.low), number(span.high));
+    let numbers = if low == high {
+        low
+    } else if span.high.is_infinite() {
+        format!("at least {low}")
+    } else if span.low == 0.0 {
+        format!("at most {high}")
+    } else {
+        format!("{low} to {high}")
+    };
+    format!("{numbers} {unit}").trim_end().to_owned()
 }
 
 /// With the decimal prefix that suits the lower end: `26.04 MW`.
@@ -153,7 +172,13 @@ mod tests {
         );
         assert_eq!(range(Span::at_most(1.25), ""), "at most 1.25");
         assert_eq!(power(Span::of(Watts(26_041_667.0))), "26.04 MW");
-        assert_eq!(energy(Span::at_least(Joules(1.8e12))), "at least 500 MWh");
-        assert_eq!(rate(Span::of(FlopPerSecond(1.2714e21))), "1.271 ZFLOPS");
+        assert_eq!(
+            energy(Span::at_least(1.8e12).map(Joules)),
+            "at least 500 MWh"
+        );
+        assert_eq!(rate(Span::of(FlopPerSecond(1.2714e21))), "1271 EFLOPS");
+        assert_eq!(as_stated(Span::of(1271.4), "EFLOPS"), "1271.4 EFLOPS");
+        assert_eq!(as_stated(Span::of(10_715.0), "kWh/year"), "10,715 kWh/year");
+        assert_eq!(as_stated(Span::at_least(0.5), "%"), "at least 0.5 %");
     }
 }

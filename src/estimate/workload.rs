@@ -285,9 +285,9 @@ impl Workloads {
     }
 
     /// The title of a source.
-    pub fn title(&self, source: &str) -> String {
+    pub fn title<'a>(&'a self, source: &'a str) -> &'a str {
         let found = self.sources.get(source);
-        found.map_or_else(|| source.to_owned(), |source| source.title.clone())
+        found.map_or(source, |source| source.title.as_str())
     }
 
     /// Checks everything that the format's types cannot rule out.
@@ -410,15 +410,15 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_with_its_file_place_and_field() {
-        insta::assert_snapshot!(message_with("\"PFLOPS-days\"", "\"parsec\""), @"");
-        insta::assert_snapshot!(message_with("\"low\": 1", "\"low\": -1"), @"");
-        insta::assert_snapshot!(message_with("\"source\": \"plan\"", "\"source\": \"rumour\""), @"");
-        insta::assert_snapshot!(message_with("\"PFLOPS\", \"precision\"", "\"kWh/day\", \"precision\""), @"");
-        insta::assert_snapshot!(message_with("\"PFLOPS\", \"precision\": \"FP32\"", "\"devices\""), @"");
-        insta::assert_snapshot!(message_with("\"FP32\"", "\"FP33\""), @"");
-        insta::assert_snapshot!(message_with("\"schema_version\": 1", "\"schema_version\": 9"), @"");
-        insta::assert_snapshot!(message_with("\"id\": \"ours\"", "\"id\": \"\""), @"");
-        insta::assert_snapshot!(message_with("\"title\": \"what we want\",", ""), @"");
+        insta::assert_snapshot!(message_with("\"PFLOPS-days\"", "\"parsec\""), @"mine.json:9:73: workloads[0].claims[0].unit: `parsec` is no unit of a claim; known: FLOP, PFLOPS-days, PFLOPS, devices, servers, requests/day, kWh/day, TWh/year, USD/day, USD/kWh (any currency), PUE");
+        insta::assert_snapshot!(message_with("\"low\": 1", "\"low\": -1"), @"mine.json:9:56: workloads[0].claims[0].value: -1 is not above zero");
+        insta::assert_snapshot!(message_with("\"source\": \"plan\"", "\"source\": \"rumour\""), @"mine.json:9:91: workloads[0].claims[0].source: there is no source `rumour`");
+        insta::assert_snapshot!(message_with("\"PFLOPS\", \"precision\"", "\"kWh/day\", \"precision\""), @"mine.json:10:71: workloads[0].claims[1].precision: a precision belongs to a rate, not to kWh/day");
+        insta::assert_snapshot!(message_with("\"PFLOPS\", \"precision\": \"FP32\"", "\"devices\""), @"mine.json:10:47: workloads[0].claims[1].unit: a number of devices needs the ids of the accelerators meant");
+        insta::assert_snapshot!(message_with("\"FP32\"", "\"FP33\""), @"mine.json:10:75: workloads[0].claims[1].precision: unknown variant `FP33`, expected one of `FP64`, `FP32`, `TF32`, `FP16`, `BF16`, `FP8`, `FP4`");
+        insta::assert_snapshot!(message_with("\"schema_version\": 1", "\"schema_version\": 9"), @"mine.json:2:21: schema_version: this build reads version 1, not 9");
+        insta::assert_snapshot!(message_with("\"id\": \"ours\"", "\"id\": \"\""), @"mine.json:6:13: workloads[0].id: an id must not be empty");
+        insta::assert_snapshot!(message_with("\"title\": \"what we want\",", ""), @"mine.json:12:5: workloads[0]: missing field `title`");
     }
 
     #[test]

@@ -71,12 +71,12 @@ fn brief(figure: &Figure) -> String {
     let unit = figure.unit.as_deref().unwrap_or_default();
     let count = figure
         .count
-        .map_or_else(String::new, |count| format!("{} × ", text::number(count)));
+        .map_or_else(String::new, |count| format!("{} × ", count));
     let precision = figure
         .precision
         .map_or_else(String::new, |p| format!(" {p}"));
     let said = match (&figure.value, &figure.date, &figure.statement) {
-        (Some(value), _, _) => format!("{count}{}{precision}", text::range(*value, unit)),
+        (Some(value), _, _) => format!("{count}{}{precision}", text::as_stated(*value, unit)),
         (None, Some(date), _) => date.to_string(),
         (None, None, statement) => statement.clone().unwrap_or_default(),
     };

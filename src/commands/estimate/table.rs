@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table};
 
 use super::super::devices::{aligned, width};
 use super::{Cited, Estimated, ForClaim};
-use crate::estimate::{Basis, text};
+use crate::estimate::{Basis, Line, text};
 use crate::render::plain;
 
 /// Untrusted text on one line, without characters that steer a terminal.
@@ -28,64 +28,75 @@ pub(super) fn page(estimated: &Estimated) -> String {
         ]
     });
     page += &three_columns(inputs);
+    page += &results(&estimated.per_eflop);
+    let mut sources = Vec::new();
     for workload in &estimated.workloads {
         page += &format!("\n{} ({})\n", clean(workload.title), clean(workload.id));
         for claim in &workload.estimates {
-            page += &claimed(claim);
+            page += &claimed(claim, &mut sources);
         }
     }
-    page
+    page += "\nSources\n";
+    let numbered = sources.iter().enumerate();
+    let rows: Vec<_> = numbered
+        .map(|(index, title)| (format!("[{}]", index + 1), clean(title)))
+        .collect();
+    page + &aligned(&rows, width())
 }
 
-/// The claims that go in, and what follows from them.
-fn claimed(claim: &ForClaim) -> String {
-    let mut rows: Vec<[String; 3]> = claim.claims.iter().map(cited).collect();
+/// The claims that go in, and what follows from them. Sources not yet in `sources`
+/// are added to it, and claims refer to them by number.
+fn claimed<'a>(claim: &ForClaim<'a>, sources: &mut Vec<&'a str>) -> String {
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    for cited in &claim.claims {
+        rows.push(row(cited, sources));
+    }
     if let Some(format) = claim.assumed_precision {
-        let source = "the source states no precision; this one is the user's (--precision)";
+        let source = "--precision; the source states none";
         rows.push([
             "precision".to_owned(),
             format.to_string(),
             source.to_owned(),
         ]);
     }
-    let mut block = format!("\n{}", three_columns(rows.into_iter()));
-    match (&claim.results, &claim.reason) {
-        (Some(lines), _) => {
-            let rows: Vec<_> = lines
-                .iter()
-                .map(|line| (format!("→ {}", line.label), line.to_string()))
-                .collect();
-            block += &aligned(&rows, width());
-        }
+    let claims = three_columns(rows.into_iter());
+    let follows = match (&claim.results, &claim.reason) {
+        (Some(lines), _) => results(lines),
         (None, reason) => {
             let reason = clean(reason.as_deref().unwrap_or_default());
-            block += &aligned(&[("→ no estimate".to_owned(), reason)], width());
+            aligned(&[("→ no estimate".to_owned(), reason)], width())
         }
-    }
-    block
+    };
+    format!("\n{claims}{follows}")
 }
 
-fn cited(
-    Cited {
-        claim,
-        source_title,
-    }: &Cited,
-) -> [String; 3] {
+fn results(lines: &[Line]) -> String {
+    let row = |line: &Line| (format!("→ {}", line.label), line.to_string());
+    let rows: Vec<_> = lines.iter().map(row).collect();
+    aligned(&rows, width())
+}
+
+fn row<'a>(cited: &Cited<'a>, sources: &mut Vec<&'a str>) -> [String; 3] {
+    let claim = cited.claim;
     let precision = claim
         .precision
-        .map_or_else(String::new, |p| format!(" {p}"));
-    let value = format!(
-        "{}{precision}",
-        text::range(claim.value, &claim.unit.to_string())
-    );
-    let mut source = clean(source_title);
+        .map_or_else(String::new, |precision| format!(" {precision}"));
+    let value = text::as_stated(claim.value, &claim.unit.to_string());
+    let known = sources
+        .iter()
+        .position(|title| *title == cited.source_title);
+    let index = known.unwrap_or_else(|| {
+        sources.push(cited.source_title);
+        sources.len() - 1
+    });
+    let mut source = format!("[{}]", index + 1);
     if let Some(quotation) = &claim.quotation {
-        source += &format!(": “{}”", clean(quotation));
+        source += &format!(" “{}”", clean(quotation));
     }
     if let Some(note) = &claim.note {
         source += &format!(" ({})", clean(note));
     }
-    [clean(&claim.what), value, source]
+    [clean(&claim.what), format!("{value}{precision}"), source]
 }
 
 /// Names, values and sources, indented, long texts wrapped.

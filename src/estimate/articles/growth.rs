@@ -144,7 +144,7 @@ fn gpus_made(facts: &Facts) -> Result<Finding, FigureError> {
     } else {
         Finding::new(
             Verdict::ContradictsItself,
-            "The article does not say from which year it counts, and the stated growth fits neither: one is far above, the other below it.",
+            "The article does not say from which year it counts, and the stated growth fits neither year.",
         )
     };
     Ok(finding.step(format!(

@@ -46,3 +46,6 @@ pub fn check(articles: &Articles, catalogue: &Catalogue) -> Result<Vec<Check>, F
         .map(|definition| definition.run(&facts))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

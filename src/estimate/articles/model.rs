@@ -4,7 +4,7 @@ use super::check::Definition;
 use super::check::{Finding, Verdict};
 use super::figures::{Facts, FigureError, close};
 use crate::estimate::text::{number, range, rate, work};
-use crate::estimate::{Amount, CategoryError, Span};
+use crate::estimate::{Amount, Span};
 use crate::units::{Flop, Seconds};
 
 pub(super) const CHECKS: &[Definition] = &[
@@ -47,10 +47,10 @@ fn training_work(facts: &Facts) -> Result<Finding, FigureError> {
         )
     };
     let compared = match against {
-        Err(error @ CategoryError::WorkAgainstRate) => error.to_string(),
-        Err(error) => error.to_string(),
         Ok(ratio) => range(ratio, "times"),
+        Err(error) => error.to_string(),
     };
+    let shenzhen = range(centre.rate.map(|rate| rate.0 / 1e15), "PFLOPS");
     let time = Span::of(total) / centre.rate;
     Ok(finding
         .and_if(against.is_err(), Verdict::CategoryError)
@@ -63,10 +63,7 @@ fn training_work(facts: &Facts) -> Result<Finding, FigureError> {
             number(total / PFLOPS_DAY),
             work(Span::of(published))
         ))
-        .step(format!(
-            "against Shenzhen's {}: {compared}",
-            rate(centre.rate)
-        ))
+        .step(format!("against Shenzhen's {shenzhen}: {compared}"))
         .step(format!(
             "as a time: all of Shenzhen's nominal rate for {} days",
             number(time.low.0 / 86_400.0)

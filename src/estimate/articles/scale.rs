@@ -69,9 +69,14 @@ fn definitions(facts: &Facts) -> Result<Finding, FigureError> {
         )
     };
     Ok(finding.step(steps.join("; ")).step(format!(
-        "level {level:e} FLOP/s; the forecast is {} of it",
-        range(Span::of(forecast / level), "times")
+        "level {level:e} FLOP/s; the forecast is {} times that",
+        number(forecast / level)
     )))
+}
+
+/// In the unit of the articles.
+fn petaflops(rate: ComputeRate) -> String {
+    range(rate.rate.map(|rate| rate.0 / 1e15), "PFLOPS")
 }
 
 /// Number of A100 that have a rate as their peak, where the format says which.
@@ -80,7 +85,7 @@ fn in_a100(facts: &Facts, target: ComputeRate) -> Result<String, FigureError> {
         Some(NumberFormat::Fp16) => FigureKind::Fp16Tensor,
         Some(NumberFormat::Fp32) => FigureKind::Fp32,
         Some(NumberFormat::Fp64) => FigureKind::Fp64,
-        _ => return Ok(format!("{}, precision not stated", rate(target.rate))),
+        _ => return Ok(format!("{}, precision not stated", petaflops(target))),
     };
     let peak = facts.peak("nvidia-a100-sxm4-40gb", kind)?;
     let format = target
@@ -88,7 +93,7 @@ fn in_a100(facts: &Facts, target: ComputeRate) -> Result<String, FigureError> {
         .map_or_else(String::new, |format| format.to_string());
     Ok(format!(
         "{} {format} = the {kind} peak ({}) of {} A100",
-        rate(target.rate),
+        petaflops(target),
         rate(Span::of(peak)),
         number(target.rate.low / peak)
     ))
@@ -129,7 +134,7 @@ fn city_centres(facts: &Facts) -> Result<Finding, FigureError> {
                 .figure(id)?
                 .quantity
                 .trim_start_matches("AI computing centre in ");
-            below.push(format!("{name} {}", rate(centre.rate)));
+            below.push(format!("{name} {}", petaflops(*centre)));
         }
     }
     let (running, planned) = (
@@ -151,7 +156,7 @@ fn city_centres(facts: &Facts) -> Result<Finding, FigureError> {
                     format!(
                         "{} % of the country's {}",
                         number(ratio.low * 100.0),
-                        rate(country.rate)
+                        petaflops(country)
                     )
                 },
             );
@@ -170,7 +175,7 @@ fn city_centres(facts: &Facts) -> Result<Finding, FigureError> {
                 format!(
                     "sum of {} centres: {}, {share}",
                     rates.len(),
-                    rate(sum.rate)
+                    petaflops(sum)
                 ),
             )
         }
@@ -192,7 +197,7 @@ fn city_centres(facts: &Facts) -> Result<Finding, FigureError> {
         .step(step)
         .step(format!(
             "below the threshold of {}: {list}",
-            rate(threshold.rate)
+            petaflops(threshold)
         ))
         .step(format!(
             "{} cities in which centres run, {} in which they are laid out, {} listed",

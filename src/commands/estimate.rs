@@ -94,6 +94,10 @@ pub fn run(args: Args) -> Outcome {
     if !estimated.anything() {
         return Err(anyhow!(table::clean(&estimated.why_nothing())).into());
     }
+    if args.devices.is_some() && !estimated.divides_work() {
+        let problem = "--devices divides an amount of work, and this workload states none";
+        return Err(anyhow!(problem).into());
+    }
     print(&if args.json {
         serde_json::to_string_pretty(&estimated)? + "\n"
     } else {
@@ -270,6 +274,12 @@ impl<'a> Estimated<'a> {
         self.claims().any(|claim| claim.results.is_some())
     }
 
+    /// Whether some work is divided among devices.
+    fn divides_work(&self) -> bool {
+        let mut results = self.claims().filter_map(|claim| claim.results.as_ref());
+        results.any(|lines| lines.iter().any(|line| line.quantity == "days"))
+    }
+
     fn why_nothing(&self) -> String {
         let reasons: Vec<_> = self
             .claims()
@@ -321,7 +331,7 @@ fn inputs(device: &Device, assumptions: &Assumptions) -> Vec<Input> {
             "rate",
             format!("{} {}", text::rate(rate), device.format),
             rate.map(|rate| rate.0),
-            "FLOP/s",
+            &format!("FLOP/s {}", device.format),
             &device.rate_source,
         ),
         input(

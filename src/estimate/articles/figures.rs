@@ -69,6 +69,9 @@ pub enum FigureError {
     /// There is none.
     #[error("there is no figure {0}")]
     Missing(String),
+    /// The catalogue lacks a datasheet.
+    #[error("there is no datasheet {0}, which a check needs")]
+    NoDatasheet(&'static str),
     /// It is of another unit.
     #[error("figure {id} is in {found}, and {needed} is needed")]
     Unit {
@@ -281,7 +284,7 @@ impl<'a> Facts<'a> {
     /// A datasheet by its id.
     pub(super) fn datasheet(&self, id: &'static str) -> Result<&'a Datasheet, FigureError> {
         let found = self.catalogue.get(id);
-        found.ok_or_else(|| FigureError::Missing(id.to_owned()))
+        found.ok_or(FigureError::NoDatasheet(id))
     }
 
     /// A figure of a datasheet, in its unit.

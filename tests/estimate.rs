@@ -134,8 +134,6 @@ fn what_is_missing_is_said() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(usage_error(&["--workload", "centre:atlantis"]), @"error: `centre:atlantis` is neither a workload nor a file; known: gpt3-training, gpt4-training, chatgpt-day, centre:shenzhen, centre:wuhan, centre:xian, centre:chengdu, centre:xuchang, centre:nanjing, centre:hangzhou, centre:ningbo, centre:guizhou, centre:shanghai-2023, centre:shanghai-2025, centre:china-2021, centre:china-2026, world-ai-2027");
-<<<<<<< HEAD
-=======
     let shared = [
         "--workload",
         "centre:wuhan",
@@ -149,7 +147,6 @@ fn what_is_missing_is_said() {
         "1",
     ];
     insta::assert_snapshot!(usage_error(&shared), @"error: --devices divides an amount of work, and this workload states none");
->>>>>>> helper-estimate
     let mixed = [
         "--flops",
         "3640PFd",
@@ -273,12 +270,8 @@ fn json_names_the_source_of_every_input() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn every_built_in_workload_can_be_estimated() {
-=======
 fn every_built_in_workload_can_be_estimated_and_is_documented() {
     let documented = fs::read_to_string("docs/estimate.md").expect("the documentation");
->>>>>>> helper-estimate
     for (precision, ids) in [
         (
             "fp16_tensor",
@@ -317,10 +310,7 @@ fn every_built_in_workload_can_be_estimated_and_is_documented() {
                 id,
             ]);
             assert!(text.contains(&format!("({id})")), "{text}");
-<<<<<<< HEAD
-=======
             assert!(documented.contains(&format!("| `{id}` |")), "{id}");
->>>>>>> helper-estimate
         }
     }
 }

@@ -668,11 +668,7 @@ mod tests {
         };
         assert_is(a, "energy_wall", 625_000.0, 625_000.0);
         assert_is(a, "power_wall", 26_041_666.67, 26_041_666.67);
-<<<<<<< HEAD
-        assert_is(a, "power_of_a_server", 6510.416_67, 6510.416_67);
-=======
         assert_is(a, "power_of_a_server", 6_510.416_67, 6_510.416_67);
->>>>>>> helper-estimate
         assert_is(a, "electricity_cost", 50_000.0, 50_000.0);
         assert_is(a, "devices", 104_166.666_67, 104_166.666_67);
         assert_is(a, "work", 9e22, 9e22);

@@ -57,14 +57,9 @@ fn there_are_24_checks_of_figures_that_exist() {
 fn verdicts_follow_from_the_figures() {
     use Verdict::*;
     type Change = (&'static str, &'static str, Value);
-<<<<<<< HEAD
-    let value = |id, value: Value| -> Change { (id, "value", value) };
-    let cases: Vec<(&str, Vec<Verdict>, Vec<Change>, Vec<Verdict>)> = vec![
-=======
     type Case = (&'static str, Vec<Verdict>, Vec<Change>, Vec<Verdict>);
     let value = |id, value: Value| -> Change { (id, "value", value) };
     let cases: Vec<Case> = vec![
->>>>>>> helper-estimate
         // 40 000 ÷ 0.08 = 500 000 kWh, as in article B.
         (
             "C01",

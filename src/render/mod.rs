@@ -156,7 +156,7 @@ const CHARTS: &str = "charts";
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
     record::save(report, folder)?;
     let run = Run::in_folder(report, folder);
-    let charts = Charts::of(&run);
+    let charts = Charts::of(&run, 1);
     let page = markdown::with_charts(report, &charts, CHARTS);
     let folder_of_charts = folder.join(CHARTS);
     record::create_folder(&folder_of_charts)?;

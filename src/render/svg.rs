@@ -16,7 +16,7 @@ impl Renderer for Svg {
                 1 => String::new(),
                 _ => format!("{}-", index + 1),
             };
-            let charts = Charts::of(run);
+            let charts = Charts::of(run, 1);
             let documents = charts.all().map(|chart| {
                 let mut document = chart.document();
                 document.file.insert_str(0, &prefix);

@@ -19,7 +19,7 @@ impl Renderer for Svg {
 pub(super) fn charts(runs: &[Run]) -> Vec<Vec<Chart>> {
     let numbered = runs.iter().zip(1..);
     let charts = numbered.map(|(run, number)| {
-        let mut charts: Vec<Chart> = Charts::of(run).all().cloned().collect();
+        let mut charts: Vec<Chart> = Charts::of(run, 1).all().cloned().collect();
         if runs.len() > 1 {
             for chart in &mut charts {
                 chart.file = format!("{number}-{}", chart.file);

@@ -17,14 +17,15 @@ pub(super) const LABEL: RGBColor = RGBColor(0x59, 0x63, 0x6e);
 /// A line of what was measured.
 pub(super) const LINE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 /// A second line.
-pub(super) const SECOND_LINE: RGBColor = RGBColor(0xb3, 0x6b, 0x00);
+pub(super) const SECOND_LINE: RGBColor = RGBColor(0x9a, 0x5c, 0x00);
 
 /// What the library divides sizes of fonts by when it writes SVG.
 const FONT_FACTOR: f64 = 1.24;
 /// Size of all text, in pixels.
 const FONT_PX: f64 = 12.0;
-/// Width of a character of ordinary text, in pixels; text is measured nowhere.
-const CHARACTER_PX: f64 = 6.6;
+/// Width of a digit in the widest of the usual fonts, in pixels: which font a reader
+/// has is not known here.
+const CHARACTER_PX: f64 = 7.6;
 
 /// The style of axes' labels.
 pub(super) fn label_style() -> TextStyle<'static> {
@@ -247,8 +248,8 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         assert_eq!(fitted("short", 100), "short");
-        // 66 pixels hold ten characters.
-        assert_eq!(fitted("abcdefghijklm", 66), "abcdefghi…");
+        // 76 pixels hold ten characters.
+        assert_eq!(fitted("abcdefghijklm", 76), "abcdefghi…");
     }
 
     #[test]

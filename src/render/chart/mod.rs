@@ -72,13 +72,14 @@ pub(super) struct Charts {
 }
 
 impl Charts {
-    /// Draws what the report holds.
-    pub(super) fn of(run: &Run) -> Self {
-        let traces = trace::charts(run);
+    /// Draws what the report holds, for a page of so many reports: the more there
+    /// are, the fewer traces and points of each keep the page small.
+    pub(super) fn of(run: &Run, reports: usize) -> Self {
+        let traces = trace::charts(run, reports);
         Self {
             rates: rates::chart(run.report),
-            roofline: roofline::chart(run.report),
-            points_left_out: roofline::left_out(run.report),
+            roofline: roofline::chart(run.report, reports),
+            points_left_out: roofline::left_out(run.report, reports),
             efficiency: efficiency::chart(run.report),
             traces_left_out: run.traces.len().saturating_sub(traces.len()),
             traces,

@@ -116,23 +116,24 @@ struct Roofline {
     unit: &'static str,
 }
 
-/// Draws the cases that have a rate and an intensity; `None` without any.
-pub(super) fn chart(report: &Report) -> Option<Chart> {
-    let roofline = Roofline::of(report)?;
+/// Draws the cases that have a rate and an intensity, on a page that has so many
+/// reports; `None` without any.
+pub(super) fn chart(report: &Report, reports: usize) -> Option<Chart> {
+    let roofline = Roofline::of(report, MOST_POINTS / reports)?;
     let title = format!("{}: roofline", report.adapter.name);
     Some(Chart::new("roofline", title, |width| roofline.draw(width)))
 }
 
 /// How many cases would be points, were there not too many.
-pub(super) fn left_out(report: &Report) -> usize {
+pub(super) fn left_out(report: &Report, reports: usize) -> usize {
     let points = report.measurements.iter().filter_map(point);
-    points.count().saturating_sub(MOST_POINTS)
+    points.count().saturating_sub(MOST_POINTS / reports)
 }
 
 impl Roofline {
-    fn of(report: &Report) -> Option<Self> {
+    fn of(report: &Report, most_points: usize) -> Option<Self> {
         let mut points: Vec<Point> = report.measurements.iter().filter_map(point).collect();
-        points.truncate(MOST_POINTS);
+        points.truncate(most_points);
         if points.is_empty() {
             return None;
         }
@@ -295,6 +296,7 @@ const PLOT_WIDE: i32 = 430;
 const PLOT_NARROW: i32 = 320;
 const TOP: i32 = 10;
 const RIGHT: i32 = 26;
+const LEFT: i32 = 5;
 const RATES: i32 = 74;
 const INTENSITIES: i32 = 46;
 const LEGEND_ROW: i32 = 17;
@@ -313,8 +315,9 @@ impl Roofline {
             let mut chart = ChartBuilder::on(&top)
                 .margin_top(TOP)
                 .margin_right(RIGHT)
+                .margin_left(LEFT)
                 .x_label_area_size(INTENSITIES)
-                .y_label_area_size(RATES)
+                .y_label_area_size(RATES - LEFT)
                 .build_cartesian_2d(
                     self.intensities.clone().log_scale(),
                     self.rates.clone().log_scale(),
@@ -432,7 +435,8 @@ impl Roofline {
         for (index, (class, key, text)) in roofs.chain(points).enumerate() {
             let x = column * (index / rows) as i32 + 24;
             let y = top + LEGEND_ROW * (index % rows) as i32 + 18;
-            let cut = fitted(&text, column - 32);
+            // The style sheet has these a size smaller.
+            let cut = fitted(&text, (column - 32) * 12 / 11);
             over.group("key", &text, &[], |over| {
                 over.group(&class, "", &[], |over| {
                     over.text("", Anchor::End, (x, y), &key);
@@ -528,7 +532,7 @@ mod tests {
     use crate::render::fixture;
 
     fn roofline() -> Roofline {
-        Roofline::of(&fixture::report()).expect("two kernels have an intensity")
+        Roofline::of(&fixture::report(), MOST_POINTS).expect("two kernels have an intensity")
     }
 
     /// 2·4096³ = 137 438 953 472 FLOP, 3·4·4096² = 201 326 592 bytes: 682.67 a byte.
@@ -617,9 +621,9 @@ mod tests {
                 rate.median.0 = 1e300;
             }
         }
-        assert!(chart(&report).is_none());
+        assert!(chart(&report, 1).is_none());
         report.measurements[3].gflops.as_mut().unwrap().median.0 = 1e14;
-        assert!(chart(&report).is_some());
+        assert!(chart(&report, 1).is_some());
     }
 
     #[test]

@@ -15,18 +15,18 @@ use crate::render::Run;
 use crate::render::number::number;
 
 /// More traces than this make a page that nobody reads; their files have them all.
-const MOST_TRACES: usize = 20;
+const MOST_TRACES: usize = 16;
 /// Columns of pixels in all traces of a report together: what keeps a page small.
-const MOST_COLUMNS: usize = 4000;
+const MOST_COLUMNS: usize = 3000;
 /// Fewer columns show no course.
-const LEAST_COLUMNS: usize = 100;
+const LEAST_COLUMNS: usize = 50;
 
-/// Draws the first traces of a run.
-pub(super) fn charts(run: &Run) -> Vec<Chart> {
+/// Draws the first traces of a run, on a page that has so many reports.
+pub(super) fn charts(run: &Run, reports: usize) -> Vec<Chart> {
     let metered = run.report.measurements.iter();
     let traced = metered.filter_map(|m| Some((m, Trace::of(run.traces.get(&m.name())?)?)));
-    let traced: Vec<(&Measurement, Trace)> = traced.take(MOST_TRACES).collect();
-    let columns = (MOST_COLUMNS / traced.len().max(1)).max(LEAST_COLUMNS);
+    let traced: Vec<(&Measurement, Trace)> = traced.take((MOST_TRACES / reports).max(1)).collect();
+    let columns = (MOST_COLUMNS / reports / traced.len().max(1)).max(LEAST_COLUMNS);
     let chart = |(index, (measurement, trace)): (usize, &(&Measurement, Trace))| {
         let title = format!("{}: power over time", measurement.name());
         Chart::new(&format!("trace-{}", index + 1), title, |width| {
@@ -206,6 +206,7 @@ const OTHER: i32 = 68;
 const SECONDS: i32 = 42;
 const TOP: i32 = 10;
 const RIGHT: i32 = 20;
+const LEFT: i32 = 5;
 const VALUES: i32 = 66;
 
 impl Trace {
@@ -247,8 +248,9 @@ impl Trace {
         let mut chart = ChartBuilder::on(panel)
             .margin_top(TOP)
             .margin_right(RIGHT)
+            .margin_left(LEFT)
             .x_label_area_size(if layout.is_last { SECONDS } else { 0 })
-            .y_label_area_size(VALUES)
+            .y_label_area_size(VALUES - LEFT)
             .build_cartesian_2d(0.0..self.end_s, range)?;
         chart
             .configure_mesh()
@@ -399,7 +401,7 @@ mod tests {
             ];
         }
         let report = &report;
-        assert!(charts(&Run { report, traces }).is_empty());
+        assert!(charts(&Run { report, traces }, 1).is_empty());
     }
 
     #[test]
@@ -408,7 +410,7 @@ mod tests {
         let metered = report.measurements.iter().filter(|m| m.power.is_some());
         let metered = metered.count();
         let report = &report;
-        let charts = charts(&Run { report, traces });
+        let charts = charts(&Run { report, traces }, 1);
         assert_eq!(charts.len(), metered);
         let text = charts[0].document().text;
         for what in [

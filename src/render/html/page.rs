@@ -140,14 +140,15 @@ impl Section {
     /// Those of a page.
     pub(super) fn all(runs: &[Run]) -> Vec<Self> {
         let labels = names::labels(runs).into_iter().enumerate();
-        let of_one = |((index, label), run)| Self::of(index + 1, label, run);
+        let reports = runs.len();
+        let of_one = |((index, label), run)| Self::of(index + 1, label, run, reports);
         labels.zip(runs).map(of_one).collect()
     }
 
-    fn of(number: usize, label: String, run: &Run) -> Self {
+    fn of(number: usize, label: String, run: &Run, reports: usize) -> Self {
         let report = run.report;
         let verdict = Verdict::of(report);
-        let charts = Charts::of(run);
+        let charts = Charts::of(run, reports);
         Self {
             id: format!("report-{number}"),
             label,

@@ -221,25 +221,22 @@ fn variations_have_their_tables() {
     );
 }
 
-/// Two hundred metered cases, each read 2000 times.
-#[test]
-fn a_page_of_many_cases_and_traces_stays_small() {
+/// A report of two hundred metered cases, each read 2000 times.
+fn of_many_cases() -> (Report, Traces) {
     let (mut report, traces) = fixture::metered();
-    let metered = report
-        .measurements
-        .iter()
-        .find(|m| m.id.starts_with("matmul/f32"));
-    let metered = metered.unwrap().clone();
+    let mut metered = report.measurements.iter();
+    let metered = metered.find(|m| m.id.starts_with("matmul/f32")).unwrap();
+    let metered = metered.clone();
     let readings = &traces[&metered.name()];
-    let long: Vec<_> = (0..2000)
-        .map(|i| {
-            let mut point = readings[i % readings.len()];
-            point.time_s = Seconds(i as f64 * 0.05);
-            point.power_w = Some(Watts(300.0 + (i * 7919 % 101) as f64));
-            point.sm_clock_mhz = Some(1500 + (i * 104_729 % 307) as u32);
-            point
-        })
-        .collect();
+    let reading = |i: usize| {
+        let mut point = readings[i % readings.len()];
+        point.time_s = Seconds(i as f64 * 0.05);
+        point.window = (200..900).contains(&i).then_some(1);
+        point.power_w = Some(Watts(300.0 + (i * 7919 % 101) as f64));
+        point.sm_clock_mhz = Some(1500 + (i * 104_729 % 307) as u32);
+        point
+    };
+    let long: Vec<_> = (0..2000).map(reading).collect();
     let mut traces = Traces::new();
     for size in 0..200 {
         let mut own = metered.clone();
@@ -248,7 +245,29 @@ fn a_page_of_many_cases_and_traces_stays_small() {
         traces.insert(own.name(), long.clone());
         report.measurements.push(own);
     }
+    (report, traces)
+}
+
+#[test]
+fn a_page_of_many_cases_and_traces_stays_small() {
+    let (report, traces) = of_many_cases();
     let text = page_of(&report, traces);
     assert!(text.len() < MOST_BYTES, "{} bytes", text.len());
-    assert!(text.contains("186 further traces lie beside the report"));
+    // Six of the card's own have no trace here.
+    assert!(text.contains("184 further traces lie beside the report"));
+    assert!(text.contains("85 further cases are in the table alone."));
+}
+
+/// Tables of all cases alone take more than half of what a page may weigh.
+#[test]
+fn a_page_of_three_such_reports_has_fewer_charts() {
+    let (report, traces) = of_many_cases();
+    let one = page_of(&report, traces.clone()).len();
+    let run = Run {
+        report: &report,
+        traces,
+    };
+    let three = vec![run; 3];
+    let text = &Html.render(&three)[0].text;
+    assert!(text.len() < 2 * one, "{} bytes against {one}", text.len());
 }

@@ -44,6 +44,8 @@ fn flopwatt(folder: &Path) -> Command {
     let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
     command
         .current_dir(folder)
+        // A user without datasheets of their own.
+        .env("XDG_CONFIG_HOME", folder.join("config"))
         // Where there is a source of power, its windows would only take long.
         .args(["run", "--adapter", &wanted, "--power", "none"]);
     command
@@ -340,6 +342,7 @@ fn wrong_usage() {
         let output = output(
             command
                 .current_dir(folder.path())
+                .env("XDG_CONFIG_HOME", folder.path().join("config"))
                 .arg("run")
                 .args(*arguments),
         );

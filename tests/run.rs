@@ -220,8 +220,6 @@ fn read_npy(path: &Path, element: Element) -> (String, Vec<f64>) {
     (text, element.read(elements, count))
 }
 
-/// C = Aᵀ·B of the dumped A (5 rows of 3, twice) and B (5 rows of 7), multiplied
-/// here once more.
 /// One product on two distributions, its ceiling once.
 fn contrast() {
     let folder = folder();
@@ -254,6 +252,8 @@ fn contrast() {
     assert!(folder.path().join(dense).exists());
 }
 
+/// C = Aᵀ·B of the dumped A (5 rows of 3, twice) and B (5 rows of 7), multiplied
+/// here once more.
 fn dump() {
     let folder = folder();
     let arguments = ["matmul/f32/naive/b2-3x7x5-tn", "--dump", "d", "--out", "o"];

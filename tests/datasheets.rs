@@ -6,8 +6,15 @@ use std::path::Path;
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin_cmd;
 
+/// A user without datasheets of their own.
 fn datasheets(arguments: &[&str]) -> Command {
+    with_config(Path::new("/nowhere"), arguments)
+}
+
+/// A user with this configuration folder.
+fn with_config(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = cargo_bin_cmd!("flopwatt");
+    command.env("XDG_CONFIG_HOME", folder);
     command.arg("datasheets").args(arguments);
     command
 }
@@ -175,9 +182,196 @@ fn json_can_be_read_back() {
     assert!(value["sources"].get("philipturner").is_none());
 
     let path = write(&dir.path().join("part.json"), &json);
-    assert_eq!(stdout(&["--datasheets", &path, "--json"]), json);
-    assert_eq!(stdout(&["--datasheets", &path]).lines().count(), 2 + 4);
-    usage_error(&["--datasheets", &path, "h100"]);
+    let read_back = datasheets(&["--datasheets", &path, "--json"]).output();
+    let read_back = read_back.expect("it runs");
+    assert_eq!(text(&read_back.stdout), stdout(&["--json"]));
+    // What takes the place of another is said, even if it is the same.
+    let said = text(&read_back.stderr);
+    assert_eq!(
+        said.matches("replaces the datasheet `nvidia-a100-").count(),
+        4
+    );
+}
+
+/// A datasheet of a card that no one makes.
+fn testcard(id: &str, name: &str, fp32: f64) -> String {
+    format!(
+        r#"{{
+  "schema_version": 1,
+  "sources": {{"card": {{"title": "The card itself", "url": null, "tier": "vendor"}}}},
+  "accelerators": [
+    {{
+      "id": "{id}", "vendor": "nobody", "name": "{name}", "names": ["{name}"],
+      "names_status": "verified", "pci_vendor": "10de", "fp32_flops_per_lane_clock": 2,
+      "figures": {{
+        "fp32": {{"value": {fp32}, "unit": "TFLOP/s", "tier": "vendor", "sources": ["card"]}},
+        "fp32_lanes": {{"value": 1000, "unit": "lanes", "tier": "vendor", "sources": ["card"]}},
+        "boost_clock": {{"value": 2000, "unit": "MHz", "tier": "vendor", "sources": ["card"]}},
+        "tdp": {{"value": 100, "unit": "W", "tier": "vendor", "sources": ["card"]}}
+      }}
+    }}
+  ]
+}}
+"#
+    )
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// A configuration folder with this file of the user's own.
+fn config(own: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(folder.path().join("flopwatt")).expect("a folder");
+    write(&folder.path().join("flopwatt/datasheets.json"), own);
+    folder
+}
+
+#[test]
+fn users_add_datasheets_of_their_own() {
+    let config = config(&testcard("testcard-1", "Testcard 1", 4.0));
+    let listed = |arguments: &[&str]| {
+        let output = with_config(config.path(), arguments).output();
+        let output = output.expect("it runs");
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (all, said) = listed(&[]);
+    assert_eq!((all.lines().count(), said.as_str()), (2 + 64, ""));
+    let (page, _) = listed(&["testcard-1"]);
+    assert!(page.contains("FP32            4  TFLOP/s"), "{page}");
+
+    // A file that is named comes last, and wins.
+    let given = config.path().join("given.json");
+    let given = write(&given, &testcard("testcard-1", "Testcard 1", 4.04));
+    let (page, said) = listed(&["testcard-1", "--datasheets", &given]);
+    assert!(page.contains("FP32         4.04  TFLOP/s"), "{page}");
+    assert_eq!(
+        said,
+        format!("note: {given} replaces the datasheet `testcard-1`\n")
+    );
+}
+
+#[test]
+fn a_name_of_two_datasheets_is_refused() {
+    let config = config(&testcard("mine", "NVIDIA L4", 4.0));
+    let output = with_config(config.path(), &[]).assert().code(2).stdout("");
+    let said = text(&output.get_output().stderr);
+    assert!(
+        said.ends_with(
+            "flopwatt/datasheets.json:6:72: accelerators[0].names[0]: the adapter name \
+             `NVIDIA L4` is also that of `nvidia-l4`: which of the two an adapter is could not be \
+             told\n"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_verb_that_uses_datasheets_names_a_broken_file() {
+    let config = config("{\"schema_version\": 1,");
+    for arguments in [&["datasheets"][..], &["devices"], &["run", "latency"]] {
+        let mut command = cargo_bin_cmd!("flopwatt");
+        command
+            .env("XDG_CONFIG_HOME", config.path())
+            .args(arguments);
+        let output = command.assert().code(2).stdout("");
+        let said = text(&output.get_output().stderr);
+        assert!(said.contains("flopwatt/datasheets.json:1:21: "), "{said}");
+    }
+}
+
+#[test]
+fn the_builtin_datasheets_have_no_fault() {
+    insta::assert_snapshot!(stdout(&["--check"]), @"
+    accelerators.json: 63 datasheets, 546 figures, 42 sources
+      FP32 held against lanes × operations × clock    42 of 63
+      peaks at a clock of their own                   17 of 279
+      peaks at the datasheet's boost clock           219 of 279
+      peaks at a clock that is not known              43 of 279
+      matrix rates, dense or sparse not known         12 of 142
+      matrix rates, accumulator not told apart        87 of 105
+      without power, and a rate per watt              14 of 63
+      without any figure                               1 of 63
+      with names that are only assumed                27 of 63
+    no fault
+    ");
+}
+
+/// 2.5 TFLOP/s are not 1000 × 2 × 2000 MHz, and the name is another's.
+#[test]
+fn a_check_tells_every_fault() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("own.json");
+    let path = write(&path, &testcard("mine", "NVIDIA L4", 2.5));
+    let output = datasheets(&["--check", "--datasheets", &path]).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let own = text(&output.stdout).replace(&path, "own.json");
+    let (_, own) = own.split_once("\n\n").expect("a part for each file");
+    insta::assert_snapshot!(own, @"
+    own.json: 1 datasheet, 4 figures, 1 source
+      FP32 held against lanes × operations × clock     1 of 1
+      peaks at a clock of their own                    0 of 1
+      peaks at the datasheet's boost clock             1 of 1
+      peaks at a clock that is not known               0 of 1
+      matrix rates, dense or sparse not known          0 of 0
+      matrix rates, accumulator not told apart         0 of 0
+      without power, and a rate per watt               0 of 1
+      without any figure                               0 of 1
+      with names that are only assumed                 0 of 1
+    own.json:6:72: accelerators[0].names[0]: the adapter name `NVIDIA L4` is also that of `nvidia-l4`: which of the two an adapter is could not be told
+    own.json:9:17: accelerators[0].figures.fp32: 2.5 TFLOP/s is more than 2 % off 1000 lanes × 2 × 2000 MHz = 4.0 TFLOP/s (in `mine`)
+    2 faults
+    ");
+
+    let json = datasheets(&["--check", "--json", "--datasheets", &path]).output();
+    let json: serde_json::Value =
+        serde_json::from_slice(&json.expect("it runs").stdout).expect("JSON");
+    assert_eq!(json[0]["flaws"], serde_json::json!([]));
+    assert_eq!(json[0]["holds"]["datasheets"], 63);
+    assert_eq!(json[1]["flaws"][0]["field"], "accelerators[0].names[0]");
+    assert_eq!(json[1]["flaws"][1]["line"], 9);
+
+    let broken = write(&folder.path().join("broken.json"), "[]");
+    let output = datasheets(&["--check", "--datasheets", &broken])
+        .assert()
+        .code(1);
+    let said = text(&output.get_output().stdout);
+    assert!(said.contains("broken.json: not in the format"), "{said}");
+    assert!(usage_error(&["--check", "--datasheets", "nowhere.json"]).contains("nowhere.json"));
+}
+
+/// 66.9 TFLOP/s at 700 W are 95.6 GFLOP/s per watt.
+#[test]
+fn all_stand_side_by_side() {
+    let table = stdout(&["--table"]);
+    assert!(table.lines().all(|line| line.chars().count() <= 120));
+    let wanted = [
+        "W",
+        "nvidia-l4 ",
+        "nvidia-h100-sxm5",
+        "amd-mi250x",
+        "apple-m1 ",
+    ];
+    let chosen: Vec<&str> = table
+        .lines()
+        .filter(|line| wanted.iter().any(|part| line.contains(part)))
+        .collect();
+    insta::assert_snapshot!(chosen.join("\n"), @"
+    accelerator              W FP64  per FP32  per FP16  per   FP16  per   BF16  per    FP8  per   INT8  per
+                                      W         W         W tensor    W tensor    W tensor    W tensor    W
+    nvidia-l4             72.0 0.47 6.57 30.3  421 30.3  421    121 1681    121 1681    242 3361    242 3361
+    nvidia-h100-sxm5       700 33.5 47.9 66.9 95.6  134  191    989 1413    989 1413   1979 2827   1979 2827
+    amd-mi250x             560 47.9 85.5 47.9 85.5    -    -    383  684    383  684      -    -    383  684
+    apple-m1                 -    -    - 2.62    - 2.62    -      -    -      -    -      -    -      -    -
+    ");
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&["h100-sxm5", "--table", "--json"])).expect("JSON");
+    let fp32 = &json[0]["peaks"]["fp32"];
+    let expected =
+        serde_json::json!({"value": 66.9, "unit": "TFLOP/s", "giga_per_watt": 1e3 * 66.9 / 700.0});
+    assert_eq!(fp32, &expected);
 }
 
 #[test]

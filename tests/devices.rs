@@ -39,7 +39,10 @@ fn main() {
 
 fn devices() -> Command {
     let mut command = Command::cargo_bin("flopwatt").expect("the binary is built");
-    command.arg("devices");
+    // A user without datasheets of their own.
+    command
+        .arg("devices")
+        .env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }
 

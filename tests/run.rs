@@ -44,6 +44,8 @@ fn flopwatt(folder: &Path) -> Command {
     let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
     command
         .current_dir(folder)
+        // A user without datasheets of their own.
+        .env("XDG_CONFIG_HOME", folder.join("config"))
         // Where there is a source of power, its windows would only take long.
         .args(["run", "--adapter", &wanted, "--power", "none"]);
     command
@@ -218,8 +220,6 @@ fn read_npy(path: &Path, element: Element) -> (String, Vec<f64>) {
     (text, element.read(elements, count))
 }
 
-/// C = Aᵀ·B of the dumped A (5 rows of 3, twice) and B (5 rows of 7), multiplied
-/// here once more.
 /// One product on two distributions, its ceiling once.
 fn contrast() {
     let folder = folder();
@@ -252,6 +252,8 @@ fn contrast() {
     assert!(folder.path().join(dense).exists());
 }
 
+/// C = Aᵀ·B of the dumped A (5 rows of 3, twice) and B (5 rows of 7), multiplied
+/// here once more.
 fn dump() {
     let folder = folder();
     let arguments = ["matmul/f32/naive/b2-3x7x5-tn", "--dump", "d", "--out", "o"];
@@ -340,6 +342,7 @@ fn wrong_usage() {
         let output = output(
             command
                 .current_dir(folder.path())
+                .env("XDG_CONFIG_HOME", folder.path().join("config"))
                 .arg("run")
                 .args(*arguments),
         );

@@ -53,6 +53,7 @@ impl User {
             .current_dir(self.path())
             .env("HOME", self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
+            .env("XDG_CONFIG_HOME", self.path().join("config"))
             .args([verb, "--adapter", &wanted, "--json"])
             .args(arguments)
             .output()

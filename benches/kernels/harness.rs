@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use flopwatt::datasheet::Catalogue;
+use flopwatt::datasheet::Installed;
 use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::gpu::device::{Gpu, ShaderMode};
 use flopwatt::kernel::Choice;
@@ -69,11 +69,12 @@ struct Choices {
 pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, Start))> {
     let Chosen { adapter, memory } = adapter::choose(wanted)?;
     let gpu = Gpu::open(&adapter.wgpu, ShaderMode::Unchecked)?;
+    let datasheets = Installed::examine(None)?.sound()?.catalogue;
     let start = Start {
         command: record::command_line(),
         tier: TIER,
         seed: inputs::fresh_seed(),
-        datasheet: record::find_datasheet(Catalogue::builtin(), &adapter.description, memory),
+        datasheet: record::find_datasheet(&datasheets, &adapter.description, memory),
         shaders: Shaders::new(None, ShaderMode::Unchecked)?,
         adapter: adapter.description.clone(),
     };

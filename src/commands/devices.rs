@@ -10,6 +10,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
+use super::datasheets::DatasheetFile;
 use super::{Exit, Outcome, print};
 use crate::datasheet::Catalogue;
 use crate::gpu::adapter::{self, AdapterDescription};
@@ -23,14 +24,16 @@ use crate::units::Bytes;
 /// List every adapter that can be found on every backend
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    datasheets: DatasheetFile,
     /// Print JSON instead of a table
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 /// Lists the adapters and the power sources on standard output.
 pub fn run(args: Args) -> Outcome {
-    let (listing, default) = Listing::of_machine();
+    let (listing, default) = Listing::of_machine(&args.datasheets.load()?);
     let text = if args.json {
         serde_json::to_string_pretty(&listing)? + "\n"
     } else {
@@ -79,14 +82,9 @@ struct Row {
     default: bool,
 }
 
-/// The datasheet that belongs to an adapter, or why none does.
-fn datasheet_line(adapter: &AdapterDescription, memory: Option<Bytes>) -> Result<String, String> {
-    record::find_datasheet(Catalogue::builtin(), adapter, memory).map(|sheet| sheet.id)
-}
-
 impl Listing {
     /// This machine's listing, and the position of the default adapter.
-    fn of_machine() -> (Self, Result<usize, SelectError>) {
+    fn of_machine(catalogue: &Catalogue) -> (Self, Result<usize, SelectError>) {
         let adapters = descriptions(&adapter::enumerate());
         let visible = visible_gpus();
         let default = select::select(&adapters, None, &visible);
@@ -98,7 +96,7 @@ impl Listing {
                 .zip(adapters)
                 .map(|(position, adapter)| {
                     let memory = bus::memory_of(&adapter, &visible);
-                    Row::new(adapter, memory, default == Ok(position))
+                    Row::new(catalogue, adapter, memory, default == Ok(position))
                 })
                 .collect(),
         };
@@ -132,8 +130,13 @@ impl Listing {
 }
 
 impl Row {
-    fn new(adapter: AdapterDescription, memory: Option<Bytes>, default: bool) -> Self {
-        let datasheet = datasheet_line(&adapter, memory);
+    fn new(
+        catalogue: &Catalogue,
+        adapter: AdapterDescription,
+        memory: Option<Bytes>,
+        default: bool,
+    ) -> Self {
+        let datasheet = record::find_datasheet(catalogue, &adapter, memory).map(|sheet| sheet.id);
         Self {
             adapter,
             memory,

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 
-use super::{Exit, Outcome, datasheets, print};
+use super::datasheets::{self, DatasheetFile};
+use super::{Exit, Outcome, print};
 use crate::datasheet::{Catalogue, Datasheet};
 use crate::estimate::{
     self, Assumptions, Basis, CarbonIntensity, Claim, Device, Estimate, Hardware, Lifetime, Line,
@@ -28,9 +29,8 @@ pub struct Args {
     /// Efficiency of a datasheet, not measured: an id or a part of a name
     #[arg(long, value_name = "ID")]
     accelerator: Option<String>,
-    /// Read this file instead of the built-in datasheets
-    #[arg(long, value_name = "FILE")]
-    datasheets: Option<PathBuf>,
+    #[command(flatten)]
+    datasheets: DatasheetFile,
     /// gpt3-training, gpt4-training, chatgpt-day, centre:NAME, world-ai-2027, or a
     /// file in the format of the built-in workloads
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "flops")]
@@ -77,12 +77,7 @@ pub struct Args {
 
 /// Estimates a workload, or checks the articles.
 pub fn run(args: Args) -> Outcome {
-    let from_file = args
-        .datasheets
-        .as_ref()
-        .map(Catalogue::from_file)
-        .transpose()?;
-    let catalogue = from_file.as_ref().unwrap_or_else(|| Catalogue::builtin());
+    let catalogue = &args.datasheets.load()?;
     if args.check_articles {
         print(&articles::checked(catalogue, args.json)?)?;
         return Ok(Exit::Ok);

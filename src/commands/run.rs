@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
+use super::datasheets::DatasheetFile;
 use super::report::print_first;
 use super::setup::{self, Setup, say};
 use super::{Exit, Failure, Outcome, limits};
-use crate::datasheet::Catalogue;
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
@@ -76,9 +76,8 @@ pub struct Args {
     #[arg(long, value_name = "WATTS", value_delimiter = ',', value_parser = limits::watts)]
     power_limits: Vec<Watts>,
 
-    /// Datasheets to use in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    datasheets: Option<PathBuf>,
+    #[command(flatten)]
+    datasheets: DatasheetFile,
 
     /// What to print on standard output
     #[arg(long, value_enum, default_value = "table")]
@@ -93,14 +92,7 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     // Everything that can be wrong with the command line is found before the
     // first case runs and before anything is written.
-    let given;
-    let catalogue = match &args.datasheets {
-        Some(file) => {
-            given = Catalogue::from_file(file)?;
-            &given
-        }
-        None => Catalogue::builtin(),
-    };
+    let catalogue = args.datasheets.load()?;
     let shaders = args.setup.shaders()?;
     // Filters are tried on a software adapter's list first: a wrong one is wrong
     // on every adapter, and the message must not depend on finding one.
@@ -115,7 +107,7 @@ pub fn run(args: Args) -> Outcome {
         tier: args.tier,
         seed: args.setup.seed.unwrap_or_else(inputs::fresh_seed),
         shaders,
-        datasheet: record::find_datasheet(catalogue, &adapter, chosen.memory),
+        datasheet: record::find_datasheet(&catalogue, &adapter, chosen.memory),
         adapter,
     });
     report.data = args.data.first().copied().unwrap_or_default();

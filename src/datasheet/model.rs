@@ -85,6 +85,13 @@ impl Datasheet {
         })
     }
 
+    /// Its figures and those of its variants.
+    pub fn all_figures(&self) -> impl Iterator<Item = (FigureKind, &Figure)> {
+        let variants = self.variants.iter().map(|variant| &variant.figures);
+        let all = std::iter::once(&self.figures).chain(variants);
+        all.flatten().map(|(kind, figure)| (*kind, figure))
+    }
+
     /// The best evidence that any of the figures has.
     pub fn best_tier(&self) -> Option<Tier> {
         self.figures.values().map(|figure| figure.tier).min()
@@ -304,6 +311,21 @@ impl FigureKind {
             Fp32Lanes => Unit::Lanes,
             GpuCores => Unit::Cores,
         }
+    }
+
+    /// Whether it is a rate of computation.
+    pub fn is_computation(self) -> bool {
+        matches!(self.unit(), Unit::TflopPerSecond | Unit::TopPerSecond)
+    }
+
+    /// Whether it is a rate of matrix units in a format for which some of them skip
+    /// zeros, so that it has to be known whether that is counted in.
+    pub fn has_sparsity(self) -> bool {
+        use FigureKind::*;
+        matches!(
+            self,
+            Tf32 | Fp16Tensor | Fp16TensorFp16Acc | Bf16Tensor | Fp8 | Fp8Fp16Acc | Fp4 | Int8
+        )
     }
 
     /// Whether devices of one product share the figure among themselves; they

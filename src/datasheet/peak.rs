@@ -112,6 +112,13 @@ impl Datasheet {
     pub fn board_power(&self) -> Option<Watts> {
         self.per_device(FigureKind::BoardPower).map(Watts)
     }
+
+    /// The power at which the peaks of one reported device are quoted: the board's, or
+    /// the TDP where nothing else is stated.
+    pub fn rated_power(&self) -> Option<Watts> {
+        let tdp = || self.per_device(FigureKind::Tdp).map(Watts);
+        self.board_power().or_else(tdp)
+    }
 }
 
 #[cfg(test)]

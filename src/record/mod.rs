@@ -19,7 +19,7 @@ pub use anonymise::anonymise;
 pub use dump::Computed;
 pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;
-pub use relate::{find_datasheet, peak_kind, rated_power};
+pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use store::{LoadError, REPORT_FILE, SaveError, create_folder, load, save, write_atomically};
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};

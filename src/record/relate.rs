@@ -1,6 +1,6 @@
 //! Relates a figure to the measured ceilings and to the datasheet.
 
-use crate::datasheet::{Catalogue, Datasheet, FigureKind, Identity, Match, PeakKind};
+use crate::datasheet::{Catalogue, Datasheet, Identity, Match, PeakKind};
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel;
 use crate::kernel::id::{CaseId, Operation, Precision};
@@ -44,7 +44,7 @@ pub fn relate(
     }
     let peak = datasheet.and_then(|sheet| datasheet_peak(measurement, sheet));
     measurement.percent_of_datasheet = percent(rate_against_datasheet(measurement), peak);
-    let tdp = datasheet.and_then(rated_power);
+    let tdp = datasheet.and_then(Datasheet::rated_power);
     relate_efficiency(measurement, peak, tdp);
     let above = |percent: Option<f64>| percent.is_some_and(|p| p > 100.0);
     if above(measurement.percent_of_ceiling) {
@@ -53,15 +53,6 @@ pub fn relate(
     if above(measurement.percent_of_datasheet) {
         measurement.flags.push(Flag::AboveDatasheet);
     }
-}
-
-/// The power at which the datasheet's peaks are quoted: the board's, or the TDP
-/// where nothing else is stated.
-pub fn rated_power(sheet: &Datasheet) -> Option<Watts> {
-    let board = sheet.per_device(FigureKind::BoardPower);
-    board
-        .or_else(|| sheet.per_device(FigureKind::Tdp))
-        .map(Watts)
 }
 
 /// Fills in what the achieved rate per watt is in percent of the peak over the TDP,

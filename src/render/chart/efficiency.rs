@@ -5,7 +5,7 @@ use super::bars::{self, Bar, Group, Kind, Value};
 use crate::datasheet::{Datasheet, Peak};
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
-use crate::record::{Report, peak_kind, rated_power};
+use crate::record::{Report, peak_kind};
 use crate::render::achieved::{by_precision, peak_rate};
 use crate::render::number::{number, rate_unit};
 use crate::render::peaks;
@@ -116,7 +116,7 @@ fn achieved(measurement: &Measurement) -> Option<Value> {
 /// The peak of the case's arithmetic over the power at which peaks are quoted.
 fn stated(sheet: &Datasheet, measurement: &Measurement) -> Option<Value> {
     let peak: Peak = sheet.peak(peak_kind(measurement)?)?;
-    let watts = rated_power(sheet)?;
+    let watts = sheet.rated_power()?;
     let per_watt = peak_rate(&peak)?.0 / watts.0;
     let text = format!("{} GFLOP/s per W", number(per_watt));
     let more = format!("{} at {watts}", peaks::value(&peak));

@@ -2,36 +2,50 @@
 
 use std::fmt::Write as _;
 
-use std::path::PathBuf;
-
 use anyhow::anyhow;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Exit, Failure, Outcome, print};
 use crate::datasheet::{Accumulate, Catalogue, Datasheet, Figure, FigureKind, Sparsity};
 
+mod check;
+mod file;
+mod table;
+
+pub use file::DatasheetFile;
+
 /// Print datasheet peaks with their sources
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// An id, or a part of a name: its peaks, notes and sources
-    pub name: Option<String>,
-    /// Read this file instead of the built-in datasheets
-    #[arg(long, value_name = "FILE")]
-    pub datasheets: Option<PathBuf>,
-    /// Print JSON, in the format that --datasheets reads, instead of a table
+    name: Option<String>,
+    #[command(flatten)]
+    file: DatasheetFile,
+    /// All of them side by side: peaks, and peaks per watt, by precision
     #[arg(long)]
-    pub json: bool,
+    table: bool,
+    /// Say what is wrong with the datasheets, and what they leave open
+    #[arg(long, conflicts_with_all = ["name", "table"])]
+    check: bool,
+    /// Print JSON instead of a table; without --table and --check, in the format that
+    /// --datasheets reads
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints the datasheets on standard output.
 pub fn run(args: Args) -> Outcome {
-    let from_file = args.datasheets.map(Catalogue::from_file).transpose()?;
-    let catalogue = from_file.as_ref().unwrap_or_else(|| Catalogue::builtin());
+    if args.check {
+        return check(&args);
+    }
+    let catalogue = &args.file.load()?;
     let chosen = match &args.name {
         Some(name) => named(catalogue, name)?,
         None => catalogue.datasheets().iter().collect(),
     };
-    let text = if args.json {
+    let text = if args.table {
+        table::report(&chosen, args.json)?
+    } else if args.json {
         serde_json::to_string_pretty(&catalogue.only(&chosen))? + "\n"
     } else if args.name.is_some() {
         let pages: Vec<_> = chosen.iter().map(|sheet| page(catalogue, sheet)).collect();
@@ -41,6 +55,14 @@ pub fn run(args: Args) -> Outcome {
     };
     print(&text)?;
     Ok(Exit::Ok)
+}
+
+/// Prints what is wrong with the files; the exit status says whether anything is.
+fn check(args: &Args) -> Outcome {
+    let files = args.file.examine()?.files;
+    print(&check::report(&files, args.json)?)?;
+    let sound = files.iter().all(|file| file.flaws.is_empty());
+    Ok(if sound { Exit::Ok } else { Exit::Failed })
 }
 
 /// The datasheets that a person may mean, at least one.

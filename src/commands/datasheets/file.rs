@@ -1,0 +1,42 @@
+//! The datasheets that a verb goes by.
+
+use std::path::PathBuf;
+
+use crate::datasheet::{Catalogue, Installed, LoadError};
+
+/// The option that adds to them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DatasheetFile {
+    /// Add the datasheets of this file to the built-in ones and to those of the user's
+    /// own file, flopwatt/datasheets.json in the configuration folder. Of datasheets
+    /// with one id the last one counts
+    #[arg(long, value_name = "FILE")]
+    datasheets: Option<PathBuf>,
+}
+
+impl DatasheetFile {
+    /// Looks at every file.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn examine(&self) -> Result<Installed, LoadError> {
+        Installed::examine(self.datasheets.as_deref())
+    }
+
+    /// All datasheets; says on standard error whose place others have taken.
+    ///
+    /// # Errors
+    /// When a file cannot be read or something is wrong with it.
+    pub fn load(&self) -> Result<Catalogue, LoadError> {
+        let installed = self.examine()?.sound()?;
+        for file in &installed.files {
+            for id in &file.replaced {
+                eprintln!(
+                    "note: {} replaces the datasheet `{id}`",
+                    file.file.display()
+                );
+            }
+        }
+        Ok(installed.catalogue)
+    }
+}

@@ -1,0 +1,189 @@
+//! From a file to a catalogue, or to what is wrong with the file, and where.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Catalogue;
+use crate::datasheet::position;
+use crate::units::Bytes;
+
+/// A file above this size is no datasheet file; the built-in one is a
+/// seventieth of it.
+const LARGEST_FILE: Bytes = Bytes(8 << 20);
+
+/// Why a datasheet file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the datasheets in {}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is too large to be a list of datasheets.
+    #[error("{} is larger than {limit}: it cannot be a datasheet file", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The largest size accepted.
+        limit: Bytes,
+    },
+    /// The content is not what a datasheet file holds.
+    #[error(transparent)]
+    Invalid(#[from] Flaw),
+}
+
+/// Something that is wrong with a datasheet file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{}:{line}:{column}: {}{problem}", file.display(), prefix(field))]
+pub struct Flaw {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, counted from one.
+    pub line: usize,
+    /// Column in bytes, counted from one.
+    pub column: usize,
+    /// The path of the field, such as `accelerators[0].figures.fp32`;
+    /// empty for the document itself.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+fn prefix(field: &str) -> String {
+    if field.is_empty() {
+        String::new()
+    } else {
+        format!("{field}: ")
+    }
+}
+
+impl Catalogue {
+    /// Reads and checks a file in the format of the built-in catalogue.
+    ///
+    /// # Errors
+    /// When it cannot be read, or for the first thing that is wrong with it.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Catalogue, LoadError> {
+        let path = path.as_ref();
+        Catalogue::from_json(&read(path)?, path)
+    }
+
+    /// Parses and checks the text of `file`, which is named in errors.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn from_json(text: &str, file: &Path) -> Result<Catalogue, LoadError> {
+        let catalogue = Catalogue::parse(text, file)?;
+        match catalogue.flaws(text, file, None).into_iter().next() {
+            Some(flaw) => Err(flaw.into()),
+            None => Ok(catalogue),
+        }
+    }
+
+    /// Parses the text of `file`, of which the types say what it may hold.
+    pub(in crate::datasheet) fn parse(text: &str, file: &Path) -> Result<Catalogue, Flaw> {
+        serde_json::from_str(text).map_err(|error| syntax_flaw(text, file, &error))
+    }
+
+    /// Everything that is wrong with this catalogue, which the text of `file` holds,
+    /// by itself or as an addition to `base`.
+    pub(in crate::datasheet) fn flaws(
+        &self,
+        text: &str,
+        file: &Path,
+        base: Option<&Catalogue>,
+    ) -> Vec<Flaw> {
+        let faults = self.faults(base).into_iter();
+        let flaws = faults.map(|fault| {
+            let offset = position::offset_of(text, &fault.path).unwrap_or(0);
+            let (line, column) = position::line_and_column(text, offset);
+            Flaw {
+                file: file.to_owned(),
+                line,
+                column,
+                field: fault.path,
+                problem: fault.problem,
+            }
+        });
+        flaws.collect()
+    }
+}
+
+/// The text of a file that is not too large.
+pub(in crate::datasheet) fn read(path: &Path) -> Result<String, LoadError> {
+    let read_error = |source| LoadError::Read {
+        file: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE.0 + 1).read_to_end(&mut bytes))
+        .map_err(read_error)?;
+    if bytes.len() as u64 > LARGEST_FILE.0 {
+        return Err(LoadError::TooLarge {
+            file: path.to_owned(),
+            limit: LARGEST_FILE,
+        });
+    }
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| read_error(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// What serde_json says, with the field added and its own place taken off.
+fn syntax_flaw(text: &str, file: &Path, error: &serde_json::Error) -> Flaw {
+    let message = error.to_string();
+    let problem = match message.rsplit_once(" at line ") {
+        Some((problem, _)) => problem.to_owned(),
+        None => message,
+    };
+    let offset = position::offset_from(text, error.line(), error.column());
+    Flaw {
+        file: file.to_owned(),
+        line: error.line(),
+        column: error.column(),
+        field: position::path_at(text, offset),
+        problem,
+    }
+}
+
+/// Reads a map in which a key that occurs twice is an error; serde itself keeps
+/// the last value.
+pub(crate) fn without_duplicates<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord,
+    V: Deserialize<'de>,
+{
+    struct Unique<K, V>(PhantomData<(K, V)>);
+
+    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Unique<K, V> {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some(key) = access.next_key()? {
+                if map.contains_key(&key) {
+                    return Err(A::Error::custom("this key occurs more than once"));
+                }
+                map.insert(key, access.next_value()?);
+            }
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_map(Unique(PhantomData))
+}

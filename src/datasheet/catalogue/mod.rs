@@ -1,0 +1,159 @@
+//! The catalogue of datasheets: the built-in one, and files in its format.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::matching::normalise;
+use super::model::{Datasheet, Source};
+
+mod check;
+mod load;
+#[cfg(test)]
+mod tests;
+
+pub(super) use load::read;
+pub(crate) use load::without_duplicates;
+pub use load::{Flaw, LoadError};
+
+/// The version of the file format that this build reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Datasheets and the documents that they cite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Catalogue {
+    /// Version of the format, [`SCHEMA_VERSION`].
+    schema_version: u32,
+    /// The documents, by the id under which figures cite them.
+    #[serde(deserialize_with = "without_duplicates")]
+    sources: BTreeMap<String, Source>,
+    /// The datasheets.
+    accelerators: Vec<Datasheet>,
+}
+
+impl Catalogue {
+    /// The catalogue that is part of the program.
+    pub fn builtin() -> &'static Catalogue {
+        static BUILTIN: LazyLock<Catalogue> = LazyLock::new(|| {
+            Catalogue::from_json(Catalogue::BUILTIN_TEXT, Path::new(Catalogue::BUILTIN_FILE))
+                .expect("the built-in catalogue is valid, which a test asserts")
+        });
+        &BUILTIN
+    }
+
+    /// The file that the built-in catalogue is made from, as errors call it.
+    pub(super) const BUILTIN_FILE: &str = "accelerators.json";
+    /// Its content.
+    pub(super) const BUILTIN_TEXT: &str = include_str!("../accelerators.json");
+
+    /// Adds the datasheets and sources of another catalogue, whose datasheets take
+    /// the place of those with the same ids. Returns these ids.
+    pub(super) fn add(&mut self, other: Catalogue) -> Vec<String> {
+        let mut replaced = Vec::new();
+        for sheet in other.accelerators {
+            let same = |known: &&mut Datasheet| known.id == sheet.id;
+            match self.accelerators.iter_mut().find(same) {
+                Some(known) => {
+                    replaced.push(sheet.id.clone());
+                    *known = sheet;
+                }
+                None => self.accelerators.push(sheet),
+            }
+        }
+        self.sources.extend(other.sources);
+        replaced
+    }
+
+    /// All datasheets.
+    pub fn datasheets(&self) -> &[Datasheet] {
+        &self.accelerators
+    }
+
+    /// The documents that figures cite, by id.
+    pub fn sources(&self) -> &BTreeMap<String, Source> {
+        &self.sources
+    }
+
+    /// The datasheet with exactly that id.
+    pub fn get(&self, id: &str) -> Option<&Datasheet> {
+        self.accelerators.iter().find(|sheet| sheet.id == id)
+    }
+
+    /// The datasheets that a person may mean: the one with that id, or else all
+    /// whose id, name or adapter name contains the query, in any case.
+    pub fn find(&self, query: &str) -> Vec<&Datasheet> {
+        let query = normalise(query).to_lowercase();
+        if query.is_empty() {
+            return Vec::new();
+        }
+        if let Some(sheet) = self.get(&query) {
+            return vec![sheet];
+        }
+        let mentions = |text: &String| text.to_lowercase().contains(&query);
+        self.accelerators
+            .iter()
+            .filter(|sheet| {
+                mentions(&sheet.id) || mentions(&sheet.name) || sheet.names.iter().any(mentions)
+            })
+            .collect()
+    }
+
+    /// Up to `count` datasheets whose name looks most like the query, best
+    /// first; those that look nothing like it are left out.
+    pub fn nearest(&self, query: &str, count: usize) -> Vec<&Datasheet> {
+        const LEAST_LIKENESS: f64 = 0.25;
+        let mut scored: Vec<(f64, &Datasheet)> = self
+            .accelerators
+            .iter()
+            .map(|sheet| {
+                let by_id = likeness(query, &sheet.id);
+                (by_id.max(likeness(query, &sheet.name)), sheet)
+            })
+            .filter(|(score, _)| *score >= LEAST_LIKENESS)
+            .collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        scored.truncate(count);
+        scored.into_iter().map(|(_, sheet)| sheet).collect()
+    }
+
+    /// A catalogue of some of the datasheets, with the sources they cite.
+    pub fn only(&self, chosen: &[&Datasheet]) -> Catalogue {
+        let cited: HashSet<&String> = chosen
+            .iter()
+            .flat_map(|sheet| sheet.all_figures())
+            .flat_map(|(_, figure)| &figure.sources)
+            .collect();
+        Catalogue {
+            schema_version: self.schema_version,
+            sources: self
+                .sources
+                .iter()
+                .filter(|(id, _)| cited.contains(id))
+                .map(|(id, source)| (id.clone(), source.clone()))
+                .collect(),
+            accelerators: chosen.iter().map(|&sheet| sheet.clone()).collect(),
+        }
+    }
+}
+
+/// How alike two names look: the share of letter pairs that they have in
+/// common, from 0 to 1 (the Sørensen–Dice coefficient).
+pub(crate) fn likeness(a: &str, b: &str) -> f64 {
+    let pairs = |text: &str| -> HashSet<(char, char)> {
+        let letters: Vec<char> = text
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .collect();
+        letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
+    };
+    let (a, b) = (pairs(a), pairs(b));
+    if a.is_empty() || b.is_empty() {
+        return 0.0;
+    }
+    2.0 * a.intersection(&b).count() as f64 / (a.len() + b.len()) as f64
+}

@@ -81,10 +81,9 @@ fn every_string_of_a_report_is_text() {
     report.shaders.hash = hostile.into();
     for measurement in &mut report.measurements {
         measurement.variant = hostile.into();
-        for reason in [&mut measurement.reason, &mut measurement.power_reason] {
-            if let Some(reason) = reason {
-                reason.message = hostile.into();
-            }
+        let reasons = [&mut measurement.reason, &mut measurement.power_reason];
+        for reason in reasons.into_iter().flatten() {
+            reason.message = hostile.into();
         }
         measurement.chosen = Some(hostile.into());
     }

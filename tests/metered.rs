@@ -179,6 +179,9 @@ fn power_stands_beside_the_time() {
     assert!(inside.count() > 50);
     let markdown = std::fs::read_to_string(run.out().join("report.md")).expect("a page");
     assert!(markdown.contains("GFLOP/s per W"), "{markdown}");
+    assert!(markdown.contains("](charts/trace-1.svg)"), "{markdown}");
+    let chart = std::fs::read_to_string(run.out().join("charts/trace-1.svg")).expect("a chart");
+    assert!(chart.contains("class=\"window\""), "{chart}");
 }
 
 /// NVML's code 15, three seconds after the sensor has been looked at.

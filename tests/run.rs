@@ -4,6 +4,8 @@ mod support {
     pub mod trials;
 }
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -123,8 +125,18 @@ fn report_is_valid() {
 
     let markdown = std::fs::read_to_string(path.join("report.md")).expect("report.md");
     assert!(markdown.contains("33x17x65"));
-    let left: Vec<_> = std::fs::read_dir(&path).expect("the folder").collect();
-    assert_eq!(left.len(), 2, "temporary files are gone: {left:?}");
+    assert!(markdown.contains("](charts/roofline.svg)"));
+    let files = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).expect("the folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.collect::<BTreeSet<_>>()
+    };
+    // Temporary files are gone.
+    let expected = ["charts", "report.html", "report.json", "report.md"];
+    assert_eq!(files(&path), expected.map(OsString::from).into());
+    // Where there is a datasheet or a sensor there are more.
+    let charts = ["rates.svg", "roofline.svg"].map(OsString::from);
+    assert!(files(&path.join("charts")).is_superset(&charts.into()));
 }
 
 fn formats() {

@@ -215,6 +215,24 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_page_shows_the_charts_that_lie_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (report, _) = fixture::metered();
+        save(&report, folder.path()).unwrap();
+        let read = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(read("report.html").ends_with("</html>\n"));
+        let page = read("report.md");
+        let images = page.split("](charts/").skip(1);
+        let images: Vec<&str> = images.filter_map(|rest| rest.split(')').next()).collect();
+        assert_eq!(images, ["rates.svg", "roofline.svg", "efficiency.svg"]);
+        for image in images {
+            assert!(read(&format!("charts/{image}")).starts_with("<svg "));
+        }
+        // On standard output no file lies beside it.
+        assert!(!fixture::rendered(&Markdown, &report).contains("]("));
+    }
+
+    #[test]
     fn a_report_without_measurements_renders_in_every_format() {
         let mut report = fixture::report();
         report.measurements.clear();

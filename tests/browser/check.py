@@ -78,6 +78,7 @@ return shown.map((svg) => {
     box: box(svg),
     across: ticks("middle"),
     up: ticks("end"),
+    tickBoxes: [...svg.querySelectorAll(":scope > text")].filter((t) => !t.getAttribute("transform")).map(box),
     points: all(".point[data-x], .ridge", (g) => ({
       id: g.dataset.id, x: +g.dataset.x, y: +g.dataset.y,
       at: middle(g.querySelector("circle, path")), title: g.querySelector("title").textContent,
@@ -131,10 +132,13 @@ def check_chart(where, chart):
         for window in chart["windows"]:
             off = [window["box"][0] - x(window["from"]), window["box"][2] - x(window["to"])]
             check(f"{where}: a window is when it was", max(map(abs, off)) <= PIXELS, off)
-    labels = chart["labels"]
-    for index, label in enumerate(labels):
-        clear = not any(overlap(label, other) for other in labels[:index])
-        check(f"{where}: labels do not overlap", clear, label)
+    check_apart(f"{where}: numbers at axes do not overlap", chart["tickBoxes"])
+    check_apart(f"{where}: labels do not overlap", chart["labels"])
+
+
+def check_apart(what, boxes):
+    for index, label in enumerate(boxes):
+        check(what, not any(overlap(label, other) for other in boxes[:index]), label)
 
 
 def luminance(color):
@@ -176,11 +180,11 @@ return [...table.tBodies[0].rows].map((r) => r.cells[column].dataset.value ?? nu
 def check_sorting(driver, where):
     for table in driver.find_elements("css selector", "table.sortable"):
         heads = table.find_elements("css selector", "th")
-        before = driver.execute_script(COLUMN, table, 1)
+        before = driver.execute_script(COLUMN, table, 2)
         for turn in ("descending", "ascending"):
-            driver.execute_script("arguments[0].querySelector('button').click()", heads[1])
-            check(f"{where}: sorted {turn}", heads[1].get_attribute("aria-sort") == turn)
-            after = driver.execute_script(COLUMN, table, 1)
+            driver.execute_script("arguments[0].querySelector('button').click()", heads[2])
+            check(f"{where}: sorted {turn}", heads[2].get_attribute("aria-sort") == turn)
+            after = driver.execute_script(COLUMN, table, 2)
             check(f"{where}: no row is lost", sorted(map(str, before)) == sorted(map(str, after)))
             numbers = [float(value) for value in after if value is not None]
             order = sorted(numbers, reverse=turn == "descending")
@@ -196,7 +200,7 @@ def check_sorting(driver, where):
 RATES = """
 const rates = {};
 for (const row of document.querySelectorAll("table.cases tbody tr"))
-  rates[row.cells[0].textContent] = row.cells[2].dataset.value;
+  rates[row.cells[0].textContent] = row.cells[3].dataset.value;
 return rates;
 """
 

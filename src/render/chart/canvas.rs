@@ -10,6 +10,8 @@ pub(in crate::render) const STYLE: &str = include_str!("style.css");
 /// Colours by which the style sheet knows what the library draws; they are also
 /// those of the light scheme.
 pub(super) const GRID: RGBColor = RGBColor(0xe4, 0xe7, 0xeb);
+/// Lines between those with a number.
+pub(super) const FAINT: RGBColor = RGBColor(0xf3, 0xf4, 0xf6);
 /// Axes and ticks.
 pub(super) const AXIS: RGBColor = RGBColor(0x8c, 0x95, 0x9f);
 /// Labels of axes.

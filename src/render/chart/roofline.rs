@@ -4,10 +4,11 @@
 
 use std::ops::Range;
 
+use plotters::coord::combinators::WithKeyPoints;
 use plotters::prelude::*;
 
 use super::bars::tick;
-use super::canvas::{AXIS, Anchor, Drawing, GRID, Overlay, drawable, fitted, label_style};
+use super::canvas::{AXIS, Anchor, Drawing, FAINT, GRID, Overlay, drawable, fitted, label_style};
 use super::labels::{Taken, place};
 use super::{Chart, WIDE};
 use crate::datasheet::{FigureKind, PeakKind};
@@ -17,27 +18,33 @@ use crate::measure::measurement::{Measurement, Status};
 use crate::record::Report;
 use crate::render::achieved;
 use crate::render::cells;
-use crate::render::number::{number, rate_unit};
+use crate::render::number::{fixed, number, rate_unit};
 use crate::render::peaks;
 
 /// More points than this cannot be told apart; the table has them all.
 const MOST_POINTS: usize = 120;
 
-/// How many lines of the grid to ask the library for: it draws nine a decade where
-/// ten have room, and else one.
-fn grid_lines(range: &Range<f64>) -> usize {
+/// Numbers at an axis of powers of ten: those of 2 and 5 where few decades leave
+/// room, not all of the powers where there are many.
+fn ticks(range: &Range<f64>, room: f64) -> Vec<f64> {
     let decades = (range.end / range.start).log10();
-    if decades < 2.9 { 30 } else { 10 }
+    let between: &[f64] = if decades < room {
+        &[1.0, 2.0, 5.0]
+    } else {
+        &[1.0]
+    };
+    let step = (decades / 6.0).ceil().max(1.0);
+    let powers = (0..=(decades / step) as i32).map(|n| range.start.log10() + f64::from(n) * step);
+    let numbers = powers.flat_map(|power| between.iter().map(move |n| n * 10f64.powf(power)));
+    numbers.filter(|n| *n <= range.end * 1.000_001).collect()
 }
 
-/// Of the lines between decades, those of 2 and 5 have room for a number.
-fn log_tick(value: f64) -> String {
-    let leading = format!("{value:.0e}");
-    if leading.starts_with(['1', '2', '5']) {
-        tick(value)
-    } else {
-        String::new()
-    }
+/// The lines between the ticks of an axis that has few decades.
+fn between_ticks(range: &Range<f64>) -> Vec<f64> {
+    let decades = (range.end / range.start).log10();
+    let powers = (0..=decades as i32).map(|n| range.start * 10f64.powi(n));
+    let lines = powers.flat_map(|power| (2..10).map(move |n| f64::from(n) * power));
+    lines.filter(|n| decades < 4.0 && *n <= range.end).collect()
 }
 
 /// What a roof is known from.
@@ -82,6 +89,15 @@ struct Roof {
     value: String,
 }
 
+/// An axis of powers of ten with its ticks and lines.
+fn axis(range: &Range<f64>, room: f64) -> WithKeyPoints<LogCoord<f64>> {
+    range
+        .clone()
+        .log_scale()
+        .with_key_points(ticks(range, room))
+        .with_light_points(between_ticks(range))
+}
+
 /// Where a memory roof meets a compute roof.
 #[derive(Clone, Debug, PartialEq)]
 struct Ridge {
@@ -100,7 +116,7 @@ struct Point {
     /// 10⁹ operations per second.
     rate: f64,
     unit: WorkUnit,
-    /// The rate with its unit.
+    /// The rate, with its unit where it is not that of the axis.
     shown: String,
     title: String,
 }
@@ -181,8 +197,13 @@ fn point(measurement: &Measurement) -> Option<Point> {
     }
     let rate = drawable(measurement.gflops?.median.0)?;
     let intensity = drawable(cells::intensity(measurement)?)?;
-    let shown = achieved::rate(measurement)?;
-    let value = format!("{shown} at {} per byte", number(intensity));
+    let with_unit = achieved::rate(measurement)?;
+    let value = format!("{with_unit} at {} per byte", number(intensity));
+    let shown = match measurement.work_unit {
+        WorkUnit::Flop => fixed(rate, 4, rate),
+        // The axis is that of FLOPs.
+        WorkUnit::Op => with_unit,
+    };
     Some(Point {
         name: measurement.name(),
         intensity,
@@ -319,20 +340,18 @@ impl Roofline {
                 .x_label_area_size(INTENSITIES)
                 .y_label_area_size(RATES - LEFT)
                 .build_cartesian_2d(
-                    self.intensities.clone().log_scale(),
-                    self.rates.clone().log_scale(),
+                    axis(&self.intensities, if width < WIDE { 1.6 } else { 2.9 }),
+                    axis(&self.rates, 2.9),
                 )?;
             chart
                 .configure_mesh()
                 .x_desc("operations per byte of compulsory traffic")
                 .y_desc(self.unit)
-                .x_label_formatter(&|value| log_tick(*value))
-                .y_label_formatter(&|value| log_tick(*value))
-                .x_labels(grid_lines(&self.intensities))
-                .y_labels(grid_lines(&self.rates))
+                .x_label_formatter(&|value| tick(*value))
+                .y_label_formatter(&|value| tick(*value))
                 .axis_style(AXIS)
                 .bold_line_style(GRID)
-                .light_line_style(TRANSPARENT)
+                .light_line_style(FAINT)
                 .label_style(label_style())
                 .draw()?;
             let at = |x: f64, y: f64| chart.backend_coord(&(x, y));
@@ -624,6 +643,17 @@ mod tests {
         assert!(chart(&report, 1).is_none());
         report.measurements[3].gflops.as_mut().unwrap().median.0 = 1e14;
         assert!(chart(&report, 1).is_some());
+    }
+
+    #[test]
+    fn ticks_are_as_many_as_have_room() {
+        let rounded = |range: Range<f64>, room| -> Vec<f64> {
+            let ticks = ticks(&range, room).into_iter();
+            ticks.map(|tick| (tick * 1e3).round() / 1e3).collect()
+        };
+        assert_eq!(rounded(10.0..200.0, 2.9), [10.0, 20.0, 50.0, 100.0, 200.0]);
+        assert_eq!(rounded(10.0..200.0, 1.0), [10.0, 100.0]);
+        assert_eq!(rounded(1e-2..1e8, 2.9), [1e-2, 1.0, 1e2, 1e4, 1e6, 1e8]);
     }
 
     #[test]

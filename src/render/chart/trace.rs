@@ -201,10 +201,10 @@ fn windows(points: &[TracePoint]) -> Vec<(usize, Range<f64>)> {
     windows
 }
 
-const POWER: i32 = 150;
-const OTHER: i32 = 68;
+const POWER: i32 = 156;
+const OTHER: i32 = 74;
 const SECONDS: i32 = 42;
-const TOP: i32 = 10;
+const TOP: i32 = 16;
 const RIGHT: i32 = 20;
 const LEFT: i32 = 5;
 const VALUES: i32 = 66;

@@ -118,6 +118,8 @@ struct Heading {
 #[derive(Serialize)]
 struct Cell {
     text: String,
+    /// What goes on below the text.
+    note: String,
     class: String,
     /// What a column of numbers is sorted by.
     value: Option<String>,
@@ -318,36 +320,33 @@ fn cases(report: &Report) -> Table {
         numeric,
     };
     let figures = columns(report).map(|c| heading(&c.heading.join(" "), c.numeric));
-    let headings = std::iter::once(heading("case", false))
-        .chain(figures)
-        .chain([
-            heading("status", false),
-            heading("flags, or why not", false),
-        ]);
+    let first = [heading("case", false), heading("status", false)];
+    let headings = first.into_iter().chain(figures);
     let row = |m: &Measurement| {
-        let figures = columns(report).map(|column| Cell {
-            text: (column.text)(m),
-            class: if column.numeric { "number" } else { "" }.into(),
-            value: (column.value)(m).map(|value| format!("{value:.6e}")),
+        let figures = columns(report).map(|column| {
+            let whole = (column.text)(m);
+            let parts = whole.split_once(' ').filter(|_| column.breaks);
+            let (figure, note) = parts.unwrap_or((&whole, ""));
+            Cell {
+                note: note.into(),
+                class: if column.numeric { "number" } else { "" }.into(),
+                value: (column.value)(m).map(|value| format!("{value:.6e}")),
+                ..text(figure.into())
+            }
         });
+        // Its flags, or why there is no figure.
         let remark = match &m.reason {
             Some(reason) => reason.message.clone(),
             None => cells::flags(m),
         };
         let status = m.status.to_string();
-        std::iter::once(text(m.name()))
-            .chain(figures)
-            .chain([
-                Cell {
-                    class: format!("status-{status}"),
-                    ..text(status)
-                },
-                Cell {
-                    class: "reason".into(),
-                    ..text(remark)
-                },
-            ])
-            .collect()
+        let status = Cell {
+            note: remark,
+            class: format!("status-{status}"),
+            ..text(status)
+        };
+        let first = [text(m.name()), status].into_iter();
+        first.chain(figures).collect()
     };
     Table {
         title: "All cases".into(),
@@ -359,6 +358,7 @@ fn cases(report: &Report) -> Table {
 fn text(text: String) -> Cell {
     Cell {
         text,
+        note: String::new(),
         class: String::new(),
         value: None,
     }

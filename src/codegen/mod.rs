@@ -2,8 +2,18 @@
 //! the instructions of its hot loop. Nothing is run, so no GPU is needed where a
 //! driver's compiler can be loaded without one.
 
+pub mod bound;
+pub mod compare;
+pub mod listing;
+pub mod statistics;
+pub mod survey;
 #[cfg(not(target_vendor = "apple"))]
-pub mod vulkan;
+mod vulkan;
+#[cfg(target_vendor = "apple")]
+#[path = "no_vulkan.rs"]
+mod vulkan;
+
+pub use vulkan::Compiler;
 
 use crate::kernel::shader::ShaderError;
 
@@ -27,8 +37,7 @@ pub enum CodegenError {
     Shader(#[from] ShaderError),
     /// The driver refused.
     #[error("the driver refused: {0}")]
-    #[cfg(not(target_vendor = "apple"))]
-    Driver(#[from] ash::vk::Result),
+    Driver(String),
 }
 
 /// One program that the driver made, in its own words.

@@ -100,9 +100,10 @@ impl Compiler {
         let device = unsafe { self.device.as_hal::<Vulkan>() }.ok_or(CodegenError::NotVulkan)?;
         let mut made = Made::new(device.raw_device());
         // SAFETY: the words are a valid module whose bindings are those of the pass.
-        let pipeline = unsafe { made.pipeline(&words, self.stage, &kinds(program, pass)) }?;
+        let pipeline = unsafe { made.pipeline(&words, self.stage, &kinds(program, pass)) };
         // SAFETY: it was created with both flags, and lives until `made` is dropped.
-        Ok(unsafe { self.ask(pipeline) }?)
+        let told = pipeline.and_then(|pipeline| unsafe { self.ask(pipeline) });
+        told.map_err(|refusal| CodegenError::Driver(refusal.to_string()))
     }
 
     /// # Safety
@@ -146,7 +147,9 @@ impl Compiler {
         let mut count = wanted.len() as u32;
         // SAFETY: there are `count` places, each with room for `data_size` bytes.
         unsafe {
-            (extension.fp().get_pipeline_executable_internal_representations_khr)(
+            (extension
+                .fp()
+                .get_pipeline_executable_internal_representations_khr)(
                 extension.device(),
                 info,
                 &mut count,
@@ -176,7 +179,10 @@ impl Offered {
         let capabilities = adapter.physical_device_capabilities();
         let version = capabilities.properties().api_version;
         if version < vk::API_VERSION_1_3 {
-            let (major, minor) = (vk::api_version_major(version), vk::api_version_minor(version));
+            let (major, minor) = (
+                vk::api_version_major(version),
+                vk::api_version_minor(version),
+            );
             return Err(CodegenError::Old(format!("{major}.{minor}")));
         }
         if !capabilities.supports_extension(pipeline_executable_properties::NAME) {

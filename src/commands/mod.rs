@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::gpu::select::SelectError;
 use crate::session::SessionError;
 
+pub mod codegen;
 pub mod datasheets;
 pub mod devices;
 pub mod limit_guard;
@@ -88,6 +89,7 @@ enum Command {
     Power(power::Args),
     Datasheets(datasheets::Args),
     Shader(shader::Args),
+    Codegen(codegen::Args),
     Tune(tune::Args),
     Schema(schema::Args),
     #[command(hide = true)]
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Power(args) => power::run(args),
         Command::Datasheets(args) => datasheets::run(args),
         Command::Shader(args) => shader::run(args),
+        Command::Codegen(args) => codegen::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Worker(args) => worker::run(args),

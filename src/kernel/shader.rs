@@ -121,9 +121,7 @@ pub fn translate(
     let info = validate(&module, features)?;
     match format {
         Format::Wgsl => Ok(wgsl.to_owned()),
-        Format::SpirvAsm => {
-            disassemble(&spirv(&module, &info, checked, Robustness::default())?)
-        }
+        Format::SpirvAsm => disassemble(&spirv(&module, &info, checked, Robustness::default())?),
         Format::Msl => {
             // naga's writer panics over it.
             let without = Features {

@@ -10,11 +10,17 @@ pub(super) fn parse(text: &str) -> Vec<Block> {
     let mut labels: Vec<&str> = Vec::new();
     let mut blocks: Vec<Block> = Vec::new();
     let mut targets: Vec<(usize, &str)> = Vec::new();
+    // Whether the block before goes on in the next one.
+    let mut falls_through = false;
     for line in text.lines() {
         let line = line.split(';').next().unwrap_or_default().trim();
         if let Some(label) = line.strip_suffix(':') {
+            if let Some(above) = blocks.last_mut().filter(|_| falls_through) {
+                above.next.push(labels.len());
+            }
             labels.push(label);
             blocks.push(Block::default());
+            falls_through = true;
             continue;
         }
         let Some(block) = blocks.last_mut() else {
@@ -32,11 +38,12 @@ pub(super) fn parse(text: &str) -> Vec<Block> {
             let target = line.split_whitespace().last().unwrap_or_default();
             targets.push((labels.len() - 1, target));
         }
+        falls_through = !["s_branch", "s_endpgm", "s_setpc_b64"].contains(&name);
         block.instructions.push(instruction(line));
     }
     for (from, target) in targets {
         if let Some(to) = labels.iter().position(|&label| label == target) {
-            blocks[from].jumps.push(to);
+            blocks[from].next.push(to);
         }
     }
     blocks

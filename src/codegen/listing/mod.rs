@@ -6,6 +6,9 @@
 mod aco;
 mod nak;
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::Executable;
@@ -80,8 +83,8 @@ impl Instruction {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Block {
     instructions: Vec<Instruction>,
-    /// Positions of the blocks that may come next, apart from the one below.
-    jumps: Vec<usize>,
+    /// Positions of the blocks that may come next.
+    next: Vec<usize>,
 }
 
 /// The instruction set of a listing.
@@ -183,18 +186,19 @@ pub fn text(executable: &Executable) -> Option<&str> {
     disassembly(executable).map(|(_, text)| text).or_else(last)
 }
 
-/// Of the loops' own instructions, those that do the most work.
+/// Of the loops' own instructions, those that do the most work, and of equal work
+/// those that are fewest.
 fn hottest(blocks: &[Block], lanes: u32) -> Option<HotLoop> {
     let loops = loops(blocks);
     let own = |number: usize| -> Vec<Instruction> {
-        let innermost = |block: &usize| {
+        let innermost = |block: &&usize| {
             let around = loops.iter().enumerate();
             let around = around.filter(|(_, l)| l.contains(block));
             around.min_by_key(|(_, l)| l.len()).map(|(n, _)| n) == Some(number)
         };
-        let inside = loops[number].clone().filter(innermost);
+        let inside = loops[number].iter().filter(innermost);
         inside
-            .flat_map(|block| blocks[block].instructions.iter().copied())
+            .flat_map(|&block| blocks[block].instructions.iter().copied())
             .collect()
     };
     let work =
@@ -202,23 +206,54 @@ fn hottest(blocks: &[Block], lanes: u32) -> Option<HotLoop> {
     (0..loops.len())
         .map(own)
         .filter(|instructions| work(instructions) > 0)
-        .max_by_key(|instructions| work(instructions))
+        .max_by_key(|instructions| (work(instructions), Reverse(instructions.len())))
         .map(|instructions| HotLoop { instructions })
 }
 
-/// Loops as the blocks from the head to the last jump back to it: compilers lay
-/// them out in one piece.
-fn loops(blocks: &[Block]) -> Vec<std::ops::Range<usize>> {
-    let mut loops: Vec<std::ops::Range<usize>> = Vec::new();
-    for (from, block) in blocks.iter().enumerate() {
-        for &head in block.jumps.iter().filter(|&&head| head <= from) {
-            match loops.iter_mut().find(|known| known.start == head) {
-                Some(known) => known.end = known.end.max(from + 1),
-                None => loops.push(head..from + 1),
+/// The natural loops: each jump back to a block that leads to it makes that block
+/// a head, and all that leads to the jump without passing the head is inside.
+fn loops(blocks: &[Block]) -> Vec<BTreeSet<usize>> {
+    let mut loops: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (from, head) in jumps_back(blocks) {
+        let inside = loops.entry(head).or_insert_with(|| BTreeSet::from([head]));
+        let mut open = vec![from];
+        while let Some(block) = open.pop() {
+            if inside.insert(block) {
+                let before = (0..blocks.len()).filter(|&b| blocks[b].next.contains(&block));
+                open.extend(before);
             }
         }
     }
-    loops
+    loops.into_values().collect()
+}
+
+/// Jumps to a block that is on the way from the entry to the jump.
+fn jumps_back(blocks: &[Block]) -> Vec<(usize, usize)> {
+    let mut jumps = Vec::new();
+    let mut seen = vec![false; blocks.len()];
+    // The way from the entry, and how many of each block's successors are done.
+    let mut way: Vec<(usize, usize)> = Vec::new();
+    if !blocks.is_empty() {
+        way.push((0, 0));
+        seen[0] = true;
+    }
+    while let Some((block, done)) = way.last_mut() {
+        let (from, to) = (*block, blocks[*block].next.get(*done).copied());
+        *done += 1;
+        match to {
+            None => {
+                way.pop();
+            }
+            Some(to) if to >= blocks.len() => {}
+            Some(to) if way.iter().any(|&(block, _)| block == to) => jumps.push((from, to)),
+            Some(to) if !seen[to] => {
+                seen[to] = true;
+                way.push((to, 0));
+            }
+            Some(_) => {}
+        }
+    }
+    jumps
 }
 
 /// The product of the numbers behind letters in text such as `16x16x16` or
@@ -247,24 +282,25 @@ mod tests {
         Instruction::new(Class::Address, Unit::Integer, 0)
     }
 
-    fn block(instructions: &[Instruction], jumps: &[usize]) -> Block {
+    fn block(instructions: &[Instruction], next: &[usize]) -> Block {
         Block {
             instructions: instructions.to_vec(),
-            jumps: jumps.to_vec(),
+            next: next.to_vec(),
         }
     }
 
-    /// An outer loop 1..=4 with one FMA of its own around an inner loop 2..=3 with
-    /// two, and another loop behind both with one.
+    /// An outer loop of 1 to 4 with one FMA of its own around an inner loop of 2 and 3
+    /// with two, and a loop of 5 alone with one.
     #[test]
     fn the_innermost_loop_with_the_most_arithmetic_is_hot() {
         let blocks = [
-            block(&[fma(), fma(), fma()], &[]),
-            block(&[fma()], &[5]),
-            block(&[fma()], &[]),
-            block(&[fma(), address()], &[2]),
+            block(&[fma(), fma(), fma()], &[1]),
+            block(&[fma()], &[2, 5]),
+            block(&[fma()], &[3]),
+            block(&[fma(), address()], &[2, 4]),
             block(&[address()], &[1]),
-            block(&[fma()], &[5]),
+            block(&[fma()], &[5, 6]),
+            block(&[], &[]),
         ];
         let hot = hottest(&blocks, 32).unwrap();
         assert_eq!(hot.instructions, [fma(), fma(), address()]);
@@ -273,15 +309,44 @@ mod tests {
         assert!((mix.percent_flop() - 200.0 / 3.0).abs() < 1e-9);
     }
 
+    /// What follows the loop of 1 and 4 stands in the middle of it, and jumps up to
+    /// where it goes on.
+    #[test]
+    fn a_loop_is_what_leads_back_and_not_what_lies_between() {
+        let blocks = [
+            block(&[], &[1]),
+            block(&[address()], &[4, 3]),
+            block(&[fma(), fma()], &[]),
+            block(&[fma(), fma()], &[2]),
+            block(&[fma()], &[1]),
+        ];
+        assert_eq!(loops(&blocks), [BTreeSet::from([1, 4])]);
+        assert_eq!(
+            hottest(&blocks, 32).unwrap().instructions,
+            [address(), fma()]
+        );
+    }
+
     #[test]
     fn a_loop_with_two_jumps_back_is_one_loop() {
         let blocks = [
-            block(&[fma()], &[]),
-            block(&[fma()], &[0]),
+            block(&[fma()], &[1]),
+            block(&[fma()], &[0, 2]),
             block(&[address()], &[0]),
         ];
-        assert_eq!(loops(&blocks), [0..3]);
+        assert_eq!(loops(&blocks), [BTreeSet::from([0, 1, 2])]);
         assert_eq!(hottest(&blocks, 32).unwrap().instructions.len(), 3);
+    }
+
+    #[test]
+    fn of_equal_work_the_shorter_loop_is_hot() {
+        let blocks = [
+            block(&[], &[1]),
+            block(&[fma(), address()], &[1, 2]),
+            block(&[fma()], &[2, 3]),
+            block(&[fma(), address()], &[3]),
+        ];
+        assert_eq!(hottest(&blocks, 32).unwrap().instructions, [fma()]);
     }
 
     #[test]

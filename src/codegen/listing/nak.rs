@@ -15,14 +15,12 @@ pub(super) fn parse(text: &str) -> Vec<Block> {
             blocks.push(Block::default());
             continue;
         }
-        let below = blocks.len();
         let Some(block) = blocks.last_mut() else {
             continue;
         };
         if let Some(next) = line.strip_prefix('}') {
             let numbers = next.split(|c: char| !c.is_ascii_digit());
-            let numbers = numbers.filter_map(|number| number.parse().ok());
-            block.jumps = numbers.filter(|&next: &usize| next != below).collect();
+            block.next = numbers.filter_map(|number| number.parse().ok()).collect();
         } else if let Some(name) = name(line) {
             block.instructions.push(instruction(name));
         }

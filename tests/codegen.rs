@@ -1,12 +1,13 @@
 //! What a driver's compiler made of the kernels, where one tells.
 
 #[path = "support/trials.rs"]
+#[expect(dead_code, reason = "the other tests' adapters")]
 mod trials;
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use assert_cmd::cargo::CommandCargoExt;
+use assert_cmd::cargo::cargo_bin_cmd;
 use flopwatt::codegen::{Compiler, Executable, Value};
 use flopwatt::gpu::adapter::Adapter;
 use flopwatt::gpu::device::{Gpu, ShaderMode};
@@ -155,8 +156,7 @@ fn printed_statistics(text: &str) -> BTreeSet<Statistics> {
 }
 
 fn what_cannot_be_told_is_said_and_fails() {
-    let output = Command::cargo_bin("flopwatt")
-        .expect("it is built")
+    let output = cargo_bin_cmd!("flopwatt")
         .args(["codegen", "latency", "--adapter", "cpu"])
         .output()
         .expect("it starts");
@@ -166,7 +166,11 @@ fn what_cannot_be_told_is_said_and_fails() {
         assert!(!output.stdout.is_empty());
         return;
     }
-    let told = ["the driver does not tell", "fits `--adapter cpu`", "no GPU adapter"];
+    let told = [
+        "the driver does not tell",
+        "fits `--adapter cpu`",
+        "no GPU adapter",
+    ];
     assert!(told.iter().any(|reason| said.contains(reason)), "{said}");
     assert!(output.stdout.is_empty());
     assert!([2, 3].map(Some).contains(&output.status.code()), "{said}");

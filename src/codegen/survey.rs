@@ -26,7 +26,7 @@ pub struct Survey {
     pub compiler: String,
     /// The shaders, in the order of the catalogue.
     pub shaders: Vec<Shader>,
-    /// Cases that the adapter cannot run.
+    /// Kernels of which the adapter can run none of the cases.
     pub skipped: Vec<Skipped>,
 }
 
@@ -53,12 +53,12 @@ pub struct Shader {
     pub bound_percent_of_peak: Option<f64>,
 }
 
-/// A case without shaders.
+/// A kernel without shaders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Which.
+    /// Its first case.
     pub case: String,
-    /// What it needs.
+    /// What that needs.
     pub reason: String,
 }
 
@@ -105,35 +105,56 @@ pub struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
-    /// Compiles what `cases` run. Texts that several shapes share are compiled once.
+    /// Compiles what `cases` run, in catalogue order. A text that several cases of a
+    /// kernel share is compiled once.
     ///
     /// # Errors
     /// When a template renders no shader or the driver refuses one.
     pub fn survey(&self, cases: &[CaseId]) -> Result<(Vec<Shader>, Vec<Skipped>), SurveyError> {
         let mut shaders = Vec::new();
         let mut skipped = Vec::new();
-        let mut seen = HashSet::new();
-        for (case, kernel) in cases.iter().filter_map(|id| Some((id, Kernel::find(id)?))) {
-            let programs = match self.programs(case, kernel) {
-                Ok(programs) => programs,
-                Err(BuildError::Template(error)) => return Err(error.into()),
-                Err(BuildError::Unfit(unfit)) => {
-                    skipped.push(Skipped {
-                        case: case.to_string(),
-                        reason: unfit.to_string(),
-                    });
-                    continue;
-                }
-            };
-            for program in programs {
-                for (number, pass) in (1..).zip(&program.passes) {
-                    if seen.insert((kernel.variant, kernel.precision, pass.wgsl.clone())) {
-                        shaders.extend(self.pass(case, &program, number, pass)?);
+        let kernel = |id: &CaseId| (id.operation, id.precision, id.variant.clone());
+        for cases in cases.chunk_by(|a, b| kernel(a) == kernel(b)) {
+            let known = shaders.len();
+            let mut unfit = None;
+            let mut seen = HashSet::new();
+            for (case, kernel) in cases.iter().filter_map(|id| Some((id, Kernel::find(id)?))) {
+                match self.programs(case, kernel) {
+                    Ok(programs) => {
+                        for program in &programs {
+                            shaders.extend(self.program(case, program, &mut seen)?);
+                        }
+                    }
+                    Err(BuildError::Template(error)) => return Err(error.into()),
+                    Err(BuildError::Unfit(reason)) => {
+                        unfit.get_or_insert((case, reason));
                     }
                 }
             }
+            if shaders.len() == known {
+                skipped.extend(unfit.map(|(case, reason)| Skipped {
+                    case: case.to_string(),
+                    reason: reason.to_string(),
+                }));
+            }
         }
         Ok((shaders, skipped))
+    }
+
+    /// The passes whose texts have not been seen.
+    fn program(
+        &self,
+        case: &CaseId,
+        program: &Program,
+        seen: &mut HashSet<String>,
+    ) -> Result<Vec<Shader>, SurveyError> {
+        let mut shaders = Vec::new();
+        for (number, pass) in (1..).zip(&program.passes) {
+            if seen.insert(pass.wgsl.clone()) {
+                shaders.extend(self.pass(case, program, number, pass)?);
+            }
+        }
+        Ok(shaders)
     }
 
     /// The candidates of a case.

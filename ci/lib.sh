@@ -138,3 +138,109 @@ json_scalars() {
 
 # count PATTERN: how many lines of standard input match; 0 is no error.
 count() { grep -cE "$1" || true; }
+
+# Real drivers of GPUs that are not here: Mesa's DRM shims stand in for the kernel
+# side. Every shader is compiled, and nothing is executed.
+#
+# Debian 13 and newer (and Ubuntu releases that have mesa-drm-shim together with
+# NVK) load them directly; elsewhere a Debian 13 is unpacked once into the folder
+# that FLOPWATT_TRIXIE names (default ~/.cache/flopwatt/trixie) and programs run
+# inside, which needs root and the right to mount /proc.
+shim_packages=(mesa-vulkan-drivers mesa-drm-shim libvulkan1)
+shim_libraries=/usr/lib/$(uname -m)-linux-gnu
+
+# The manifest of a driver below a root; its name carries the architecture in
+# some releases.
+shim_manifest() { # ROOT DRIVER
+    find "$1/usr/share/vulkan/icd.d" -name "$2_icd*.json" ! -name '*.i686.json' 2>/dev/null | head -n 1
+}
+
+has_shims() { # ROOT
+    [ -e "$1$shim_libraries/libamdgpu_noop_drm_shim.so" ] &&
+        [ -e "$1$shim_libraries/libnouveau_noop_drm_shim.so" ] &&
+        [ -n "$(shim_manifest "$1" radeon)" ] && [ -n "$(shim_manifest "$1" nouveau)" ]
+}
+
+# Runs a command as root in mount points of its own, gone when it ends: an
+# interrupted run leaves no /proc mounted behind.
+as_root_with_own_mounts() { as_root unshare --mount "$@"; }
+
+inside_root() { # ROOT ENVIRONMENT… PROGRAM ARGUMENTS…
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    as_root_with_own_mounts sh -euc 'root=$1; shift; mount -t proc proc "$root/proc"; exec chroot "$root" "$@"' sh \
+        "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/tmp "${@:2}"
+}
+
+unpack_trixie() { # FOLDER
+    local final=$1 unpacked tools=(debootstrap)
+    [ ! -e "$final" ] || die 2 "$final is there and lacks ${shim_packages[*]}; remove it or set FLOPWATT_TRIXIE"
+    can_be_root || die 2 "unpacking Debian 13 needs root"
+    if [ "$(package_manager)" = apt-get ]; then tools+=(debian-archive-keyring util-linux mount); fi
+    command -v debootstrap >/dev/null || install_packages "${tools[@]}"
+    say "unpacking Debian 13 into $final"
+    mkdir -p "$(dirname "$final")"
+    unpacked=$(mktemp -d "$final.XXXXXX") # renamed only when complete
+    as_root chmod 755 "$unpacked"
+    if ! fill_trixie "$unpacked"; then
+        as_root rm -rf "$unpacked"
+        die 2 "could not unpack Debian 13"
+    fi
+    as_root mv -T "$unpacked" "$final"
+}
+
+fill_trixie() { # FOLDER
+    as_root_with_own_mounts debootstrap --variant=minbase trixie "$1" >&2 &&
+        inside_root "$1" apt-get update >&2 &&
+        inside_root "$1" DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${shim_packages[@]}" >&2 &&
+        inside_root "$1" apt-get clean
+}
+
+# Finds or sets up the shims. `shim_root` is then where they are: empty for this
+# system itself.
+shims() {
+    local release
+    [ "$(uname -s)" = Linux ] || die 2 "needs Linux"
+    shim_root=
+    if has_shims ""; then return; fi
+    release=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-0}")
+    case $release in
+        "debian 1"[3-9]* | "debian "[2-9][0-9]* | ubuntu*)
+            (install_packages "${shim_packages[@]}") || say "going on with a folder of its own" ;;
+    esac
+    if has_shims ""; then return; fi
+    shim_root=${FLOPWATT_TRIXIE:-${XDG_CACHE_HOME:-$HOME/.cache}/flopwatt/trixie}
+    if ! has_shims "$shim_root"; then unpack_trixie "$shim_root"; fi
+}
+
+# A new folder that programs see in which the shims are: as `shim_folder` out here,
+# as `shim_inside` to them. Whoever asks for it removes it, as root.
+make_shim_folder() {
+    shim_folder=$(as_root mktemp -d "${shim_root:-}/tmp/flopwatt.XXXXXX")
+    as_root chmod 755 "$shim_folder"
+    # shellcheck disable=SC2034 # for whoever asked
+    shim_inside=${shim_folder#"$shim_root"}
+}
+
+# Runs a program on the driver of a chip: navi31 and the like of AMD's, or the
+# number of an NVIDIA chipset (172 is an Ampere).
+on_chip() { # CHIP ENVIRONMENT… PROGRAM ARGUMENTS…
+    local variable library driver manifest run
+    case $1 in
+        [0-9]*) variable=NOUVEAU_CHIPSET library=nouveau driver=nouveau ;;
+        *) variable=AMDGPU_GPU_ID library=amdgpu driver=radeon ;;
+    esac
+    manifest=$(shim_manifest "$shim_root" "$driver")
+    run=("$variable=$1" "LD_PRELOAD=$shim_libraries/lib${library}_noop_drm_shim.so"
+        "VK_DRIVER_FILES=${manifest#"$shim_root"}" "${@:2}")
+    if [ -n "$shim_root" ]; then inside_root "$shim_root" "${run[@]}"; else env "${run[@]}"; fi
+}
+
+# test_binary TARGET: builds a test target and prints the program's path.
+test_binary() {
+    local program
+    # Cargo names the program on standard error.
+    program=$(cargo test --locked --no-run --test "$1" 2>&1 | tee /dev/stderr |
+        sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+    [ -x "$program" ] || die 1 "the tests were not built"
+    echo "$program"
+}

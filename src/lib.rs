@@ -25,6 +25,8 @@ pub mod measure;
 
 pub mod tune;
 
+pub mod codegen;
+
 pub mod record;
 
 pub mod session;

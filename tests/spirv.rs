@@ -11,7 +11,7 @@ mod trials;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use flopwatt::kernel::shader;
+use flopwatt::kernel::shader::{self, Robustness};
 use trials::Missing;
 
 fn main() {
@@ -43,7 +43,8 @@ fn every_shader_is_valid_spirv_for_vulkan() {
         let module = shader.parse();
         let info = shader.validate(&module);
         for checked in [false, true] {
-            let words = shader::spirv(&module, &info, checked).expect("SPIR-V expresses it");
+            let words = shader::spirv(&module, &info, checked, Robustness::default());
+            let words = words.expect("SPIR-V expresses it");
             match validate(bytemuck::cast_slice(&words)) {
                 Err(objection) if objection.contains(TOO_OLD) => {
                     eprintln!("not judged: {}: {objection}", shader.origin);

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::gpu::select::SelectError;
 use crate::session::SessionError;
 
+pub mod codegen;
 pub mod datasheets;
 pub mod devices;
 pub mod estimate;
@@ -92,6 +93,7 @@ enum Command {
     Datasheets(datasheets::Args),
     Estimate(estimate::Args),
     Shader(shader::Args),
+    Codegen(codegen::Args),
     Tune(tune::Args),
     Schema(schema::Args),
     #[command(hide = true)]
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Datasheets(args) => datasheets::run(args),
         Command::Estimate(args) => estimate::run(args),
         Command::Shader(args) => shader::run(args),
+        Command::Codegen(args) => codegen::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Worker(args) => worker::run(args),

@@ -37,7 +37,7 @@ pub enum GpuError {
 }
 
 /// Features that kernels or timers use; each is requested where it is offered.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+pub(crate) const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SHADER_F64)
     .union(wgpu::Features::SHADER_INT64)

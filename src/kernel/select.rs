@@ -1,5 +1,7 @@
 //! From filters on the command line to the cases of a run.
 
+use std::collections::HashSet;
+
 use globset::{Glob, GlobMatcher};
 
 use super::id::{CaseId, IdError};
@@ -149,6 +151,37 @@ pub fn select(
         cases.extend(added);
     }
     Ok(ordered(cases, software))
+}
+
+/// The kernels' cases that `filters` select, in catalogue order, each once: all
+/// listed ones without a filter. The best kernel's are those of all that may be it.
+///
+/// # Errors
+/// When a filter selects nothing.
+pub fn kernels(filters: &[String], software: bool) -> Result<Vec<CaseId>, SelectError> {
+    let everything = ["*".to_owned()];
+    let filters = if filters.is_empty() {
+        &everything
+    } else {
+        filters
+    };
+    let mut cases: Vec<CaseId> = Vec::new();
+    for filter in filters {
+        for Selected { id, .. } in matching(filter, software)? {
+            match id.is_best() {
+                true => cases.extend(contenders(&id).map(|kernel| kernel.case(id.shape))),
+                false => cases.push(id),
+            }
+        }
+    }
+    let position = |id: &CaseId| {
+        let kernel = |k: &Kernel| k.matches(id) && k.variant == id.variant;
+        CATALOGUE.iter().position(kernel)
+    };
+    let mut seen = HashSet::new();
+    cases.retain(|id| seen.insert(id.clone()));
+    cases.sort_by_key(position);
+    Ok(cases)
 }
 
 fn listed(id: &str) -> Option<Selected> {
@@ -315,6 +348,23 @@ mod tests {
             ids(&["matmul/f32/naive/7x5x3"], &[]).unwrap(),
             ["peak/f32/fma/device", "matmul/f32/naive/7x5x3"]
         );
+    }
+
+    #[test]
+    fn kernels_are_selected_without_ceilings_and_the_best_is_all_that_may_be_it() {
+        let ids = |filter: &str| -> Vec<String> {
+            let filters: Vec<String> = [filter].iter().map(|f| f.to_string()).collect();
+            let cases = kernels(&filters, true).unwrap();
+            cases.iter().map(CaseId::to_string).collect()
+        };
+        assert_eq!(ids("matmul/f64/naive/7x5x3"), ["matmul/f64/naive/7x5x3"]);
+        assert_eq!(
+            ids("matmul/f64/best/7x5x3"),
+            ["naive", "workgroup", "register"].map(|v| format!("matmul/f64/{v}/7x5x3"))
+        );
+        let all = kernels(&[], true).unwrap();
+        assert_eq!(all, kernels(&["*".to_owned()], true).unwrap());
+        assert!(!all.iter().any(CaseId::is_best));
     }
 
     #[test]

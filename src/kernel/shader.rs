@@ -121,7 +121,7 @@ pub fn translate(
     let info = validate(&module, features)?;
     match format {
         Format::Wgsl => Ok(wgsl.to_owned()),
-        Format::SpirvAsm => disassemble(&spirv(&module, &info, checked)?),
+        Format::SpirvAsm => disassemble(&spirv(&module, &info, checked, Robustness::default())?),
         Format::Msl => {
             // naga's writer panics over it.
             let without = Features {
@@ -145,18 +145,43 @@ pub fn translate(
     }
 }
 
-/// The SPIR-V that wgpu gives a Vulkan 1.3 driver, and the names of variables
-/// besides, which wgpu leaves out of release builds and drivers pass over. A
-/// driver with robustBufferAccess2 gets no checks of buffer indices either way.
+/// Accesses that a driver itself keeps inside of what is bound, for which wgpu
+/// writes no checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Robustness {
+    /// Of buffers: robustBufferAccess2.
+    pub buffers: bool,
+    /// Of images: robustImageAccess, or its second version.
+    pub images: bool,
+}
+
+/// The SPIR-V that wgpu gives a Vulkan 1.3 driver with such `robustness`, and the
+/// names of variables besides, which wgpu leaves out of release builds and drivers
+/// pass over. The options are those of wgpu-hal's `Adapter::device_from_raw` and
+/// `Device::compile_stage`, which are private.
 ///
 /// # Errors
 /// When SPIR-V cannot express the module.
-pub fn spirv(module: &Module, info: &ModuleInfo, checked: bool) -> Result<Vec<u32>, ShaderError> {
+pub fn spirv(
+    module: &Module,
+    info: &ModuleInfo,
+    checked: bool,
+    robustness: Robustness,
+) -> Result<Vec<u32>, ShaderError> {
     use spv::ZeroInitializeWorkgroupMemoryMode as Zeros;
+    let restricted = |robust: bool| match checked && !robust {
+        true => BoundsCheckPolicy::Restrict,
+        false => BoundsCheckPolicy::Unchecked,
+    };
     let options = spv::Options {
         lang_version: (1, 6),
         flags: spv::WriterFlags::DEBUG,
-        bounds_check_policies: bounds_checks(checked),
+        bounds_check_policies: BoundsCheckPolicies {
+            index: restricted(false),
+            buffer: restricted(robustness.buffers),
+            image_load: restricted(robustness.images),
+            binding_array: BoundsCheckPolicy::Unchecked,
+        },
         zero_initialize_workgroup_memory: if checked { Zeros::Native } else { Zeros::None },
         force_loop_bounding: checked,
         emit_int_div_checks: checked,

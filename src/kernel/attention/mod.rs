@@ -141,32 +141,64 @@ pub fn materialised(build: &Build) -> Candidates {
     }])
 }
 
-/// One pass with an online softmax; a query row stays in one invocation's
-/// registers.
+/// Elements of a query row that a lane holds, and as many of its output, where
+/// subgroups have 64 lanes, and where they have fewer: NVK's compiler has several
+/// registers for each and spills with more.
+const MOST_ELEMENTS: [u32; 2] = [32, 16];
+/// Lanes of a workgroup at most; as many rows as that leaves share a tile of keys.
+const MOST_LANES: u32 = 256;
+
+/// One pass with an online softmax; a query row stays in the registers of an
+/// invocation, or of neighbours in a subgroup where it is too long for one.
 pub fn flash(build: &Build) -> Candidates {
-    let (lanes, tile_kv, keys) = (64, 16, 4);
+    let (tile_kv, keys) = (16, 4);
     let stored = build.precision.operand().wgsl();
     let shape = attention_shape(build)?;
     need_vectors(&shape)?;
     let head_dim = shape.head_dim;
+    let split = split(build, head_dim);
+    let lanes = MOST_LANES.min(64 * split);
     let template = "attention_flash.wgsl.jinja";
+    let rows = lanes / split;
     Ok(vec![Program {
         parameters: Parameters::from([
             ("lanes".into(), lanes),
             ("tile_kv".into(), tile_kv),
             ("keys".into(), keys),
+            ("split".into(), split),
         ]),
         buffers: tensors(build, &shape),
         passes: vec![Pass {
             template,
             wgsl: build.templates.render(
                 template,
-                context! { head_dim, lanes, tile_kv, keys, stored },
+                context! { head_dim, lanes, tile_kv, keys, split, stored },
             )?,
             bindings: vec![0, 1, 2, 3, 4],
-            workgroups: [shape.q_len.div_ceil(lanes), shape.batch * shape.heads, 1],
+            workgroups: [shape.q_len.div_ceil(rows), shape.batch * shape.heads, 1],
         }],
     }])
+}
+
+/// Lanes among which a query row is split. A CPU has memory for what does not
+/// fit into registers, and pays for every exchange between lanes.
+fn split(build: &Build, head_dim: u32) -> u32 {
+    let [fewest, most] = match build.capabilities.features.subgroup {
+        Some(lanes) if !build.capabilities.software => lanes,
+        _ => return 1,
+    };
+    let elements = if most >= 64 {
+        MOST_ELEMENTS[0]
+    } else {
+        MOST_ELEMENTS[1]
+    };
+    let whole_vectors = |split: &u32| (head_dim / 4).is_multiple_of(*split);
+    let possible = [1, 2, 4, 8, 16]
+        .into_iter()
+        .filter(|&split| split <= fewest);
+    let mut possible = possible.filter(whole_vectors);
+    let enough = possible.clone().find(|split| head_dim / split <= elements);
+    enough.or(possible.next_back()).unwrap_or(1)
 }
 
 /// Queries of a workgroup and keys at a time. Larger tiles read less from
@@ -257,18 +289,24 @@ fn tensors(build: &Build, shape: &AttentionShape) -> Vec<BufferSpec> {
     let keys = elements(shape.kv_heads, shape.kv_len);
     let buffer = |role, size| BufferSpec { role, size };
     vec![
-        BufferSpec::uniform(vec![
-            shape.heads,
-            shape.kv_heads,
-            shape.q_len,
-            shape.kv_len,
-            shape.head_dim,
-            u32::from(shape.causal),
-            problem::scale(shape.head_dim).to_bits(),
-        ]),
+        sizes(shape, 1),
         buffer(Role::Input(0), queries),
         buffer(Role::Input(1), keys),
         buffer(Role::Input(2), keys),
         buffer(Role::Output, queries),
     ]
+}
+
+/// The uniform block, for keys in so many parts.
+fn sizes(shape: &AttentionShape, parts: u32) -> BufferSpec {
+    BufferSpec::uniform(vec![
+        shape.heads,
+        shape.kv_heads,
+        shape.q_len,
+        shape.kv_len,
+        shape.head_dim,
+        u32::from(shape.causal),
+        problem::scale(shape.head_dim).to_bits(),
+        parts,
+    ])
 }

@@ -3,7 +3,7 @@
 
 use minijinja::context;
 
-use super::{MAX_DECODED, attention_shape, need_vectors, tensors};
+use super::{MAX_DECODED, attention_shape, need_vectors, sizes, tensors};
 use crate::kernel::capabilities::Unfit;
 use crate::kernel::program::{BufferSpec, Pass, Program, Role};
 use crate::kernel::shape::AttentionShape;
@@ -45,6 +45,7 @@ pub fn split_kv(build: &Build) -> Candidates {
         })
     };
     let mut buffers = tensors(build, &shape);
+    buffers[0] = sizes(&shape, parts);
     let rows = u64::from(shape.batch * shape.heads) * u64::from(shape.q_len);
     buffers.extend([u64::from(head_dim), 2].map(|numbers| BufferSpec {
         role: Role::Scratch,
@@ -62,7 +63,7 @@ pub fn split_kv(build: &Build) -> Candidates {
             )?,
             pass(
                 "attention_reduce.wgsl.jinja",
-                context! { head_dim, stored, parts, lanes => REDUCE_LANES },
+                context! { head_dim, stored, lanes => REDUCE_LANES },
                 &[0, 5, 6, 4],
                 [shape.q_len, shape.batch * shape.heads, 1],
             )?,

@@ -36,8 +36,11 @@ const GPU_FORMS: &[Form] = &[form(1, 8, 8), form(1, 4, 4)];
 const SOFTWARE_FORMS: &[Form] = &[form(8, 8, 1), form(4, 8, 2)];
 /// There is one row at most for most of the lanes.
 const SOFTWARE_DECODING_FORMS: &[Form] = &[form(1, 8, 8)];
-/// Beyond this not even one row fits into a GPU's registers.
-const MAX_HEAD_DIM: u32 = 128;
+/// Beyond this not even one row fits into a GPU's registers, as its driver's
+/// compiler uses them.
+const GPU_MAX_HEAD_DIM: u32 = 48;
+/// Beyond this compiling takes too long for a CPU.
+const SOFTWARE_MAX_HEAD_DIM: u32 = 128;
 /// Most elements of the query rows of a lane: compiling more takes too long.
 const MAX_ELEMENTS: u32 = 512;
 
@@ -64,8 +67,13 @@ pub fn flash(build: &Build) -> Candidates {
 fn wide(build: &Build, shape: &AttentionShape) -> Result<bool, Unfit> {
     let head_dim = shape.head_dim;
     let halves = halves(build);
-    if head_dim > MAX_HEAD_DIM {
-        let needs = format!("a head_dim of at most {MAX_HEAD_DIM}, not {head_dim}");
+    let most = if build.capabilities.software {
+        SOFTWARE_MAX_HEAD_DIM
+    } else {
+        GPU_MAX_HEAD_DIM
+    };
+    if head_dim > most {
+        let needs = format!("a head_dim of at most {most}, not {head_dim}");
         return Err(Unfit::Shape(needs));
     }
     if halves && !head_dim.is_multiple_of(2) {

@@ -64,29 +64,75 @@ pub fn workgroup(build: &Build) -> Candidates {
     )?])
 }
 
-/// (tile of C on each side, steps of K, elements of C on each side an
-/// invocation): 16×16 invocations both times. Larger register blocks read less
-/// from workgroup memory, smaller ones leave room for more workgroups.
-const REGISTER_FORMS: &[(u32, u32, u32)] = &[(64, 16, 4), (128, 8, 8)];
+/// Tiles of C that an invocation helps with: 16×16 invocations every time.
+struct RegisterForm {
+    /// Elements of C on each side of a workgroup's tile.
+    tile: u32,
+    /// Steps of K that are in workgroup memory at once.
+    tile_k: u32,
+    /// Elements of C on each side of what an invocation holds. More read less from
+    /// workgroup memory, fewer leave room for more workgroups.
+    block: u32,
+    /// Steps of K in one pass of the inner loop. More spend less on the loop,
+    /// fewer make a shorter shader.
+    unroll: u32,
+}
+
+const fn form(tile: u32, tile_k: u32, block: u32, unroll: u32) -> RegisterForm {
+    RegisterForm {
+        tile,
+        tile_k,
+        block,
+        unroll,
+    }
+}
+
+/// The last one is for formats of which the longer tile does not fit.
+const REGISTER_FORMS: &[RegisterForm] = &[
+    form(64, 16, 4, 4),
+    form(128, 16, 8, 4),
+    form(128, 16, 8, 8),
+    form(128, 8, 8, 1),
+];
 
 /// Tiles through workgroup memory, several rows and columns of C an invocation
 /// in named accumulators.
 pub fn register(build: &Build) -> Candidates {
-    let form = |&(tile, tile_k, block): &(u32, u32, u32)| {
+    let wide = reads_vectors(&gemm(build)?, build.precision);
+    let program = |form: &RegisterForm| {
         one_pass(
             build,
             "matmul_register.wgsl.jinja",
-            (tile, tile),
+            (form.tile, form.tile),
             &[
-                ("tile_m", tile),
-                ("tile_n", tile),
-                ("tile_k", tile_k),
-                ("rows", block),
-                ("cols", block),
+                ("tile_m", form.tile),
+                ("tile_n", form.tile),
+                ("tile_k", form.tile_k),
+                ("rows", form.block),
+                ("cols", form.block),
+                ("unroll", form.unroll),
+                ("wide", wide.into()),
             ],
         )
     };
-    REGISTER_FORMS.iter().map(form).collect()
+    REGISTER_FORMS.iter().map(program).collect()
+}
+
+/// Whether rows of A and B in memory are whole vectors of four elements, so that
+/// these can be read in one piece. Four 8-bit integers are in one piece anyway.
+fn reads_vectors(shape: &GemmShape, precision: Precision) -> bool {
+    let row_of_a = if shape.layout == Layout::Tn {
+        shape.m
+    } else {
+        shape.k
+    };
+    let row_of_b = if shape.layout == Layout::Nt {
+        shape.k
+    } else {
+        shape.n
+    };
+    let whole = row_of_a.is_multiple_of(4) && row_of_b.is_multiple_of(4);
+    whole && precision.operand() != Element::I8
 }
 
 /// Tiles of C on each side. The larger one reads half as much from memory for

@@ -239,7 +239,7 @@ on_chip() { # CHIP ENVIRONMENT… PROGRAM ARGUMENTS…
 test_binary() {
     local program
     # Cargo names the program on standard error.
-    program=$(cargo test --locked --no-run --test "$1" 2>&1 | tee /dev/stderr |
+    program=$(cargo test --locked --no-run --test "$1" 2>&1 | tee -a /dev/stderr |
         sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
     [ -x "$program" ] || die 1 "the tests were not built"
     echo "$program"

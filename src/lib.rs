@@ -29,6 +29,10 @@ pub mod record;
 
 pub mod session;
 
+pub mod compare;
+
+pub mod gate;
+
 pub mod render;
 
 pub mod commands;

@@ -42,7 +42,7 @@ const METERED_SAMPLE: Duration = Duration::from_millis(200);
 
 /// One run of the benches.
 pub struct Harness<'a> {
-    bench: Bench<'a>,
+    bench: Bench<'a, 'a>,
     report: Report,
     /// Created when there is something to save: `--list` leaves nothing behind.
     folder: PathBuf,

@@ -13,10 +13,10 @@ use super::tier::{Effort, Tier};
 use super::verify::{self, Verified};
 use super::{Meter, Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError, Loaded};
-use crate::kernel::Repeat;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
+use crate::kernel::{self, Repeat};
 use crate::power::protocol;
 use crate::stats;
 use crate::units::Seconds;
@@ -221,6 +221,14 @@ impl Prepared<'_> {
     /// Operations and bytes of one dispatch.
     pub fn work(&self) -> Work {
         self.work
+    }
+
+    /// The kernel that is measured, and its parameters.
+    pub fn choice(&self) -> kernel::Choice {
+        kernel::Choice {
+            variant: self.variant.clone(),
+            parameters: self.candidate.program.parameters.clone(),
+        }
     }
 
     /// The verified output.

@@ -19,7 +19,7 @@ pub use environment::{Git, Host, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
-pub use store::{LoadError, REPORT_FILE, SaveError, load, save, write_atomically};
+pub use store::{LoadError, REPORT_FILE, SaveError, is_readable, load, save, write_atomically};
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};
 
 use crate::datasheet::Datasheet;

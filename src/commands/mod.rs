@@ -11,8 +11,10 @@ use clap::{Parser, Subcommand};
 use crate::gpu::select::SelectError;
 use crate::session::SessionError;
 
+pub mod compare;
 pub mod datasheets;
 pub mod devices;
+pub mod gate;
 pub mod limit_guard;
 mod limits;
 pub mod power;
@@ -21,6 +23,7 @@ pub mod schema;
 mod setup;
 pub mod shader;
 pub mod tune;
+mod verdicts;
 pub mod worker;
 
 /// Exit statuses, the same for every verb.
@@ -84,6 +87,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Compare(compare::Args),
+    Gate(gate::Args),
     Devices(devices::Args),
     Power(power::Args),
     Datasheets(datasheets::Args),
@@ -100,6 +105,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Power(args) => power::run(args),
         Command::Datasheets(args) => datasheets::run(args),

@@ -197,6 +197,28 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// A comparison of what cannot be compared.
+    pub fn impossible([base, head]: [String; 2], why: String) -> Self {
+        let side = |name| Side {
+            name,
+            ..Side::default()
+        };
+        Self {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            method: "none".to_owned(),
+            base: side(base),
+            head: side(head),
+            adapter: None,
+            threshold: Threshold::usual(true),
+            alpha: 0.05,
+            seed: None,
+            incomparable: Some(why),
+            complete: true,
+            warnings: Vec::new(),
+            cases: Vec::new(),
+        }
+    }
+
     /// How many cases have this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.cases.iter().filter(|c| c.verdict == verdict).count()

@@ -13,6 +13,7 @@ mod judge;
 mod rounds;
 pub mod self_test;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -38,6 +39,23 @@ pub struct Contestant<'a> {
     pub worker: &'a dyn Fn() -> Command,
     /// Its templates, as its workers load them.
     pub shaders: Shaders,
+}
+
+/// How many threads Mesa's software drivers compute with.
+const MESA_THREADS: &str = "LP_NUM_THREADS";
+
+/// A worker process of `program`. On a software adapter it computes with one thread
+/// unless the user has said otherwise: two wait for one another wherever something
+/// else holds a processor, and a process whose threads were put on one processor is
+/// slower than its twin for seconds. What is compared is the work of the shader, not
+/// how it spreads over processors.
+pub fn worker(program: &Path, software: bool) -> Command {
+    let mut command = Command::new(program);
+    command.arg("worker");
+    if software && std::env::var_os(MESA_THREADS).is_none() {
+        command.env(MESA_THREADS, "1");
+    }
+    command
 }
 
 /// Where the two sides run.
@@ -214,3 +232,6 @@ fn time(
     }
     true
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use dump::Computed;
-pub use environment::{Git, Host, command_line};
+pub use environment::{Git, Host, built_from, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};

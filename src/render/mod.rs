@@ -8,6 +8,7 @@
 //! [`renderer`].
 
 mod cells;
+pub mod comparison;
 mod contrast;
 mod csv;
 mod flat;

@@ -35,8 +35,7 @@ impl Renderer for Table {
 impl Table {
     /// One report.
     fn one(&self, report: &Report) -> String {
-        let width = self.width.or_else(|| comfy_table::Table::new().width());
-        let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
+        let width = width(self.width);
         let heading = wrapped(&heading(report), width);
         let notes = wrapped(&notes(report), width);
         let limits = by_limit(report, width);
@@ -51,6 +50,12 @@ impl Table {
             .collect::<Vec<_>>()
             .join("\n")
     }
+}
+
+/// Columns to fit into: those that are wanted, or the terminal's.
+pub(super) fn width(wanted: Option<u16>) -> usize {
+    let width = wanted.or_else(|| comfy_table::Table::new().width());
+    usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH))
 }
 
 /// What was measured, and how.
@@ -102,7 +107,7 @@ fn by_limit(report: &Report, width: usize) -> Option<String> {
 }
 
 /// A table that fits every terminal.
-fn small<const N: usize>(
+pub(super) fn small<const N: usize>(
     headings: [&str; N],
     numeric: [bool; N],
     rows: Vec<[String; N]>,
@@ -286,7 +291,7 @@ fn title(measurement: &Measurement) -> String {
 }
 
 /// Texts made plain, each from the start of a line, further lines indented.
-fn wrapped(texts: &[String], width: usize) -> String {
+pub(super) fn wrapped(texts: &[String], width: usize) -> String {
     texts.iter().map(|text| wrap(&plain(text), width)).collect()
 }
 

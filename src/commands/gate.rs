@@ -16,6 +16,7 @@ use crate::gate::base::{Base, Difference, Revision};
 use crate::gate::{self, Accepted, Contestant, GateError, Mode, Observer, Plan, accepted};
 use crate::gpu::device::ShaderMode;
 use crate::kernel::inputs;
+use crate::power::PowerSpec;
 use crate::record::{self, Shaders};
 use crate::render::comparison;
 use crate::session;
@@ -55,6 +56,11 @@ pub struct Args {
     /// ci/accepted-changes.json, where there is one]
     #[arg(long, value_name = "FILE")]
     accepted: Option<PathBuf>,
+
+    /// Source of power, as for run. With one, the energy of a dispatch is compared as
+    /// well, on a GPU: a pair takes some fifteen seconds, and nine at least decide
+    #[arg(long, value_name = "SOURCE", default_value = "none")]
+    power: PowerSpec,
 
     /// Run each side in a process of its own even where only shaders differ
     #[arg(long)]
@@ -253,6 +259,7 @@ fn measure(args: &Args, base: &Opponent, shaders: Shaders, accepted: &Accepted) 
         filters: args.cases.clone(),
         budget: args.budget,
         seed: args.seed.unwrap_or_else(inputs::fresh_seed),
+        power: power(&args.power, software),
         accepted,
         interrupted: interruption()?,
     };
@@ -281,6 +288,16 @@ fn measure(args: &Args, base: &Opponent, shaders: Shaders, accepted: &Accepted) 
         say(format!("warning: nothing was compared: {why}"));
     }
     Ok(exit(&comparison))
+}
+
+/// The source of power that is read: none where watts would be those of everything
+/// else as well.
+fn power(wanted: &PowerSpec, software: bool) -> PowerSpec {
+    if software && *wanted != PowerSpec::None {
+        say("warning: energy is not compared on a software adapter".to_owned());
+        return PowerSpec::None;
+    }
+    wanted.clone()
 }
 
 /// The status that the verdicts amount to.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use reports::reports;
 pub use threshold::{Threshold, ThresholdError};
 
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// Version of [`Comparison`], `MAJOR.MINOR`.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -69,7 +69,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Time of head over time of base: above 1 is slower.
+/// Time, or energy, of head over that of base: above 1 is slower, or takes more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ratio {
     /// Of the medians, or the median of the pairs' ratios.
@@ -89,20 +89,35 @@ impl fmt::Display for Ratio {
     }
 }
 
+/// What is compared of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quantity {
+    /// Time of a dispatch.
+    Time,
+    /// Energy of a dispatch.
+    Energy,
+}
+
 /// One case of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Case {
     /// The case, with its inputs where they are not the usual ones.
     pub name: String,
-    /// What became of it.
+    /// What of it was compared.
+    pub quantity: Quantity,
+    /// What became of it; slower stands for more energy as well.
     pub verdict: Verdict,
-    /// Time of head over time of base, for the same work; null where not both were
-    /// timed.
+    /// Head over base, for the same work; null where not both were measured.
     pub ratio: Option<Ratio>,
     /// Median time of a dispatch of base.
     pub base_s: Option<Seconds>,
     /// Median time of a dispatch of head.
     pub head_s: Option<Seconds>,
+    /// Median energy of a dispatch of base, where energy was compared.
+    pub base_j: Option<Joules>,
+    /// Median energy of a dispatch of head, where energy was compared.
+    pub head_j: Option<Joules>,
     /// What there is to know: why the verdict is none of the certain ones, which
     /// choices changed.
     pub notes: Vec<String>,
@@ -124,7 +139,7 @@ pub struct Round {
     pub seed: u64,
     /// What these pairs alone say.
     pub verdict: Verdict,
-    /// Time of head over time of base.
+    /// Head over base.
     pub ratio: Option<Ratio>,
     /// How long the pairs took.
     pub took_s: Seconds,
@@ -137,10 +152,13 @@ impl Case {
     pub fn untimed(name: impl Into<String>, verdict: Verdict, note: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            quantity: Quantity::Time,
             verdict,
             ratio: None,
             base_s: None,
             head_s: None,
+            base_j: None,
+            head_j: None,
             notes: vec![note.into()],
             different_work: false,
             fails: false,

@@ -181,16 +181,11 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         notes.push(format!("best was {}, is {}", chosen(base), chosen(head)));
     }
     Case {
-        name,
-        verdict: verdict.unwrap_or(Verdict::Ambiguous),
         ratio: Some(ratio),
         base_s: Some(before.median_s),
         head_s: Some(after.median_s),
         notes,
-        different_work: false,
-        fails: false,
-        accepted: None,
-        rounds: Vec::new(),
+        ..Case::untimed(name, verdict.unwrap_or(Verdict::Ambiguous), "")
     }
 }
 

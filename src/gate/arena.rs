@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::facts::Ready;
 use super::{Contestant, Mode, Observer, Plan};
+use crate::compare::Quantity;
 use crate::kernel::Choice;
 use crate::kernel::inputs::Draw;
 use crate::kernel::problem::Work;
@@ -11,7 +12,7 @@ use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::session::protocol::{Event, Request};
 use crate::session::{Process, WorkerError};
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// The warm-up of a gate is the shortest: pairs share whatever drifts.
 const WARM_UP: Tier = Tier::Quick;
@@ -65,12 +66,13 @@ struct Place {
     work: Work,
 }
 
-/// Seconds per dispatch of the two sides, one run right after the other.
+/// What a dispatch of each of the two sides took, one run right after the other: in
+/// seconds, or in joules.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pair {
-    pub base_s: Seconds,
-    pub head_s: Seconds,
-    /// Natural logarithm of head's time over base's, for the same work.
+    pub base: f64,
+    pub head: f64,
+    /// Natural logarithm of head's over base's, for the same work.
     pub ln_ratio: f64,
 }
 
@@ -126,36 +128,56 @@ impl<'a> Arena<'a> {
         })
     }
 
-    /// Runs one batch of each side.
-    pub(super) fn pair(&mut self, base_first: bool) -> Result<Pair, Trouble> {
-        let (base_s, head_s);
+    /// Runs one batch of each side, or the windows that its energy takes.
+    pub(super) fn pair(
+        &mut self,
+        quantity: Quantity,
+        base_first: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Pair, Trouble> {
+        let (base, head);
         if base_first {
-            base_s = self.sample(Who::Base)?;
-            head_s = self.sample(Who::Head)?;
+            base = self.sample(quantity, Who::Base, observer)?;
+            head = self.sample(quantity, Who::Head, observer)?;
         } else {
-            head_s = self.sample(Who::Head)?;
-            base_s = self.sample(Who::Base)?;
+            head = self.sample(quantity, Who::Head, observer)?;
+            base = self.sample(quantity, Who::Base, observer)?;
         }
-        let pace = |time: Seconds, place: &Place| time.0 / amount(&place.work);
+        let work = amount(&self.base.work) / amount(&self.head.work);
         Ok(Pair {
-            base_s,
-            head_s,
-            ln_ratio: (pace(head_s, &self.head) / pace(base_s, &self.base)).ln(),
+            base,
+            head,
+            ln_ratio: (head / base * work).ln(),
         })
     }
 
-    fn sample(&mut self, who: Who) -> Result<Seconds, Trouble> {
+    /// Seconds or joules of a dispatch.
+    fn sample(
+        &mut self,
+        quantity: Quantity,
+        who: Who,
+        observer: &mut dyn Observer,
+    ) -> Result<f64, Trouble> {
         let place = match who {
             Who::Base => &self.base,
             Who::Head => &self.head,
         };
-        let request = Request::Sample { held: place.held };
-        let answer = self.processes[place.process].ask(&request, &mut |_| {});
+        let held = place.held;
+        let request = match quantity {
+            Quantity::Time => Request::Sample { held },
+            Quantity::Energy => Request::Meter { held },
+        };
+        let process = &mut self.processes[place.process];
+        let answer = process.ask(&request, &mut |phase| observer.phase(phase));
         match answer.map_err(Trouble::of(who))? {
-            Event::Sampled { dispatch_s } if dispatch_s.0 > 0.0 => Ok(dispatch_s),
-            Event::Sampled { dispatch_s } => {
-                let why = format!("a batch took {dispatch_s} a dispatch");
-                Err(Trouble::With(who, why))
+            Event::Sampled {
+                dispatch_s: Seconds(sample),
+            }
+            | Event::Metered {
+                dispatch_j: Joules(sample),
+            } if sample > 0.0 => Ok(sample),
+            event @ (Event::Sampled { .. } | Event::Metered { .. }) => {
+                Err(Trouble::With(who, format!("cannot be true: {event:?}")))
             }
             Event::Done { measurement, .. } => Err(Trouble::With(who, why(&measurement))),
             other => Err(Trouble::of(who)(WorkerError::out_of_turn(&other))),

@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub ready: Vec<Ready>,
     /// Whether every case was come to.
     pub complete: bool,
+    /// Why no energy can be read; that of both sides is read the same way.
+    pub energy: Result<(), String>,
 }
 
 impl Known {
@@ -45,11 +47,9 @@ impl Known {
     ) -> Result<Result<Self, String>, GateError> {
         let mut base = Side::new(plan, Who::Base);
         let mut head = Side::new(plan, Who::Head);
-        let listed = head
-            .list(&plan.filters)
-            .and_then(|of_head| Listed::of(of_head, &mut base, &mut head));
-        let cases = match listed {
-            Ok(cases) => cases,
+        let cases = match Listed::of(&mut base, &mut head) {
+            Ok(Ok(cases)) => cases,
+            Ok(Err(filter)) => return Err(GateError::NoCases(filter)),
             Err(Trouble::Interrupted) => return Err(GateError::Interrupted),
             Err(Trouble::With(Who::Head, why)) => {
                 return Err(GateError::Adapter(WorkerError::Refused(why)));
@@ -58,13 +58,11 @@ impl Known {
                 return Ok(Err(format!("base cannot be measured: {why}")));
             }
         };
-        if cases.is_empty() {
-            return Err(GateError::NoCases(plan.filters.join(", ")));
-        }
         let mut known = Self {
             ended: Vec::new(),
             ready: Vec::new(),
             complete: true,
+            energy: head.energy(),
         };
         for (index, case) in cases.iter().enumerate() {
             observer.case_begins(&case.id, index, cases.len());
@@ -95,16 +93,21 @@ struct Listed {
 }
 
 impl Listed {
-    /// What the filters select on either side. What one of them does not list it is
-    /// asked for by name: a list may have become shorter with every kernel still
-    /// there.
-    fn of(of_head: Vec<String>, base: &mut Side, head: &mut Side) -> Result<Vec<Self>, Trouble> {
-        let of_base = base.list(&head.plan.filters)?;
+    /// What the filters select on either side; the inner error is a filter that
+    /// selects nothing. What one side does not list it is asked for by name: a list
+    /// may have become shorter with every kernel still there.
+    fn of(base: &mut Side, head: &mut Side) -> Result<Result<Vec<Self>, String>, Trouble> {
+        let filters = &head.plan.filters;
+        let (of_head, of_base) = (head.list(filters)?, base.list(filters)?);
+        for filter in filters {
+            let only = std::slice::from_ref(filter);
+            if head.list(only)?.is_empty() && base.list(only)?.is_empty() {
+                return Ok(Err(filter.clone()));
+            }
+        }
         let missing = |from: &[String], all: &[String]| -> Vec<String> {
-            all.iter()
-                .filter(|id| !from.contains(id))
-                .cloned()
-                .collect()
+            let missing = all.iter().filter(|id| !from.contains(id));
+            missing.cloned().collect()
         };
         let (gone, new) = (missing(&of_head, &of_base), missing(&of_base, &of_head));
         let still_there = head.list_named(&gone)?;
@@ -115,7 +118,7 @@ impl Listed {
             in_head: of_head.contains(id) || still_there.contains(id),
             id: id.clone(),
         });
-        Ok(listed.collect())
+        Ok(Ok(listed.collect()))
     }
 
     /// Looks at the case on both sides.

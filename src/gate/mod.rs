@@ -20,8 +20,9 @@ use std::time::Instant;
 
 pub use accepted::Accepted;
 
-use crate::compare::{self, Case, Comparison, Threshold, Verdict};
+use crate::compare::{self, Case, Comparison, Quantity, Threshold, Verdict};
 use crate::gpu::adapter::AdapterDescription;
+use crate::power::PowerSpec;
 use crate::record::Shaders;
 use crate::session::WorkerError;
 use crate::session::protocol::{PowerRequest, Request};
@@ -95,6 +96,8 @@ pub struct Plan<'a> {
     pub threshold: Threshold,
     /// Seed of the inputs and of every order that is left to chance.
     pub seed: u64,
+    /// The source of power whose energy is compared as well, where one is to be.
+    pub power: PowerSpec,
     /// Regressions that somebody wants.
     pub accepted: &'a Accepted,
     /// Set when the gate is to end early.
@@ -118,7 +121,9 @@ pub enum GateError {
     #[error("the adapter cannot be used: {0}")]
     Adapter(#[source] WorkerError),
     /// Neither build knows a case of that name.
-    #[error("no case matches {0}; `flopwatt run '*' --json` lists what there is")]
+    #[error(
+        "no case of base or head matches \"{0}\"; cases are operation/precision/variant/shape, such as matmul/f32/*"
+    )]
     NoCases(String),
     /// Interrupted before anything was known.
     #[error("interrupted")]
@@ -135,7 +140,7 @@ impl Plan<'_> {
             adapter: Box::new(self.adapter.clone()),
             shaders: contestant.shaders.clone(),
             power: PowerRequest {
-                wanted: "none".to_owned(),
+                wanted: self.power.to_string(),
                 sensor: None,
             },
         }
@@ -196,11 +201,21 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateE
         });
         comparison.cases.extend(untimed);
     } else if known.complete {
-        comparison.complete = time(plan, &ready, observer, |mut case, observer| {
+        let mut quantities = vec![Quantity::Time];
+        match known.energy {
+            Ok(()) => quantities.push(Quantity::Energy),
+            Err(why) if plan.power != PowerSpec::None => {
+                let warning = format!("energy is not compared: {why}");
+                comparison.warnings.push(warning);
+            }
+            Err(_) => {}
+        }
+        let done = measure(plan, &ready, &quantities, observer, |mut case, observer| {
             use_of_accepted.apply(&mut case);
             observer.case_ended(&case);
             comparison.cases.push(case);
         });
+        comparison.complete = done;
     }
     if comparison.complete && !fails {
         comparison.warnings.extend(use_of_accepted.unused());
@@ -208,23 +223,26 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateE
     Ok(comparison)
 }
 
-/// Times every case that is ready; whether all were come to.
-fn time(
+/// Measures every case that is ready; whether all were come to.
+fn measure(
     plan: &Plan,
     ready: &[facts::Ready],
+    quantities: &[Quantity],
     observer: &mut dyn Observer,
     mut on_case: impl FnMut(Case, &mut dyn Observer),
 ) -> bool {
     let mut left = plan.budget;
-    for (index, case) in ready.iter().enumerate() {
-        observer.case_begins(&case.id.to_string(), index, ready.len());
+    let of_case = |case| quantities.iter().map(move |&quantity| (case, quantity));
+    let steps: Vec<(&facts::Ready, Quantity)> = ready.iter().flat_map(of_case).collect();
+    for (index, &(case, quantity)) in steps.iter().enumerate() {
+        observer.case_begins(&case.id.to_string(), index, steps.len());
         let limits = rounds::Limits {
             // What one case leaves over is there for the others.
-            share: Seconds(left.0 / (ready.len() - index) as f64),
-            alpha: ALPHA / ready.len() as f64,
+            share: Seconds(left.0 / (steps.len() - index) as f64),
+            alpha: ALPHA / steps.len() as f64,
         };
         let begin = Instant::now();
-        match rounds::decide(plan, case, limits, observer) {
+        match rounds::decide(plan, case, quantity, limits, observer) {
             Ok(case) => on_case(case, observer),
             Err(Interrupted) => return false,
         }

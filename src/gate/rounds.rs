@@ -9,9 +9,9 @@ use super::arena::{Arena, Pair, Trouble, Who};
 use super::facts::Ready;
 use super::judge::{Decided, Judge, StoppingRule};
 use super::{Interrupted, Observer, Plan};
-use crate::compare::{Case, Round, Verdict};
+use crate::compare::{Case, Quantity, Round, Verdict};
 use crate::stats;
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// Progress is told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -25,11 +25,11 @@ pub(super) struct Limits {
     pub alpha: f64,
 }
 
-/// A round, and the median times in it.
+/// A round, and the medians in it: seconds or joules.
 struct Timed {
     round: Round,
-    base_s: Seconds,
-    head_s: Seconds,
+    base: f64,
+    head: f64,
 }
 
 /// Times a case until it is decided or its share is spent. SLOWER counts only if a
@@ -37,25 +37,26 @@ struct Timed {
 pub(super) fn decide(
     plan: &Plan,
     ready: &Ready,
+    quantity: Quantity,
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<Case, Interrupted> {
     let mut rounds: Vec<Timed> = Vec::new();
     for number in 0..2 {
-        match decided(plan, ready, limits, number, observer) {
+        match decided(plan, ready, quantity, limits, number, observer) {
             Ok(round) => rounds.push(round),
             Err(Trouble::Interrupted) => return Err(Interrupted),
-            Err(Trouble::With(who, why)) => return Ok(troubled(ready, who, &why)),
+            Err(Trouble::With(who, why)) => return Ok(troubled(ready, quantity, who, &why)),
         }
         if rounds[number].round.verdict != Verdict::Slower {
             break;
         }
     }
-    Ok(judged(ready, rounds))
+    Ok(judged(ready, quantity, rounds))
 }
 
 /// The case by its rounds, at least one.
-fn judged(ready: &Ready, mut rounds: Vec<Timed>) -> Case {
+fn judged(ready: &Ready, quantity: Quantity, mut rounds: Vec<Timed>) -> Case {
     let mut notes = ready.notes.clone();
     let verdicts: Vec<Verdict> = rounds.iter().map(|timed| timed.round.verdict).collect();
     let verdict = match verdicts[..] {
@@ -76,25 +77,29 @@ fn judged(ready: &Ready, mut rounds: Vec<Timed>) -> Case {
     };
     let last = rounds.pop().expect("one round at least is timed");
     let earlier = rounds.into_iter().map(|timed| timed.round);
+    let seconds = |value| (quantity == Quantity::Time).then_some(Seconds(value));
+    let joules = |value| (quantity == Quantity::Energy).then_some(Joules(value));
     Case {
-        name: ready.id.to_string(),
-        verdict,
+        quantity,
         ratio: last.round.ratio,
-        base_s: Some(last.base_s),
-        head_s: Some(last.head_s),
+        base_s: seconds(last.base),
+        head_s: seconds(last.head),
+        base_j: joules(last.base),
+        head_j: joules(last.head),
         notes,
-        different_work: false,
         fails: verdict == Verdict::Slower,
-        accepted: None,
         rounds: earlier.chain([last.round]).collect(),
+        ..Case::untimed(ready.id.to_string(), verdict, "")
     }
 }
 
 /// A side failed where it had been right a moment before: head's failure is one of
 /// the gate, base's none of head's.
-fn troubled(ready: &Ready, who: Who, why: &str) -> Case {
+fn troubled(ready: &Ready, quantity: Quantity, who: Who, why: &str) -> Case {
     Case {
-        fails: who == Who::Head,
+        quantity,
+        // Power that cannot be read makes nothing slower.
+        fails: who == Who::Head && quantity == Quantity::Time,
         ..Case::untimed(
             ready.id.to_string(),
             Verdict::Incomparable,
@@ -107,6 +112,7 @@ fn troubled(ready: &Ready, who: Who, why: &str) -> Case {
 fn decided(
     plan: &Plan,
     ready: &Ready,
+    quantity: Quantity,
     limits: Limits,
     number: usize,
     observer: &mut dyn Observer,
@@ -115,14 +121,14 @@ fn decided(
         judge: Judge::new(limits.alpha, plan.threshold),
         share: limits.share,
     };
-    let timed = time(plan, ready, number, &mut rule, observer)?;
-    let median = |time: fn(&Pair) -> Seconds| {
-        let times: Vec<f64> = timed.pairs.iter().map(|pair| time(pair).0).collect();
-        Seconds(stats::median(&times).unwrap_or(f64::NAN))
+    let timed = time(plan, ready, quantity, number, &mut rule, observer)?;
+    let median = |of: fn(&Pair) -> f64| {
+        let values: Vec<f64> = timed.pairs.iter().map(of).collect();
+        stats::median(&values).unwrap_or(f64::NAN)
     };
     Ok(Timed {
-        base_s: median(|pair| pair.base_s),
-        head_s: median(|pair| pair.head_s),
+        base: median(|pair| pair.base),
+        head: median(|pair| pair.head),
         round: Round {
             seed: timed.seed,
             verdict: rule.judge.verdict(),
@@ -145,6 +151,7 @@ pub(super) struct Pairs {
 pub(super) fn time(
     plan: &Plan,
     ready: &Ready,
+    quantity: Quantity,
     number: usize,
     rule: &mut dyn StoppingRule,
     observer: &mut dyn Observer,
@@ -158,7 +165,7 @@ pub(super) fn time(
     let elapsed = || Seconds(begin.elapsed().as_secs_f64());
     let mut told = begin;
     loop {
-        let pair = arena.pair(heads_or_tails())?;
+        let pair = arena.pair(quantity, heads_or_tails(), observer)?;
         pairs.push(pair);
         if rule.is_enough(pair.ln_ratio, elapsed()) {
             break;

@@ -9,7 +9,7 @@ use super::arena::Trouble;
 use super::facts::Known;
 use super::judge::{Judge, Spent};
 use super::{ALPHA, GateError, Observer, Plan, rounds};
-use crate::compare::{Ratio, Threshold, Verdict};
+use crate::compare::{Quantity, Ratio, Threshold, Verdict};
 use crate::stats;
 use crate::units::Seconds;
 
@@ -130,7 +130,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<SelfTest, GateErr
             judge: judge.clone(),
             share,
         };
-        match rounds::time(plan, case, 0, &mut rule, observer) {
+        match rounds::time(plan, case, Quantity::Time, 0, &mut rule, observer) {
             Ok(timed) => {
                 let ln_ratios: Vec<f64> = timed.pairs.iter().map(|p| p.ln_ratio).collect();
                 observer.phase("seeing what could be found");

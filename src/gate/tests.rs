@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::compare::Side;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
+use crate::power::{Averaging, Coverage, Metric, PowerSetup, SourceIdentity};
+use crate::units::Joules;
 
 const CASE: &str = "matmul/f32/naive/1x1x1";
 const OTHER: &str = "matmul/f32/naive/2x2x2";
@@ -14,10 +16,13 @@ const OTHER: &str = "matmul/f32/naive/2x2x2";
 /// - `CASES`: what it knows; `WRONG`: of these, what it computes wrong
 /// - `OPERATIONS`: what it counts
 /// - `BASE`, `HEAD`: seconds per dispatch with the one or the other's shaders
+/// - `METER`: whether it reads power
 /// - `CRASH`: a request that it does not survive
 /// - `ONCE`: a file; once it is there, `HEAD` is 1, and it is there after a release
 const WORKER: &str = r#"
     held=
+    power='{"wanted":"none","source":null,"sensor":null,"reason":"no meter"}'
+    if [ -n "$METER" ]; then power=$METERED; fi
     echo '{"event":"hello","protocol":'"$PROTOCOL"',"version":"x","schema":"1.0"}'
     while read -r line; do
         request=${line#*'"request":"'}
@@ -25,7 +30,7 @@ const WORKER: &str = r#"
         if [ "$request" = "$CRASH" ]; then echo 'GPU hang' >&2; kill -KILL $$; fi
         if [ -e "$ONCE" ]; then HEAD=1; fi
         case "$request" in
-        open) echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}' ;;
+        open) echo '{"event":"opened","power":'"$power"'}' ;;
         list)
             ids=
             for id in $CASES; do
@@ -54,6 +59,11 @@ const WORKER: &str = r#"
             set -- $held
             shift "${number%%\}*}"
             echo '{"event":"sampled","dispatch_s":'"$1"'}' ;;
+        meter)
+            number=${line#*'"held":'}
+            set -- $held
+            shift "${number%%\}*}"
+            echo '{"event":"metered","dispatch_j":'"$1"'}' ;;
         release)
             if [ -n "$ONCE" ]; then touch "$ONCE"; fi
             echo '{"event":"released","measurements":[]}' ;;
@@ -74,10 +84,26 @@ impl Script {
         let id = CASE.parse().unwrap();
         let reason = Reason::new(ReasonCode::WrongResult, "element 0 is wrong");
         let rejected = Measurement::without_figures(&id, Status::Rejected, reason);
+        let field = || Metric::Field("watts".to_owned());
+        let power = PowerSetup {
+            wanted: "auto".to_owned(),
+            source: Some(SourceIdentity {
+                name: "stand-in".to_owned(),
+                device: "Testcard 0".to_owned(),
+                covers: Coverage::GpuBoard,
+                power: field(),
+                energy: field(),
+                averaging: Averaging::UNKNOWN,
+                pci_address: None,
+            }),
+            sensor: None,
+            reason: None,
+        };
         let mut command = Command::new("sh");
         command
             .args(["-c", WORKER])
             .env("REJECTED", serde_json::to_string(&rejected).unwrap())
+            .env("METERED", serde_json::to_string(&power).unwrap())
             .envs(self.0.iter().cloned());
         command
     }
@@ -92,6 +118,7 @@ fn script() -> Script {
         ("OPERATIONS", "2"),
         ("BASE", "1"),
         ("HEAD", "1"),
+        ("METER", ""),
         ("CRASH", "none"),
         ("ONCE", ""),
     ];
@@ -130,6 +157,7 @@ fn planned<T>(base: &Script, head: &Script, work: impl FnOnce(Plan) -> T) -> T {
         budget: Seconds(60.0),
         threshold: Threshold::usual(true),
         seed: 1,
+        power: PowerSpec::None,
         accepted: &Accepted::default(),
         interrupted: &AtomicBool::new(false),
     })
@@ -296,6 +324,35 @@ fn a_base_of_another_protocol_is_incomparable() {
         assert!(why.starts_with("base cannot be measured: "), "{why}");
         assert!(comparison.cases.is_empty());
     }
+}
+
+#[test]
+fn energy_is_a_case_of_its_own_where_a_gpu_tells_its_power() {
+    let metered = |script: Script, head: &str| {
+        let (base, head) = (script.clone(), script.with("HEAD", head));
+        planned(&base, &head, |plan| {
+            let power = PowerSpec::Auto;
+            run(&Plan { power, ..plan }, &mut Silent).unwrap()
+        })
+    };
+    let comparison = metered(script().with("METER", "yes"), "1.2");
+    let outcomes = comparison
+        .cases
+        .iter()
+        .map(|c| (c.quantity, c.verdict, c.fails));
+    let expected = [Quantity::Time, Quantity::Energy].map(|q| (q, Verdict::Slower, true));
+    assert_eq!(outcomes.collect::<Vec<_>>(), expected);
+    let energy = &comparison.cases[1];
+    assert_eq!((energy.head_j, energy.head_s), (Some(Joules(1.2)), None));
+    let unread = metered(script(), "1");
+    assert_eq!(unread.cases.len(), 1);
+    assert_eq!(unread.warnings, ["energy is not compared: no meter"]);
+    // A reading that fails makes nothing slower.
+    let lost = metered(script().with("METER", "yes").with("CRASH", "meter"), "1");
+    assert_eq!(
+        (lost.cases[1].verdict, lost.cases[1].fails),
+        (Verdict::Incomparable, false)
+    );
 }
 
 /// Exactly at the threshold neither verdict can ever be certain.

@@ -19,7 +19,7 @@ use crate::kernel::program::Program;
 use crate::kernel::{self, Repeat};
 use crate::power::protocol;
 use crate::stats;
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// Power of samples that are taken one by one is that of the work if the device
 /// was busy for this share of the time at least.
@@ -135,6 +135,21 @@ impl Prepared<'_> {
         let batches = metered.series.iter().map(|series| series.batches.len());
         self.power = self.power_of(&metered, &batches.collect::<Vec<_>>(), busy);
         Ok(metered)
+    }
+
+    /// Energy of one dispatch, from windows whose power `meter` reads.
+    ///
+    /// # Errors
+    /// When the device fails, or what was read gives no energy.
+    pub fn energy(
+        &mut self,
+        meter: &Meter,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Joules, Stopped> {
+        self.converge_metered(meter, on_phase)?;
+        let power = self.power.as_ref();
+        let energy = power.map(|power| power.j_per_dispatch);
+        energy.map_err(|reason| Stopped::new(Status::Failed, reason.clone()))
     }
 
     /// Takes the power of all samples so far, which somebody has had taken one by

@@ -12,7 +12,7 @@ use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, Sensor};
 use crate::record::{PowerTrace, Shaders};
 use crate::tune::Tuning;
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// Version of the protocol that this program speaks. Whatever changes it raises
 /// this number.
@@ -94,6 +94,13 @@ pub enum Request {
     /// Run one batch of a held case. Answered by [`Event::Sampled`], or
     /// [`Event::Done`] where the device fails; nothing is held then.
     Sample {
+        /// Which one, in the order in which they were held.
+        held: usize,
+    },
+    /// Run a held case long enough to read its energy. Answered by [`Event::Phase`]s
+    /// and one [`Event::Metered`], or [`Event::Done`] where there is none to be had;
+    /// nothing is held then.
+    Meter {
         /// Which one, in the order in which they were held.
         held: usize,
     },
@@ -180,6 +187,11 @@ pub enum Event {
     Sampled {
         /// Mean over its dispatches.
         dispatch_s: Seconds,
+    },
+    /// A held case has run for the windows that its energy takes.
+    Metered {
+        /// Energy of one dispatch.
+        dispatch_j: Joules,
     },
     /// What was held is no longer: each output was compared once more.
     Released {

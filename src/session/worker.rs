@@ -76,9 +76,12 @@ pub fn serve() -> io::Result<()> {
                 })
             }
             Ok(Request::Check { id, choice, draw }) => worker.check(&id, choice.as_ref(), draw),
-            Ok(request @ (Request::Hold { .. } | Request::Sample { .. } | Request::Release)) => {
-                worker.hold(request)
-            }
+            Ok(
+                request @ (Request::Hold { .. }
+                | Request::Sample { .. }
+                | Request::Meter { .. }
+                | Request::Release),
+            ) => worker.hold(request),
             Err(error) => Err(not_a_request(&error)),
         };
         match served {

@@ -140,8 +140,8 @@ mod tests {
         assert_eq!((sequence.count(), sequence.median()), (9, Some(5.0)));
     }
 
-    /// Six of a hundred: 2¹⁰⁰·B(8, 96)/B(2, 2) and its neighbours, by summing
-    /// logarithms of integers. For whole numbers B(a, b) = (a−1)!(b−1)!/(a+b−1)!.
+    /// For whole numbers B(a, b) = (a−1)!·(b−1)!/(a+b−1)!, by sums of logarithms, and
+    /// 1/B(2, 2) is 6.
     #[test]
     fn ranks_agree_with_factorials() {
         let ln_factorial = |n: usize| (1..=n).map(|i| (i as f64).ln()).sum::<f64>();
@@ -159,9 +159,12 @@ mod tests {
         }
     }
 
+    /// A draw, and its number.
+    type Draw = fn(&mut Draws, usize) -> f64;
+
     /// How many of `runs` sequences ever exclude the true median 0 while looking
     /// after each of `length` observations.
-    fn misses(runs: u64, length: usize, draw: fn(&mut Draws, usize) -> f64) -> usize {
+    fn misses(runs: u64, length: usize, draw: Draw) -> usize {
         let missed = |seed: &u64| {
             let mut draws = Draws::new(*seed);
             let mut sequence = MedianSequence::new(ALPHA);
@@ -179,7 +182,7 @@ mod tests {
     /// at after each of 500 observations would be missed by far more.
     #[test]
     fn looking_after_every_observation_keeps_the_error_below_alpha() {
-        let distributions: [(&str, fn(&mut Draws, usize) -> f64); 4] = [
+        let distributions: [(&str, Draw); 4] = [
             ("normal", |draws, _| draws.normal()),
             ("cauchy", |draws, _| draws.cauchy()),
             ("exponential", |draws, _| draws.exponential()),
@@ -221,8 +224,7 @@ mod tests {
             .map(|seed| {
                 let mut draws = Draws::new(seed);
                 let mut sequence = MedianSequence::new(ALPHA);
-                let found = |at: &usize| {
-                    let _ = at;
+                let found = |_: &usize| {
                     sequence.push(1.1f64.ln() + 0.03 * draws.normal());
                     sequence
                         .interval()

@@ -7,6 +7,7 @@ use crate::kernel::inputs::Draw;
 use crate::kernel::{Choice, in_words};
 use crate::measure::measurement::{Reason, Status};
 use crate::measure::tier::Tier;
+use crate::power::Coverage;
 use crate::session::protocol::{Event, Request, RightProgram};
 use crate::session::{Process, WorkerError};
 use crate::tune::Tuning;
@@ -96,6 +97,19 @@ impl<'p, 'a> Side<'p, 'a> {
 
     fn out_of_turn(&self, event: &Event) -> Trouble {
         Trouble::of(self.who)(WorkerError::out_of_turn(event))
+    }
+
+    /// Whether the worker that runs reads the power of a GPU, or why not.
+    pub fn energy(&self) -> Result<(), String> {
+        let setup = self.worker.as_ref().and_then(Process::power);
+        let setup = setup.ok_or("no worker runs")?;
+        match &setup.source {
+            None => Err(setup.reason.clone().unwrap_or_default()),
+            Some(source) => match source.covers {
+                Coverage::GpuBoard | Coverage::GpuChip | Coverage::Module => Ok(()),
+                covers => Err(format!("{} is not a GPU", covers.describe())),
+            },
+        }
     }
 
     /// The cases that filters select.

@@ -2,6 +2,7 @@
 
 use super::super::untrusted::plain;
 use super::junit::message;
+use super::label;
 use crate::compare::{Comparison, Verdict};
 
 /// An error for what fails, a warning for what could not be decided, a notice for
@@ -20,7 +21,7 @@ pub fn annotations(comparison: &Comparison) -> String {
             }
             _ => return None,
         };
-        let title = format!("flopwatt: {}", case.name);
+        let title = format!("flopwatt: {}", label(case));
         Some(line(level, &title, &message(case)))
     });
     whole.chain(warnings).chain(cases).collect()
@@ -41,9 +42,9 @@ mod tests {
     fn texts_cannot_become_commands() {
         insta::assert_snapshot!(annotations(&comparison()), @"
         ::warning title=flopwatt::something ::error::is odd
-        ::error title=flopwatt%3A matmul/f32/register/64x64x64::SLOWER, time of head over base 1.100 [1.080, 1.120]
+        ::error title=flopwatt%3A matmul/f32/register/64x64x64::SLOWER, head over base 1.100 [1.080, 1.120]
         ::notice title=flopwatt%3A peak/f32/fma/device::GONE: accepted: it is exact now, 50%25; head has no such case
-        ::warning title=flopwatt%3A latency/none/dispatch/empty::AMBIGUOUS, time of head over base 1.000 [0.900, 1.200]: time was up
+        ::warning title=flopwatt%3A latency/none/dispatch/empty::AMBIGUOUS, head over base 1.000 [0.900, 1.200]: time was up
         ");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::super::untrusted::plain;
-use super::case_note;
+use super::{case_note, label};
 use crate::compare::{Case, Comparison, Verdict};
 
 /// The verdicts as one test suite: a failure for what fails, skipped for what could
@@ -40,7 +40,7 @@ fn test_case(case: &Case) -> TestCase {
     if case.fails || undecided {
         status.set_message(message(case));
     }
-    let mut test = TestCase::new(plain(&case.name), status);
+    let mut test = TestCase::new(plain(&label(case)), status);
     test.set_classname("flopwatt");
     let took: f64 = case.rounds.iter().map(|round| round.took_s.0).sum();
     test.set_time(Duration::try_from_secs_f64(took).unwrap_or_default());
@@ -49,15 +49,13 @@ fn test_case(case: &Case) -> TestCase {
 
 /// Verdict, ratio and notes in one line.
 pub(super) fn message(case: &Case) -> String {
-    let [_, verdict, ratio, ..] = row(case);
-    let note = case_note(case);
-    let ratio = case
-        .ratio
-        .map(|_| format!(", time of head over base {ratio}"));
-    let note = Some(note).filter(|note| !note.is_empty());
+    let ratio = case.ratio;
+    let ratio = ratio.map(|ratio| format!(", head over base {ratio}"));
+    let note = Some(case_note(case)).filter(|note| !note.is_empty());
     let note = note.map(|note| format!(": {note}"));
     plain(&format!(
-        "{verdict}{}{}",
+        "{}{}{}",
+        case.verdict,
         ratio.unwrap_or_default(),
         note.unwrap_or_default()
     ))
@@ -76,11 +74,11 @@ mod tests {
             <testsuite name="flopwatt" tests="4" skipped="1" errors="0" failures="1">
                 <testcase name="matmul/f32/naive/64x64x64" classname="flopwatt" time="0.500"/>
                 <testcase name="matmul/f32/register/64x64x64" classname="flopwatt" time="0.500">
-                    <failure message="SLOWER, time of head over base 1.100 [1.080, 1.120]"/>
+                    <failure message="SLOWER, head over base 1.100 [1.080, 1.120]"/>
                 </testcase>
                 <testcase name="peak/f32/fma/device" classname="flopwatt" time="0.000"/>
                 <testcase name="latency/none/dispatch/empty" classname="flopwatt" time="0.500">
-                    <skipped message="AMBIGUOUS, time of head over base 1.000 [0.900, 1.200]: time was up"/>
+                    <skipped message="AMBIGUOUS, head over base 1.000 [0.900, 1.200]: time was up"/>
                 </testcase>
             </testsuite>
         </testsuites>

@@ -47,7 +47,7 @@ mod tests {
         insta::assert_snapshot!(markdown(&comparison()), @"
         ### flopwatt: 1 SLOWER, 1 GONE, 1 AMBIGUOUS, 1 SAME
 
-        | case | verdict | time, head / base | base | head | pairs |
+        | case | verdict | head / base | base | head | pairs |
         | --- | --- | --- | ---: | ---: | ---: |
         | matmul/f32/naive/64x64x64 | SAME | 1.000 &#91;0.990, 1.010&#93; | 1.00 ms | 1.00 ms | 2 |
         | matmul/f32/register/64x64x64 | SLOWER, fails | 1.100 &#91;1.080, 1.120&#93; | 1.00 ms | 1.10 ms | 3 |

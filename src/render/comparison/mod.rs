@@ -12,9 +12,9 @@ pub use markdown::markdown;
 pub use self_test::self_test;
 pub use table::table;
 
-use super::number::{MISSING, duration};
-use crate::compare::{Case, Comparison, Side, Verdict};
-use crate::units::Seconds;
+use super::number::{MISSING, duration, number};
+use crate::compare::{Case, Comparison, Quantity, Side, Verdict};
+use crate::units::{Joules, Seconds};
 
 /// The comparison itself, indented.
 pub fn json(comparison: &Comparison) -> String {
@@ -75,13 +75,21 @@ fn notes(comparison: &Comparison) -> Vec<String> {
     let warnings = comparison.warnings.iter().map(|w| format!("warning: {w}"));
     let cases = comparison.cases.iter().filter_map(|case| {
         let note = case_note(case);
-        (!note.is_empty()).then(|| format!("{}: {note}", case.name))
+        (!note.is_empty()).then(|| format!("{}: {note}", label(case)))
     });
     incomparable
         .chain(unfinished)
         .chain(warnings)
         .chain(cases)
         .collect()
+}
+
+/// The case, and what of it was compared unless that is its time.
+fn label(case: &Case) -> String {
+    match case.quantity {
+        Quantity::Time => case.name.clone(),
+        Quantity::Energy => format!("{} (energy)", case.name),
+    }
 }
 
 /// All that is to be said of a case.
@@ -93,30 +101,26 @@ fn case_note(case: &Case) -> String {
 }
 
 /// Columns of a table for people.
-const HEADINGS: [&str; 6] = [
-    "case",
-    "verdict",
-    "time, head / base",
-    "base",
-    "head",
-    "pairs",
-];
+const HEADINGS: [&str; 6] = ["case", "verdict", "head / base", "base", "head", "pairs"];
 const NUMERIC: [bool; 6] = [false, false, false, true, true, true];
 
 fn row(case: &Case) -> [String; 6] {
     let missing = || MISSING.to_owned();
-    let time = |time: Option<Seconds>| time.map_or_else(missing, duration);
+    let amount = |time: Option<Seconds>, energy: Option<Joules>| {
+        let energy = energy.map(|Joules(joules)| format!("{} J", number(joules)));
+        time.map(duration).or(energy).unwrap_or_else(missing)
+    };
     let verdict = match (&case.accepted, case.fails) {
         (Some(_), _) => format!("{}, accepted", case.verdict),
         (None, true) => format!("{}, fails", case.verdict),
         (None, false) => case.verdict.to_string(),
     };
     [
-        case.name.clone(),
+        label(case),
         verdict,
         case.ratio.map_or_else(missing, |ratio| ratio.to_string()),
-        time(case.base_s),
-        time(case.head_s),
+        amount(case.base_s, case.base_j),
+        amount(case.head_s, case.head_j),
         match case.pairs() {
             0 => missing(),
             pairs => pairs.to_string(),

@@ -16,9 +16,15 @@ use crate::record::Shaders;
 /// Why nothing is held any more, other than that it was released.
 enum Lost {
     /// A case ended without figures.
-    Stopped(CaseId, Stopped),
+    Stopped(Box<(CaseId, Stopped)>),
     /// The worker was asked for what it cannot do.
     Refused(String),
+}
+
+impl Lost {
+    fn at(id: &CaseId, stopped: Stopped) -> Self {
+        Self::Stopped(Box::new((id.clone(), stopped)))
+    }
 }
 
 impl From<String> for Lost {
@@ -49,7 +55,8 @@ impl Worker {
                 |gpu| match self.serve_held(gpu, &capabilities, &templates, first) {
                     Ok(event) => Ok(Ok(event)),
                     Err(Lost::Refused(message)) => Ok(Err(message)),
-                    Err(Lost::Stopped(id, stopped)) => {
+                    Err(Lost::Stopped(case)) => {
+                        let (id, stopped) = *case;
                         last = Some(id);
                         Err(stopped)
                     }
@@ -101,8 +108,21 @@ impl Worker {
                         .get_mut(which)
                         .ok_or_else(|| format!("no case number {which} is held"))?;
                     let sampled = prepared.sample();
-                    let dispatch_s = sampled.map_err(|e| Lost::Stopped(id.clone(), e))?;
+                    let dispatch_s = sampled.map_err(|stopped| Lost::at(id, stopped))?;
                     Event::Sampled { dispatch_s }
+                }
+                Request::Meter { held: which } => {
+                    let (id, prepared) = held
+                        .get_mut(which)
+                        .ok_or_else(|| format!("no case number {which} is held"))?;
+                    let meter = self.meter.take();
+                    let meter = meter.ok_or_else(|| "no source of power is read".to_owned())?;
+                    let mut reported = None;
+                    let mut on_phase = |phase| self.report(phase, &mut reported);
+                    let energy = prepared.energy(&meter, &mut on_phase);
+                    self.meter = Some(meter);
+                    let dispatch_j = energy.map_err(|stopped| Lost::at(id, stopped))?;
+                    Event::Metered { dispatch_j }
                 }
                 Request::Release => {
                     let finish = |(id, prepared): &(CaseId, Prepared)| {
@@ -148,7 +168,7 @@ impl Worker {
         self.problem = Some((id.clone(), wanted.draw, problem));
         match prepared {
             Ok(prepared) => Ok((id, prepared)),
-            Err(stopped) => Err(Lost::Stopped(id, stopped)),
+            Err(stopped) => Err(Lost::at(&id, stopped)),
         }
     }
 }

@@ -33,6 +33,10 @@ pub mod session;
 
 pub mod estimate;
 
+pub mod compare;
+
+pub mod gate;
+
 pub mod render;
 
 pub mod commands;

@@ -1,5 +1,11 @@
-//! Medians, quantiles, intervals and the steady-state check. Pure functions
-//! over samples.
+//! Medians, quantiles, intervals, a sequential test and the steady-state check.
+//! Pure functions over samples.
+
+mod proportion;
+mod sequential;
+
+pub use proportion::clopper_pearson;
+pub use sequential::MedianSequence;
 
 /// The `q`-quantile (0 ≤ q ≤ 1) by linear interpolation between order
 /// statistics (Hyndman & Fan type 7, numpy's default). `None` without samples.
@@ -17,18 +23,21 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     quantile(samples, 0.5)
 }
 
-/// Distribution-free 95 % confidence interval of the median from order
-/// statistics: the number of samples below the true median is Binomial(n, ½),
-/// so the interval between the k-th smallest and k-th largest sample covers it
-/// with probability 1 − 2·P(B < k). The largest such k with at least 95 % is
-/// taken. `None` below six samples, where even the full range covers less.
+/// The 95 % confidence interval of the median, as [`median_interval`]. `None` below
+/// six samples.
 pub fn median_ci95(samples: &[f64]) -> Option<[f64; 2]> {
+    median_interval(samples, 0.95)
+}
+
+/// Distribution-free confidence interval of the median from order statistics: the
+/// number of samples below the true median is Binomial(n, ½), so the interval
+/// between the k-th smallest and k-th largest sample covers it with probability
+/// 1 − 2·P(B < k). The largest such k with at least `confidence` is taken. `None`
+/// where even the full range covers less.
+pub fn median_interval(samples: &[f64], confidence: f64) -> Option<[f64; 2]> {
     let sorted = sorted(samples);
     let n = sorted.len();
-    if n < MIN_SAMPLES_FOR_CI {
-        return None;
-    }
-    let k = trimmed_tail(n);
+    let k = trimmed_tail(n, (1.0 - confidence) / 2.0)?;
     Some([sorted[k], sorted[n - 1 - k]])
 }
 
@@ -46,20 +55,20 @@ pub fn relative_half_width(samples: &[f64]) -> f64 {
 pub const MIN_SAMPLES_FOR_CI: usize = 6;
 
 /// How many samples to drop at each end so that the range of the rest still
-/// covers the median with 95 %: the largest t with P(Binomial(n, ½) ≤ t) ≤ 2.5 %,
-/// or none where even that fails.
-fn trimmed_tail(n: usize) -> usize {
+/// misses the median with probability `tail` on each side at most: the largest t
+/// with P(Binomial(n, ½) ≤ t) ≤ `tail`.
+fn trimmed_tail(n: usize, tail: f64) -> Option<usize> {
     let ln_half_n = n as f64 * -std::f64::consts::LN_2;
     let mut ln_choose = 0.0;
     let mut cumulative = 0.0;
     for k in 0..n {
         cumulative += f64::exp(ln_choose + ln_half_n);
-        if cumulative > 0.025 {
-            return k.saturating_sub(1);
+        if cumulative > tail {
+            return k.checked_sub(1);
         }
         ln_choose += f64::ln((n - k) as f64 / (k + 1) as f64);
     }
-    0
+    None
 }
 
 /// Whether the last samples have no trend left: the least-squares slope over
@@ -122,13 +131,16 @@ mod tests {
         assert_eq!(quantile(&[], 0.5), None);
     }
 
-    /// Binomial tail sums, P(B(n, ½) ≤ t): n = 6: t = 0 is 1/64 = 1.6 %, t = 1 is
+    /// Binomial tail sums, P(B(n, ½) ≤ t): n = 5: t = 0 is 1/32 = 3.1 %. n = 6: t = 0 is 1/64 = 1.6 %, t = 1 is
     /// 10.9 %. n = 10: t = 1 is 11/1024 = 1.07 %, t = 2 is 5.5 %. n = 30: t = 9 is
     /// 2.14 %, t = 10 is 4.94 %. n = 100: t = 39 is 1.76 %, t = 40 is 2.84 %.
     #[test]
     fn interval_ranks_match_the_binomial_table() {
-        for (n, trimmed) in [(1, 0), (5, 0), (6, 0), (10, 1), (30, 9), (100, 39)] {
-            assert_eq!(trimmed_tail(n), trimmed, "n = {n}");
+        for n in [0, 1, 5] {
+            assert_eq!(trimmed_tail(n, 0.025), None, "n = {n}");
+        }
+        for (n, trimmed) in [(6, 0), (10, 1), (30, 9), (100, 39)] {
+            assert_eq!(trimmed_tail(n, 0.025), Some(trimmed), "n = {n}");
         }
     }
 

@@ -40,7 +40,7 @@ const SAMPLES: usize = 30;
 
 /// One run of the benches.
 pub struct Harness<'a> {
-    bench: Bench<'a>,
+    bench: Bench<'a, 'a>,
     report: Report,
     /// Created when there is something to save: `--list` leaves nothing behind.
     folder: PathBuf,

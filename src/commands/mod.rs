@@ -12,9 +12,11 @@ use crate::gpu::select::SelectError;
 use crate::session::SessionError;
 
 pub mod codegen;
+pub mod compare;
 pub mod datasheets;
 pub mod devices;
 pub mod estimate;
+pub mod gate;
 pub mod limit_guard;
 mod limits;
 pub mod power;
@@ -24,6 +26,7 @@ pub mod schema;
 mod setup;
 pub mod shader;
 pub mod tune;
+mod verdicts;
 pub mod worker;
 
 /// Exit statuses, the same for every verb.
@@ -88,6 +91,8 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Report(report::Args),
+    Compare(compare::Args),
+    Gate(gate::Args),
     Devices(devices::Args),
     Power(power::Args),
     Datasheets(datasheets::Args),
@@ -107,6 +112,8 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Report(args) => report::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Power(args) => power::run(args),
         Command::Datasheets(args) => datasheets::run(args),

@@ -170,7 +170,8 @@ impl Observer for OnScreen<'_> {
     }
 }
 
-fn progress_bar(cases: usize) -> ProgressBar {
+/// Progress through so many cases, on a terminal.
+pub fn progress_bar(cases: usize) -> ProgressBar {
     // indicatif hides a bar whose target is no terminal, but its println does not.
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

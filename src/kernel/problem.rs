@@ -202,7 +202,7 @@ fn uniform_word(output: &[u8]) -> Option<u32> {
 }
 
 /// Work and compulsory traffic of one run of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
     /// Operations, by the conventions stated at each problem.
     pub operations: u64,

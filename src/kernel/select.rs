@@ -184,6 +184,20 @@ pub fn kernels(filters: &[String], software: bool) -> Result<Vec<CaseId>, Select
     Ok(cases)
 }
 
+/// The cases that `filters` themselves select, as [`select`], without the ceilings
+/// that others are held against. A filter that selects nothing adds nothing.
+pub fn listing(filters: &[String], software: bool) -> Vec<CaseId> {
+    let cases: Vec<Selected> = if filters.is_empty() {
+        let headline = headline(software).iter();
+        headline.filter_map(|id| listed(id)).collect()
+    } else {
+        let matching = |filter: &String| matching(filter, software).unwrap_or_default();
+        filters.iter().flat_map(matching).collect()
+    };
+    let cases = sorted(unique(cases));
+    cases.into_iter().map(|case| case.id).collect()
+}
+
 fn listed(id: &str) -> Option<Selected> {
     let id = id.parse().ok()?;
     Some(Selected {
@@ -293,19 +307,29 @@ fn ordered(cases: Vec<Selected>, software: bool) -> Vec<Selected> {
             explicit: false,
         })
         .collect();
+    sorted(unique(cases.into_iter().chain(ceilings)))
+}
+
+/// Each case once; explicit wins.
+fn unique(cases: impl IntoIterator<Item = Selected>) -> Vec<Selected> {
     let mut unique: Vec<Selected> = Vec::new();
-    for case in cases.into_iter().chain(ceilings) {
+    for case in cases {
         match unique.iter_mut().find(|known| known.id == case.id) {
             Some(known) => known.explicit |= case.explicit,
             None => unique.push(case),
         }
     }
+    unique
+}
+
+/// In the order of the catalogue.
+fn sorted(mut cases: Vec<Selected>) -> Vec<Selected> {
     let position = |id: &CaseId| {
         let kernel = |k: &Kernel| k.matches(id) && (id.is_best() || k.variant == id.variant);
         (CATALOGUE.iter().rposition(kernel), id.is_best())
     };
-    unique.sort_by_key(|case| position(&case.id));
-    unique
+    cases.sort_by_key(|case| position(&case.id));
+    cases
 }
 
 /// The ceilings that a case may be held against. Which one the best kernel has
@@ -329,6 +353,19 @@ mod tests {
         select(&own(filters), &own(shapes), false, true)
             .map(|cases| cases.iter().map(|c| c.id.to_string()).collect())
             .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_listing_holds_what_filters_name_and_no_ceiling_besides() {
+        let list = |filters: &[&str]| {
+            let filters: Vec<String> = filters.iter().map(|f| f.to_string()).collect();
+            let ids = listing(&filters, true).into_iter();
+            ids.map(|id| id.to_string()).collect::<Vec<_>>()
+        };
+        let naive = "matmul/f32/naive/256x256x256";
+        let ids = list(&["conv", naive, "latency/none/dispatch", naive]);
+        assert_eq!(ids, ["latency/none/dispatch/empty", naive]);
+        assert_eq!(list(&[]).len(), headline(true).len());
     }
 
     #[test]

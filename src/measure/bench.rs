@@ -11,11 +11,11 @@ use super::{Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError};
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
-use crate::kernel::problem::Problem;
+use crate::kernel::problem::{Problem, Work};
 use crate::kernel::program::Program;
 use crate::kernel::shape::Shape;
 use crate::kernel::template::Templates;
-use crate::kernel::{Candidates, Choice, Kernel, Repeat};
+use crate::kernel::{Candidates, Choice, Kernel, Parameters, Repeat};
 use crate::stats;
 use crate::units::{Bytes, Seconds};
 
@@ -37,14 +37,28 @@ const PROBES: usize = 3;
 const ASSUMED_CACHE: Bytes = Bytes(128 << 20);
 
 /// A device on which cases are measured, one after the other.
-pub struct Bench<'a> {
+pub struct Bench<'a, 't> {
     gpu: &'a Gpu,
     capabilities: Capabilities,
-    templates: &'a Templates,
+    templates: &'t Templates,
     overhead: Seconds,
 }
 
-impl<'a> Bench<'a> {
+/// Candidates of a kernel whose output is right.
+struct Right {
+    kernel: &'static Kernel,
+    candidates: Vec<Candidate>,
+    /// Whether others' was wrong.
+    some_rejected: bool,
+}
+
+/// A kernel that makes nothing of a shape, or not what was chosen.
+fn no_program() -> Stopped {
+    let reason = Reason::new(ReasonCode::UnsupportedShape, "a program for this shape");
+    Stopped::new(Status::Skipped, reason)
+}
+
+impl<'a, 't> Bench<'a, 't> {
     /// A bench on an open device; makes sure that the device computes at all and
     /// measures what a submission costs.
     ///
@@ -53,7 +67,7 @@ impl<'a> Bench<'a> {
     pub fn new(
         gpu: &'a Gpu,
         capabilities: Capabilities,
-        templates: &'a Templates,
+        templates: &'t Templates,
     ) -> Result<Self, Stopped> {
         verify::canary(gpu)?;
         let empty: Result<Vec<Batch>, GpuError> =
@@ -70,34 +84,19 @@ impl<'a> Bench<'a> {
     /// must be the one that `id` poses; a case of the best kernel needs the choice
     /// that was made for it.
     pub fn prepare(
-        &'a self,
+        &self,
         id: &CaseId,
         choice: Option<&Choice>,
         problem: &dyn Problem,
         tier: Tier,
         on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Prepared<'a>, Stopped> {
-        let variant = choice.map_or(id.variant.as_str(), |choice| &choice.variant);
-        let kernel = Kernel::find(&id.with_variant(variant)).ok_or_else(|| {
-            let reason = Reason::new(ReasonCode::UnsupportedShape, "a kernel of that name");
-            Stopped::new(Status::Skipped, reason)
-        })?;
-        let mut programs = self.programs(kernel, id.shape)?;
-        if let Some(choice) = choice {
-            programs.retain(|program| program.parameters == choice.parameters);
-        }
-        on_phase(Phase::Inputs);
-        problem.inputs();
-        on_phase(Phase::Verifying {
-            reference_macs: problem.reference_macs(),
-        });
-        let offered = programs.len();
-        let candidates = self.verified(programs, problem, kernel.repeats)?;
-        let some_rejected = candidates.len() < offered;
+        let right = self.right(id, choice, problem, on_phase)?;
+        let kernel = right.kernel;
         on_phase(Phase::WarmingUp);
-        let candidate = self.fastest(candidates, problem)?;
+        let candidate = self.fastest(right.candidates, problem)?;
         let mut flags = self.seek_witness(kernel, id, &candidate.verified, problem)?;
-        if some_rejected {
+        if right.some_rejected {
             flags.push(Flag::CandidateRejected);
         }
         let mut runner = candidate.runner(self.gpu);
@@ -119,6 +118,55 @@ impl<'a> Bench<'a> {
                 ReasonCode::NoPowerSource,
                 "no source of power is read",
             )),
+        })
+    }
+
+    /// Verifies a case and times nothing: the candidates whose output is right, at
+    /// least one, and what a dispatch of each does.
+    pub fn check(
+        &self,
+        id: &CaseId,
+        choice: Option<&Choice>,
+        problem: &dyn Problem,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Vec<(Parameters, Work)>, Stopped> {
+        let right = self.right(id, choice, problem, on_phase)?;
+        let first = right.candidates.first().ok_or_else(no_program)?;
+        self.seek_witness(right.kernel, id, &first.verified, problem)?;
+        let programs = right.candidates.into_iter().map(|c| c.program);
+        Ok(programs
+            .map(|program| (program.parameters.clone(), problem.work(&program)))
+            .collect())
+    }
+
+    /// The kernel of a case and its candidates whose output is right.
+    fn right(
+        &self,
+        id: &CaseId,
+        choice: Option<&Choice>,
+        problem: &dyn Problem,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Right, Stopped> {
+        let variant = choice.map_or(id.variant.as_str(), |choice| &choice.variant);
+        let kernel = Kernel::find(&id.with_variant(variant)).ok_or_else(|| {
+            let reason = Reason::new(ReasonCode::UnsupportedShape, "a kernel of that name");
+            Stopped::new(Status::Skipped, reason)
+        })?;
+        let mut programs = self.programs(kernel, id.shape)?;
+        if let Some(choice) = choice {
+            programs.retain(|program| program.parameters == choice.parameters);
+        }
+        on_phase(Phase::Inputs);
+        problem.inputs();
+        on_phase(Phase::Verifying {
+            reference_macs: problem.reference_macs(),
+        });
+        let offered = programs.len();
+        let candidates = self.verified(programs, problem, kernel.repeats)?;
+        Ok(Right {
+            kernel,
+            some_rejected: candidates.len() < offered,
+            candidates,
         })
     }
 
@@ -217,10 +265,7 @@ impl<'a> Bench<'a> {
             let best = (0..rates.len()).max_by(|&a, &b| f64::total_cmp(&rates[a], &rates[b]));
             candidates.swap(0, best.unwrap_or(0));
         }
-        candidates.into_iter().next().ok_or_else(|| {
-            let reason = Reason::new(ReasonCode::UnsupportedShape, "a program for this shape");
-            Stopped::new(Status::Skipped, reason)
-        })
+        candidates.into_iter().next().ok_or_else(no_program)
     }
 
     /// Work per second, or bytes per second where there are no operations.

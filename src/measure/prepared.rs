@@ -13,12 +13,12 @@ use super::tier::{Effort, Tier};
 use super::verify::{self, Verified};
 use super::{Meter, Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError, Loaded};
-use crate::kernel::Repeat;
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
+use crate::kernel::{self, Repeat};
 use crate::stats;
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
 /// Power of samples that are taken one by one is that of the work if the device
 /// was busy for this share of the time at least.
@@ -139,6 +139,21 @@ impl Prepared<'_> {
         Ok(metered)
     }
 
+    /// Energy of one dispatch, from windows whose power `meter` reads.
+    ///
+    /// # Errors
+    /// When the device fails, or what was read gives no energy.
+    pub fn energy(
+        &mut self,
+        meter: &Meter,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<Joules, Stopped> {
+        self.converge_metered(meter, on_phase)?;
+        let power = self.power.as_ref();
+        let energy = power.map(|power| power.j_per_dispatch);
+        energy.map_err(|reason| Stopped::new(Status::Failed, reason.clone()))
+    }
+
     /// The windows in which somebody has the samples taken one by one whose power
     /// `meter` is to read. Leaves the device idle.
     pub fn windows<'m>(&self, meter: &'m Meter) -> Windows<'m> {
@@ -235,6 +250,14 @@ impl Prepared<'_> {
     /// Operations and bytes of one dispatch.
     pub fn work(&self) -> Work {
         self.work
+    }
+
+    /// The kernel that is measured, and its parameters.
+    pub fn choice(&self) -> kernel::Choice {
+        kernel::Choice {
+            variant: self.variant.clone(),
+            parameters: self.candidate.program.parameters.clone(),
+        }
     }
 
     /// The verified output.

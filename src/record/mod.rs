@@ -17,11 +17,13 @@ use uuid::Uuid;
 
 pub use anonymise::anonymise;
 pub use dump::Computed;
-pub use environment::{Git, Host, command_line};
+pub use environment::{Git, Host, built_from, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
-pub use store::{LoadError, REPORT_FILE, SaveError, create_folder, load, save, write_atomically};
+pub use store::{
+    LoadError, REPORT_FILE, SaveError, create_folder, is_readable, load, save, write_atomically,
+};
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};
 
 use crate::datasheet::Datasheet;

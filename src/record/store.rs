@@ -162,10 +162,16 @@ pub fn load(path: &Path) -> Result<Report, LoadError> {
     let Versioned {
         schema_version: version,
     } = serde_json::from_str(&text).map_err(parse)?;
-    if major(&version) != major(SCHEMA_VERSION) {
+    if !is_readable(&version) {
         return Err(LoadError::Version { path, version });
     }
     serde_json::from_str(&text).map_err(parse)
+}
+
+/// Whether this program reads records of schema `version`: those of its own major
+/// version.
+pub fn is_readable(version: &str) -> bool {
+    major(version) == major(SCHEMA_VERSION)
 }
 
 fn major(version: &str) -> &str {

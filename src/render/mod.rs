@@ -11,6 +11,7 @@ mod achieved;
 mod bencher;
 mod cells;
 mod chart;
+pub mod comparison;
 mod contrast;
 mod csv;
 mod figures;

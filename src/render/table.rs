@@ -30,8 +30,7 @@ pub struct Table {
 
 impl Renderer for Table {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let width = self.width.or_else(|| comfy_table::Table::new().width());
-        let width = usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH));
+        let width = width(self.width);
         let together = SideBySide::of(runs).map(|all| side_by_side(&all, width));
         let each = runs.iter().map(|run| Self::one(run.report, width));
         let texts: Vec<_> = together.into_iter().chain(each).collect();
@@ -109,6 +108,12 @@ fn columns_side_by_side(all: &SideBySide, columns: Range<usize>) -> Vec<String> 
     lines.collect()
 }
 
+/// Columns to fit into: those that are wanted, or the terminal's.
+pub(super) fn width(wanted: Option<u16>) -> usize {
+    let width = wanted.or_else(|| comfy_table::Table::new().width());
+    usize::from(width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH))
+}
+
 /// What was measured, and how.
 fn heading(report: &Report) -> Vec<String> {
     let adapter = &report.adapter;
@@ -158,7 +163,7 @@ fn by_limit(report: &Report, width: usize) -> Option<String> {
 }
 
 /// A table that fits every terminal.
-fn small<const N: usize>(
+pub(super) fn small<const N: usize>(
     headings: [&str; N],
     numeric: [bool; N],
     rows: Vec<[String; N]>,
@@ -342,7 +347,7 @@ fn title(measurement: &Measurement) -> String {
 }
 
 /// Texts made plain, each from the start of a line, further lines indented.
-fn wrapped(texts: &[String], width: usize) -> String {
+pub(super) fn wrapped(texts: &[String], width: usize) -> String {
     texts.iter().map(|text| wrap(&plain(text), width)).collect()
 }
 

@@ -14,5 +14,8 @@ mod run;
 pub mod worker;
 
 pub use limits::{GuardError, PowerLimits};
-pub use process::WorkerError;
+pub use process::{Process, WorkerError};
 pub use run::{Ended, Goal, Observer, Plan, Planned, SessionError, execute, keep};
+
+#[cfg(all(test, unix))]
+pub use run::tests::adapter as test_adapter;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::protocol::{DEFAULT_LIMIT, Event, PROTOCOL, Request};
+use super::protocol::{DEFAULT_LIMIT, Event, OLDEST_PROTOCOL, PROTOCOL, Request};
 use crate::power::PowerSetup;
+use crate::record::{self, SCHEMA_VERSION};
 use crate::units::Seconds;
 
 /// How often an interruption is looked for while waiting.
@@ -26,8 +27,11 @@ pub enum WorkerError {
     #[error("cannot start a worker process: {0}")]
     Start(#[source] std::io::Error),
     /// It speaks another protocol.
-    #[error("the worker speaks protocol {0}, this program {PROTOCOL}")]
+    #[error("the worker speaks protocol {0}, this program {OLDEST_PROTOCOL} to {PROTOCOL}")]
     Protocol(u32),
+    /// It keeps its records otherwise.
+    #[error("the worker's records have schema version {0}, this program's {SCHEMA_VERSION}")]
+    Schema(String),
     /// It ended by itself.
     #[error("the worker ended ({status}){}", said(.stderr))]
     Died {
@@ -56,7 +60,7 @@ pub enum WorkerError {
 
 impl WorkerError {
     /// The worker answered, but not what it was asked.
-    pub(super) fn out_of_turn(event: &Event) -> Self {
+    pub fn out_of_turn(event: &Event) -> Self {
         Self::Refused(format!("the worker answered out of turn: {event:?}"))
     }
 }
@@ -104,8 +108,16 @@ impl<'a> Process<'a> {
             power: None,
         };
         match process.wait(&mut |_| {})? {
-            Event::Hello { protocol, .. } if protocol == PROTOCOL => {}
-            Event::Hello { protocol, .. } => return Err(WorkerError::Protocol(protocol)),
+            Event::Hello {
+                protocol, schema, ..
+            } => {
+                if !(OLDEST_PROTOCOL..=PROTOCOL).contains(&protocol) {
+                    return Err(WorkerError::Protocol(protocol));
+                }
+                if !record::is_readable(&schema) {
+                    return Err(WorkerError::Schema(schema));
+                }
+            }
             other => return Err(WorkerError::out_of_turn(&other)),
         }
         match process.ask(open, &mut |_| {})? {
@@ -266,7 +278,8 @@ mod tests {
         Process::start(shell(script), &open, &AtomicBool::new(false)).map(|_| ())
     }
 
-    const HELLO: &str = r#"echo '{"event":"hello","protocol":5,"version":"x"}'; read line; "#;
+    const HELLO: &str =
+        r#"echo '{"event":"hello","protocol":5,"version":"x","schema":"1.0"}'; read line; "#;
 
     #[test]
     fn a_worker_that_answers_is_accepted_whatever_its_driver_prints() {
@@ -296,6 +309,10 @@ mod tests {
     fn another_protocol_and_an_interruption_end_the_wait() {
         let script = r#"echo '{"event":"hello","protocol":99,"version":"x"}'"#;
         assert!(matches!(start(script), Err(WorkerError::Protocol(99))));
+        let script = r#"echo '{"event":"hello","protocol":4,"version":"x"}'"#;
+        assert!(matches!(start(script), Err(WorkerError::Protocol(4))));
+        let script = r#"echo '{"event":"hello","protocol":5,"version":"x","schema":"2.0"}'"#;
+        assert!(matches!(start(script), Err(WorkerError::Schema(schema)) if schema == "2.0"));
         let open = crate::session::run::tests::open();
         let interrupted = AtomicBool::new(true);
         let waited = Process::start(shell("sleep 60"), &open, &interrupted);

@@ -3,18 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::adapter::AdapterDescription;
-use crate::kernel::Choice;
 use crate::kernel::inputs::Draw;
+use crate::kernel::problem::Work;
+use crate::kernel::{Choice, Parameters};
 use crate::measure::Phase;
 use crate::measure::measurement::{Measurement, Reason};
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, Sensor};
 use crate::record::{PowerTrace, Shaders};
 use crate::tune::Tuning;
-use crate::units::Seconds;
+use crate::units::{Joules, Seconds};
 
-/// Version of the protocol: both sides must speak the same.
+/// Version of the protocol that this program speaks. Whatever changes it raises
+/// this number.
 pub const PROTOCOL: u32 = 5;
+/// The oldest version whose workers this program can still lead: a change that they
+/// would not understand raises this number as well. 5 is the first in which a case
+/// can be held.
+pub const OLDEST_PROTOCOL: u32 = 5;
 
 /// From the parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +59,62 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dump: Option<String>,
     },
+    /// Name the cases that filters select. Answered by [`Event::Listed`].
+    List {
+        /// As `run` takes them; one that selects nothing is no error here.
+        filters: Vec<String>,
+        /// Whether for a software adapter.
+        software: bool,
+    },
+    /// Verify a case without timing it. Answered by [`Event::Phase`]s and one
+    /// [`Event::Checked`], or [`Event::Done`] where it has no right output.
+    Check {
+        /// Full case id.
+        id: String,
+        /// For a case of the best kernel: which one that is.
+        choice: Option<Choice>,
+        /// What the inputs are drawn from.
+        draw: Draw,
+    },
+    /// Verify a case, warm it up and keep it on the device, beside those that are
+    /// held already. Answered by [`Event::Phase`]s and one [`Event::Held`], or
+    /// [`Event::Done`] where it cannot be measured; nothing is held then.
+    Hold {
+        /// Full case id.
+        id: String,
+        /// Kernel and parameters, where they are not left to the worker.
+        choice: Option<Choice>,
+        /// Templates in place of those that the adapter was opened with.
+        shaders: Option<Shaders>,
+        /// Effort of the warm-up.
+        tier: Tier,
+        /// What the inputs are drawn from.
+        draw: Draw,
+    },
+    /// Run one batch of a held case. Answered by [`Event::Sampled`], or
+    /// [`Event::Done`] where the device fails; nothing is held then.
+    Sample {
+        /// Which one, in the order in which they were held.
+        held: usize,
+    },
+    /// Run a held case long enough to read its energy. Answered by [`Event::Phase`]s
+    /// and one [`Event::Metered`], or [`Event::Done`] where there is none to be had;
+    /// nothing is held then.
+    Meter {
+        /// Which one, in the order in which they were held.
+        held: usize,
+    },
+    /// Hold nothing any more. Answered by [`Event::Released`].
+    Release,
+}
+
+/// A program whose output is right.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RightProgram {
+    /// Tile sizes and the like.
+    pub parameters: Parameters,
+    /// What one dispatch does.
+    pub work: Work,
 }
 
 /// Which source of power is to be read.
@@ -74,6 +136,9 @@ pub enum Event {
         protocol: u32,
         /// Version of the program.
         version: String,
+        /// Version of the record that its measurements are in.
+        #[serde(default)]
+        schema: String,
     },
     /// The adapter is open.
     Opened {
@@ -102,6 +167,38 @@ pub enum Event {
         sensor: Option<Sensor>,
         /// Whether the device is gone, so that no further case can be measured.
         device_is_gone: bool,
+    },
+    /// The cases that the filters select, in the order of the catalogue.
+    Listed {
+        /// Full case ids.
+        ids: Vec<String>,
+    },
+    /// The case's output is right.
+    Checked {
+        /// Its programs, at least one.
+        programs: Vec<RightProgram>,
+    },
+    /// The case is on the device, warm.
+    Held {
+        /// The kernel and its parameters.
+        choice: Choice,
+        /// What one dispatch does.
+        work: Work,
+    },
+    /// One batch has run.
+    Sampled {
+        /// Mean over its dispatches.
+        dispatch_s: Seconds,
+    },
+    /// A held case has run for the windows that its energy takes.
+    Metered {
+        /// Energy of one dispatch.
+        dispatch_j: Joules,
+    },
+    /// What was held is no longer: each output was compared once more.
+    Released {
+        /// The records of the cases, in the order in which they were held.
+        measurements: Vec<Measurement>,
     },
     /// The request cannot be carried out; the worker exits.
     Error {

@@ -488,7 +488,7 @@ pub(super) mod tests {
 
     /// Answers every request with a skipped case, but crashes on "register".
     const WORKER: &str = r#"
-        echo '{"event":"hello","protocol":5,"version":"x"}'
+        echo '{"event":"hello","protocol":5,"version":"x","schema":"1.0"}'
         while read -r line; do
             case "$line" in
                 *'"open"'*) echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}' ;;

@@ -1,11 +1,13 @@
 //! The worker's side: opens the adapter it is told and measures what it is told.
 
+mod held;
+
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::protocol::{Event, PROTOCOL, PowerRequest, Request};
+use super::protocol::{Event, PROTOCOL, PowerRequest, Request, RightProgram};
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::device::{Gpu, ShaderMode};
 use crate::kernel::Choice;
@@ -13,25 +15,28 @@ use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::inputs::Draw;
 use crate::kernel::problem::{self, Problem};
+use crate::kernel::select;
 use crate::kernel::template::Templates;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
 use crate::measure::{Bench, Meter, Phase, Stopped};
 use crate::power::PowerSpec;
-use crate::record::{Computed, PowerTrace, Shaders};
+use crate::record::{Computed, PowerTrace, SCHEMA_VERSION, Shaders};
 use crate::tune;
 
 /// Sampling is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+type Requests = mpsc::Receiver<Result<Request, serde_json::Error>>;
 
 /// Serves requests from standard input until it ends.
 ///
 /// # Errors
 /// When standard output is gone.
 pub fn serve() -> io::Result<()> {
-    let requests = read_requests();
     let mut worker = Worker {
         out: io::stdout(),
+        requests: read_requests(),
         device: None,
         meter: None,
         problem: None,
@@ -39,8 +44,9 @@ pub fn serve() -> io::Result<()> {
     worker.say(&Event::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema: SCHEMA_VERSION.to_owned(),
     })?;
-    for request in requests {
+    while let Ok(request) = worker.requests.recv() {
         let served = match request {
             Ok(Request::Open {
                 adapter,
@@ -63,7 +69,20 @@ pub fn serve() -> io::Result<()> {
                 metered,
                 dump: dump.as_deref(),
             }),
-            Err(error) => Err(format!("not a request: {error}")),
+            Ok(Request::List { filters, software }) => {
+                let ids = select::listing(&filters, software).into_iter();
+                Ok(Event::Listed {
+                    ids: ids.map(|id| id.to_string()).collect(),
+                })
+            }
+            Ok(Request::Check { id, choice, draw }) => worker.check(&id, choice.as_ref(), draw),
+            Ok(
+                request @ (Request::Hold { .. }
+                | Request::Sample { .. }
+                | Request::Meter { .. }
+                | Request::Release),
+            ) => worker.hold(request),
+            Err(error) => Err(not_a_request(&error)),
         };
         match served {
             Ok(event) => worker.say(&event)?,
@@ -73,9 +92,13 @@ pub fn serve() -> io::Result<()> {
     Ok(())
 }
 
+fn not_a_request(error: &serde_json::Error) -> String {
+    format!("not a request: {error}")
+}
+
 /// Reads on a thread of its own: when the input ends, nobody waits for what is
 /// being measured, and the process exits at once.
-fn read_requests() -> mpsc::Receiver<Result<Request, serde_json::Error>> {
+fn read_requests() -> Requests {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
@@ -101,6 +124,7 @@ struct Case<'a> {
 
 struct Worker {
     out: io::Stdout,
+    requests: Requests,
     device: Option<OpenDevice>,
     /// Taken away while a case is measured.
     meter: Option<Meter>,
@@ -189,6 +213,22 @@ impl Worker {
         })
     }
 
+    fn check(&mut self, id: &str, choice: Option<&Choice>, draw: Draw) -> Result<Event, String> {
+        let checked = self.with_bench(id, draw, |bench, id, problem, on_phase| {
+            bench.check(id, choice, problem, on_phase)
+        });
+        let (id, outcome) = checked?;
+        Ok(match outcome {
+            Ok(programs) => Event::Checked {
+                programs: programs
+                    .into_iter()
+                    .map(|(parameters, work)| RightProgram { parameters, work })
+                    .collect(),
+            },
+            Err(stopped) => stopped_at(&id, stopped),
+        })
+    }
+
     /// Works on the problem of case `id` with the open device, or with a fresh one
     /// where the last case cost it.
     fn with_bench<T>(
@@ -263,17 +303,34 @@ impl Case<'_> {
     }
 }
 
+/// The case that ended without figures.
+fn stopped_at(id: &CaseId, stopped: Stopped) -> Event {
+    let device_is_gone = stopped.ends_the_run();
+    Event::Done {
+        measurement: Box::new(stopped.measurement(id)),
+        trace: None,
+        sensor: None,
+        device_is_gone,
+    }
+}
+
 impl OpenDevice {
     fn with_bench<T>(
         &mut self,
         work: impl FnOnce(&Bench) -> Result<T, Stopped>,
     ) -> Result<T, Stopped> {
+        let capabilities = Capabilities::from(&self.adapter.description);
+        let templates = Arc::clone(&self.templates);
+        self.with_gpu(|gpu| Bench::new(gpu, capabilities, &templates).and_then(|b| work(&b)))
+    }
+
+    /// Works with the device, or with a fresh one where the last case cost it.
+    fn with_gpu<T>(&mut self, work: impl FnOnce(&Gpu) -> Result<T, Stopped>) -> Result<T, Stopped> {
         let gpu = match self.gpu.take() {
             Some(gpu) => gpu,
             None => Gpu::open(&self.adapter.wgpu, self.mode)?,
         };
-        let capabilities = Capabilities::from(&self.adapter.description);
-        let outcome = Bench::new(&gpu, capabilities, &self.templates).and_then(|b| work(&b));
+        let outcome = work(&gpu);
         if !outcome.as_ref().is_err_and(Stopped::wants_fresh_device) {
             self.gpu = Some(gpu);
         }

@@ -197,7 +197,7 @@ fn entered(bench: &Bench, id: &CaseId) -> (Vec<Contender>, Vec<Tried>) {
 }
 
 struct Search<'a> {
-    bench: &'a Bench<'a>,
+    bench: &'a Bench<'a, 'a>,
     begin: Instant,
     on_phase: &'a mut dyn FnMut(Phase),
 }

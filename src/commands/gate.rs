@@ -1,0 +1,393 @@
+//! `flopwatt gate`: whether this build is slower than another, measured now.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::anyhow;
+use indicatif::ProgressBar;
+use jiff::SignedDuration;
+use tempfile::TempDir;
+
+use super::setup::{interruption, progress_bar, say, this_program};
+use super::verdicts::{Format, Output};
+use super::{Exit, Failure, Outcome, print};
+use crate::compare::{Case, Comparison, Side, Threshold};
+use crate::gate::base::{Base, Difference, Revision};
+use crate::gate::{self, Accepted, Contestant, GateError, Mode, Observer, Plan, accepted};
+use crate::gpu::device::ShaderMode;
+use crate::kernel::inputs;
+use crate::power::PowerSpec;
+use crate::record::{self, Shaders};
+use crate::render::comparison;
+use crate::session;
+use crate::units::Seconds;
+
+/// Measure this build and another in turn, here and now, and fail if this one is
+/// slower
+#[derive(Debug, clap::Args)]
+#[group(id = "against", required = true, args = ["base", "self_test"])]
+pub struct Args {
+    /// What this build is held against: a git revision, which is built; a flopwatt
+    /// program; or a folder of shader templates
+    #[arg(long, value_name = "REVISION|PROGRAM|DIR")]
+    base: Option<String>,
+
+    /// Measure this build against itself: the noise of this machine, and what a gate
+    /// could find
+    #[arg(long, conflicts_with_all = ["base", "junit", "accepted"])]
+    self_test: bool,
+
+    /// Cases: full ids, globs or leading parts of ids, as for run. Without any, the
+    /// headline list
+    #[arg(long, value_name = "GLOB")]
+    cases: Vec<String>,
+
+    /// Time for timing, all cases together: each goes on until it is decided or its
+    /// share is spent
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = budget)]
+    budget: Seconds,
+
+    /// What counts as a change of speed, in percent [default: 5 on a software
+    /// adapter, 2 on a GPU]
+    #[arg(long, value_name = "PERCENT")]
+    threshold: Option<Threshold>,
+
+    /// Regressions that are meant, with a reason for each [default:
+    /// ci/accepted-changes.json, where there is one]
+    #[arg(long, value_name = "FILE")]
+    accepted: Option<PathBuf>,
+
+    /// Source of power, as for run. With one, the energy of a dispatch is compared as
+    /// well, on a GPU: a pair takes some fifteen seconds, and nine at least decide
+    #[arg(long, value_name = "SOURCE", default_value = "none")]
+    power: PowerSpec,
+
+    /// Run each side in a process of its own even where only shaders differ
+    #[arg(long)]
+    two_processes: bool,
+
+    /// Index, part of the name, PCI address or backend of the adapter, or cpu
+    #[arg(long)]
+    adapter: Option<String>,
+
+    /// Seed of the inputs and of the order within the pairs [default: a fresh one]
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Shader templates of this build in place of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    shaders: Option<PathBuf>,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A length of time, such as 90s or 5m.
+fn budget(text: &str) -> Result<Seconds, String> {
+    let time: SignedDuration = text
+        .parse()
+        .map_err(|error: jiff::Error| error.to_string())?;
+    let time = Seconds(time.as_secs_f64());
+    if time.0 > 0.0 {
+        Ok(time)
+    } else {
+        Err("expected a time above 0, such as 90s or 5m".to_owned())
+    }
+}
+
+/// Runs the gate or the self-test and prints what came of it.
+pub fn run(args: Args) -> Outcome {
+    let accepted = accepted_changes(args.accepted.as_deref())?;
+    let shaders = Shaders::new(args.shaders.clone(), ShaderMode::Unchecked)?;
+    let Some(base) = args.base.as_deref().map(Base::named).transpose()? else {
+        let base = Opponent::itself(&shaders)?;
+        return measure(&args, &base, shaders, &accepted);
+    };
+    match Opponent::of(base, &args, &shaders)? {
+        Some(opponent) => measure(&args, &opponent, shaders, &accepted),
+        None => {
+            say("base and head are compiled from the same files: nothing to measure".to_owned());
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The file that is named, or the usual one.
+fn accepted_changes(named: Option<&Path>) -> Result<Accepted, Failure> {
+    let usual = Path::new(accepted::USUAL_FILE);
+    match named {
+        Some(path) => Ok(Accepted::load(path)?),
+        None if usual.exists() => Ok(Accepted::load(usual)?),
+        None => Ok(Accepted::default()),
+    }
+}
+
+/// The other side of a gate.
+struct Opponent {
+    side: Side,
+    program: PathBuf,
+    shaders: Shaders,
+    mode: Mode,
+    /// Holds the templates where they had to be taken out of a revision.
+    _templates: Option<TempDir>,
+}
+
+impl Opponent {
+    /// This build, in a process of its own.
+    fn itself(shaders: &Shaders) -> Result<Self, Failure> {
+        Ok(Self {
+            side: this_build(shaders),
+            program: this_program()?.get_program().into(),
+            shaders: shaders.clone(),
+            mode: Mode::TwoProcesses,
+            _templates: None,
+        })
+    }
+
+    /// What `--base` names; `None` where it is no different from head.
+    fn of(base: Base, args: &Args, head: &Shaders) -> Result<Option<Self>, Failure> {
+        let name = args.base.clone().unwrap_or_default();
+        match base {
+            Base::Program(program) => Ok(Some(Self::program(program, name, None))),
+            Base::Templates(folder) => {
+                let shaders = Shaders::new(Some(folder), ShaderMode::Unchecked)?;
+                Self::templates(shaders, name, args.two_processes).map(Some)
+            }
+            Base::Revision(revision) => Self::revision(&revision, name, args, head),
+        }
+    }
+
+    fn program(program: PathBuf, name: String, commit: Option<String>) -> Self {
+        Self {
+            side: Side {
+                name,
+                commit,
+                shader_hash: None,
+            },
+            program,
+            shaders: Shaders {
+                folder: None,
+                // Its own templates, which it knows best.
+                hash: String::new(),
+                mode: ShaderMode::Unchecked,
+            },
+            mode: Mode::TwoProcesses,
+            _templates: None,
+        }
+    }
+
+    /// Other templates, rendered by this build.
+    fn templates(shaders: Shaders, name: String, apart: bool) -> Result<Self, Failure> {
+        let mode = if apart {
+            Mode::TwoProcesses
+        } else {
+            Mode::OneProcess
+        };
+        Ok(Self {
+            side: Side {
+                name,
+                commit: None,
+                shader_hash: Some(shaders.hash.clone()),
+            },
+            shaders,
+            mode,
+            ..Self::itself(&Shaders::new(None, ShaderMode::Unchecked)?)?
+        })
+    }
+
+    fn revision(
+        revision: &Revision,
+        name: String,
+        args: &Args,
+        head: &Shaders,
+    ) -> Result<Option<Self>, Failure> {
+        let commit = Some(revision.commit.clone());
+        let difference = revision.difference(record::built_from().as_ref())?;
+        if difference == Difference::Code || args.two_processes {
+            say(format!("building {} …", revision.commit));
+            let program = revision.build()?;
+            return Ok(Some(Self::program(program, name, commit)));
+        }
+        let folder = revision.templates()?;
+        let shaders = Shaders::new(Some(folder.path().to_owned()), ShaderMode::Unchecked)?;
+        if shaders.hash == head.hash {
+            return Ok(None);
+        }
+        say("only shaders differ: this build runs both sets in one process".to_owned());
+        let mut opponent = Self::templates(shaders, name, false)?;
+        opponent.side.commit = commit;
+        opponent._templates = Some(folder);
+        Ok(Some(opponent))
+    }
+}
+
+/// What is known of this program.
+fn this_build(shaders: &Shaders) -> Side {
+    let commit = record::built_from().map(|git| {
+        let changed = if git.dirty { " with changes" } else { "" };
+        format!("{}{changed}", git.commit)
+    });
+    Side {
+        name: "this program".to_owned(),
+        commit,
+        shader_hash: Some(shaders.hash.clone()),
+    }
+}
+
+fn measure(args: &Args, base: &Opponent, shaders: Shaders, accepted: &Accepted) -> Outcome {
+    let chosen = session::adapter::choose(args.adapter.as_deref())?;
+    let adapter = chosen.adapter.description;
+    let software = adapter.is_software();
+    let this = this_program()?;
+    let worker = |program: &Path| gate::worker(program, software);
+    let of_head = || worker(Path::new(this.get_program()));
+    let of_base = || -> Command { worker(&base.program) };
+    let plan = Plan {
+        head: Contestant {
+            side: this_build(&shaders),
+            worker: &of_head,
+            shaders,
+        },
+        base: Contestant {
+            side: base.side.clone(),
+            worker: &of_base,
+            shaders: base.shaders.clone(),
+        },
+        mode: base.mode,
+        threshold: args.threshold.unwrap_or(Threshold::usual(software)),
+        adapter,
+        filters: args.cases.clone(),
+        budget: args.budget,
+        seed: args.seed.unwrap_or_else(inputs::fresh_seed),
+        power: power(&args.power, software),
+        accepted,
+        interrupted: interruption()?,
+    };
+    let mut screen = OnScreen {
+        bar: progress_bar(0),
+    };
+    if args.self_test {
+        let test = gate::self_test::run(&plan, &mut screen);
+        screen.bar.finish_and_clear();
+        let test = test.map_err(failure)?;
+        print(&match args.output.format() {
+            Format::Json => serde_json::to_string_pretty(&test)? + "\n",
+            Format::Table | Format::Markdown => comparison::self_test(&test, None),
+        })?;
+        return Ok(match (test.complete, test.cases.is_empty()) {
+            (false, _) => Exit::Interrupted,
+            (true, true) => Exit::NothingMeasured,
+            (true, false) => Exit::Ok,
+        });
+    }
+    let comparison = gate::run(&plan, &mut screen);
+    screen.bar.finish_and_clear();
+    let comparison = comparison.map_err(failure)?;
+    args.output.publish(&comparison)?;
+    if let Some(why) = &comparison.incomparable {
+        say(format!("warning: nothing was compared: {why}"));
+    }
+    Ok(exit(&comparison))
+}
+
+/// The source of power that is read: none where watts would be those of everything
+/// else as well.
+fn power(wanted: &PowerSpec, software: bool) -> PowerSpec {
+    if software && *wanted != PowerSpec::None {
+        say("warning: energy is not compared on a software adapter".to_owned());
+        return PowerSpec::None;
+    }
+    wanted.clone()
+}
+
+/// The status that the verdicts amount to.
+fn exit(comparison: &Comparison) -> Exit {
+    let timed = comparison.cases.iter().any(|case| case.ratio.is_some());
+    if !comparison.complete {
+        Exit::Interrupted
+    } else if comparison.cases.iter().any(|case| case.fails) {
+        Exit::Failed
+    } else if !timed && comparison.incomparable.is_none() {
+        Exit::NothingMeasured
+    } else {
+        Exit::Ok
+    }
+}
+
+fn failure(error: GateError) -> Failure {
+    let exit = match error {
+        GateError::Adapter(_) => Exit::NothingMeasured,
+        GateError::NoCases(_) => Exit::Usage,
+        GateError::Interrupted => Exit::Interrupted,
+    };
+    Failure {
+        exit,
+        error: anyhow!(error),
+    }
+}
+
+/// Progress on a terminal; elsewhere a line a case.
+struct OnScreen {
+    bar: ProgressBar,
+}
+
+impl Observer for OnScreen {
+    fn case_begins(&mut self, name: &str, index: usize, count: usize) {
+        self.bar.set_length(count as u64);
+        self.bar.set_position(index as u64);
+        self.bar.set_prefix(name.to_owned());
+        self.bar.set_message("");
+    }
+
+    fn phase(&mut self, phase: &str) {
+        self.bar.set_message(phase.to_owned());
+    }
+
+    fn case_ended(&mut self, case: &Case) {
+        let ratio = case.ratio.map(|ratio| ratio.to_string());
+        let line = format!(
+            "{:<44}  {}  {}",
+            case.name,
+            case.verdict,
+            ratio.unwrap_or_default()
+        );
+        self.bar.suspend(|| say(line.trim_end().to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{Ratio, Verdict};
+
+    #[test]
+    fn budgets_are_lengths_of_time() {
+        assert_eq!(budget("5m"), Ok(Seconds(300.0)));
+        assert_eq!(budget("90s"), Ok(Seconds(90.0)));
+        for text in ["0s", "-1m", "5", "soon"] {
+            assert!(budget(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn exit_statuses_follow_the_verdicts() {
+        let mut comparison = Comparison::impossible(["a".into(), "b".into()], "why".into());
+        assert_eq!(exit(&comparison), Exit::Ok, "incomparable is a warning");
+        comparison.incomparable = None;
+        assert_eq!(exit(&comparison), Exit::NothingMeasured);
+        let case = |verdict, fails| Case {
+            ratio: Some(Ratio {
+                median: 1.0,
+                interval: None,
+            }),
+            fails,
+            ..Case::untimed("a", verdict, "")
+        };
+        comparison.cases = vec![case(Verdict::Same, false), case(Verdict::Ambiguous, false)];
+        assert_eq!(exit(&comparison), Exit::Ok, "undecided is a warning");
+        comparison.cases.push(case(Verdict::Slower, true));
+        assert_eq!(exit(&comparison), Exit::Failed);
+        comparison.complete = false;
+        assert_eq!(exit(&comparison), Exit::Interrupted);
+    }
+}

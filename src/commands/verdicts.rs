@@ -1,0 +1,86 @@
+//! What the verbs that compare have in common: how verdicts are printed and where
+//! else they go.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::{env, io};
+
+use anyhow::Context;
+
+use super::setup::say;
+use super::{Failure, print};
+use crate::compare::Comparison;
+use crate::record;
+use crate::render::comparison;
+
+/// How verdicts are printed.
+#[derive(Debug, clap::Args)]
+pub struct Output {
+    /// What to print on standard output
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+
+    /// File for the verdicts as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+/// A format of verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table for a terminal
+    Table,
+    /// Everything that is known, every pair included
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
+impl Output {
+    /// The wanted format.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    /// Prints verdicts, writes them where they are wanted besides, and tells GitHub
+    /// where it runs this program: its commands are talk, so that they go to standard
+    /// error.
+    pub fn publish(&self, comparison: &Comparison) -> Result<(), Failure> {
+        print(&match self.format() {
+            Format::Table => comparison::table(comparison, None),
+            Format::Json => comparison::json(comparison),
+            Format::Markdown => comparison::markdown(comparison),
+        })?;
+        if let Some(path) = &self.junit {
+            let text = comparison::junit(comparison);
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+            }
+            record::write_atomically(path, text.as_bytes())?;
+        }
+        let on_github = env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let annotations = comparison::annotations(comparison);
+        if on_github && !annotations.is_empty() {
+            say(annotations.trim_end().to_owned());
+        }
+        // A summary that cannot be written must not change the outcome.
+        let summary = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+        if let Some(path) = summary
+            && let Err(error) = append(Path::new(&path), &comparison::markdown(comparison))
+        {
+            say(format!("warning: no step summary: {error}"));
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(text.as_bytes())
+}

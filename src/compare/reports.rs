@@ -1,0 +1,391 @@
+//! Two reports: information, not a judgement, since they were measured at
+//! different times.
+
+use super::{Case, Comparison, Ratio, SCHEMA_VERSION, Side, Threshold, Verdict};
+use crate::kernel::inputs::Data;
+use crate::measure::measurement::{Clock, Measurement, Status, Time};
+use crate::record::Report;
+use crate::stats;
+use crate::units::Seconds;
+
+/// Level of a ratio's interval; each of the two medians' intervals may miss with
+/// half the probability, so that the ratio of their ends misses with all of it.
+const ALPHA: f64 = 0.05;
+
+/// Compares two reports case by case. Which values the inputs have does not matter
+/// for their time, so that seeds may differ; how they are distributed does. Without
+/// a threshold the adapter's usual one is taken.
+pub fn reports(base: &Report, head: &Report, threshold: Option<Threshold>) -> Comparison {
+    let usual = Threshold::usual(base.adapter.is_software() || head.adapter.is_software());
+    let threshold = threshold.unwrap_or(usual);
+    let incomparable = difference(base, head);
+    let cases = match incomparable {
+        Some(_) => Vec::new(),
+        None => cases(base, head, threshold),
+    };
+    let adapter = &head.adapter;
+    Comparison {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        method: "two reports, measured at different times".to_owned(),
+        base: side(base),
+        head: side(head),
+        adapter: incomparable
+            .is_none()
+            .then(|| format!("{}, {}", adapter.name, adapter.driver_and_version())),
+        threshold,
+        alpha: ALPHA,
+        seed: None,
+        incomparable,
+        complete: true,
+        warnings: warnings(base, head),
+        cases,
+    }
+}
+
+fn side(report: &Report) -> Side {
+    Side {
+        name: format!(
+            "run of {}",
+            report.started.strftime("%Y-%m-%d %H:%M:%S UTC")
+        ),
+        commit: report.git.as_ref().map(|git| {
+            let dirty = if git.dirty { " with changes" } else { "" };
+            format!("{}{dirty}", git.commit)
+        }),
+        shader_hash: Some(report.shaders.hash.clone()),
+    }
+}
+
+/// Why two runs cannot be held against one another at all.
+fn difference(base: &Report, head: &Report) -> Option<String> {
+    let adapter = |report: &Report| {
+        let adapter = &report.adapter;
+        let ids = format!("{:04x}:{:04x}", adapter.vendor_id, adapter.device_id);
+        format!("{} [{ids}] through {}", adapter.name, adapter.backend)
+    };
+    let driver = |report: &Report| report.adapter.driver_and_version();
+    let tier = |report: &Report| format!("{:?}", report.tier).to_lowercase();
+    let checks = |report: &Report| format!("{:?}", report.shaders.mode).to_lowercase();
+    // The adapter of a software driver is the machine's processor.
+    let processor = |report: &Report| match report.adapter.is_software() {
+        true => format!("{:?} on {:?} processors", report.host.cpu, report.host.cpus),
+        false => String::new(),
+    };
+    type Property<'a> = (&'a str, &'a dyn Fn(&Report) -> String);
+    let properties: [Property; 5] = [
+        ("adapters", &adapter),
+        ("drivers", &driver),
+        ("processors", &processor),
+        ("tiers", &tier),
+        ("checks in shaders", &checks),
+    ];
+    let different = properties.into_iter().find_map(|(what, property)| {
+        let (base, head) = (property(base), property(head));
+        (base != head).then(|| format!("the {what} differ: {base} in base, {head} in head"))
+    });
+    different.or_else(|| different_data(base, head))
+}
+
+/// Where the two runs have no distribution of inputs in common.
+fn different_data(base: &Report, head: &Report) -> Option<String> {
+    let drawn = |report: &Report| {
+        let mut drawn: Vec<Data> = Vec::new();
+        let kernels = report
+            .measurements
+            .iter()
+            .filter(|m| !m.operation.is_ceiling());
+        for measurement in kernels {
+            if !drawn.contains(&measurement.data) {
+                drawn.push(measurement.data);
+            }
+        }
+        drawn
+    };
+    let (base, head) = (drawn(base), drawn(head));
+    let in_words = |data: &[Data]| {
+        let words: Vec<String> = data.iter().map(Data::to_string).collect();
+        words.join(", ")
+    };
+    let apart = !base.is_empty() && !head.is_empty() && !base.iter().any(|d| head.contains(d));
+    apart.then(|| {
+        format!(
+            "the input data differ: {} in base, {} in head",
+            in_words(&base),
+            in_words(&head)
+        )
+    })
+}
+
+fn warnings(base: &Report, head: &Report) -> Vec<String> {
+    let incomplete = [("base", base), ("head", head)].into_iter();
+    incomplete
+        .filter(|(_, report)| !report.complete)
+        .map(|(side, _)| format!("the run of {side} ended before its last case"))
+        .collect()
+}
+
+/// Every case of either report, in the order of head.
+fn cases(base: &Report, head: &Report, threshold: Threshold) -> Vec<Case> {
+    let find = |report: &'_ Report, name: &str| {
+        let found = report.measurements.iter().find(|m| m.name() == name);
+        found.cloned()
+    };
+    let in_head = head.measurements.iter().map(|measured| {
+        let name = measured.name();
+        match find(base, &name) {
+            Some(before) => case(&before, measured, threshold),
+            None => Case::untimed(name, Verdict::New, "base has no such case"),
+        }
+    });
+    let gone = base.measurements.iter().map(Measurement::name);
+    let gone = gone.filter(|name| find(head, name).is_none());
+    let gone = gone.map(|name| Case::untimed(name, Verdict::Gone, "head has no such case"));
+    in_head.chain(gone).collect()
+}
+
+/// One case that both reports have.
+fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
+    let name = head.name();
+    let incomparable = |why: String| Case::untimed(name.clone(), Verdict::Incomparable, why);
+    for (side, measured) in [("base", base), ("head", head)] {
+        if measured.status != Status::Ok {
+            let why = measured
+                .reason
+                .as_ref()
+                .map_or("", |reason| &reason.message);
+            return incomparable(format!("{} in {side}: {why}", measured.status));
+        }
+    }
+    let (Some(before), Some(after)) = (&base.time, &head.time) else {
+        return incomparable("not timed".to_owned());
+    };
+    if let Some(why) = different_work(base, head) {
+        return Case {
+            different_work: true,
+            ..incomparable(why)
+        };
+    }
+    if let Some(why) = different_clock(before, after) {
+        return incomparable(why);
+    }
+    let ratio = ratio(base, head, before, after);
+    let verdict = ratio.interval.and_then(|ends| threshold.verdict(ends));
+    let mut notes = Vec::new();
+    match (verdict, ratio.interval) {
+        (Some(_), _) => {}
+        (None, Some(_)) => notes.push("the interval holds more than one answer".to_owned()),
+        (None, None) => notes.push("too few samples for an interval".to_owned()),
+    }
+    if base.chosen != head.chosen {
+        let chosen = |m: &Measurement| m.chosen.clone().unwrap_or_default();
+        notes.push(format!("best was {}, is {}", chosen(base), chosen(head)));
+    }
+    Case {
+        ratio: Some(ratio),
+        base_s: Some(before.median_s),
+        head_s: Some(after.median_s),
+        notes,
+        ..Case::untimed(name, verdict.unwrap_or(Verdict::Ambiguous), "")
+    }
+}
+
+/// Whether the two count other operations or bytes. What a ceiling computes depends
+/// on the program that was the fastest.
+fn different_work(base: &Measurement, head: &Measurement) -> Option<String> {
+    let work = |m: &Measurement| (m.work, m.bytes);
+    if head.operation.is_ceiling() || work(base) == work(head) {
+        return None;
+    }
+    let counts = |m: &Measurement| {
+        let count = |n: Option<u64>| n.map_or("unknown".to_owned(), |n| n.to_string());
+        format!("{} operations and {} bytes", count(m.work), count(m.bytes))
+    };
+    let (base, head) = (counts(base), counts(head));
+    Some(format!("the work differs: {base} in base, {head} in head"))
+}
+
+fn different_clock(base: &Time, head: &Time) -> Option<String> {
+    let clock = |time: &Time| match time.clock {
+        Clock::Device => "the device",
+        Clock::Host => "the host",
+    };
+    let (base, head) = (clock(base), clock(head));
+    (base != head).then(|| format!("base was timed by {base}, head by {head}"))
+}
+
+/// Times for the same work: ceilings choose among programs that do more or less a
+/// dispatch.
+fn ratio(base: &Measurement, head: &Measurement, before: &Time, after: &Time) -> Ratio {
+    let amount = |m: &Measurement| match (m.work, m.bytes) {
+        (Some(work), _) if work > 0 => work as f64,
+        (_, Some(bytes)) if bytes > 0 => bytes as f64,
+        _ => 1.0,
+    };
+    let work = amount(base) / amount(head);
+    let interval = |time: &Time| {
+        let samples: Vec<f64> = time.samples_s.iter().map(|Seconds(s)| *s).collect();
+        stats::median_interval(&samples, 1.0 - ALPHA / 2.0)
+    };
+    let ends = interval(before).zip(interval(after));
+    Ratio {
+        median: after.median_s.0 / before.median_s.0 * work,
+        interval: ends.map(|([base_low, base_high], [head_low, head_high])| {
+            [head_low / base_high * work, head_high / base_low * work]
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::measurement::{Cache, Reason, ReasonCode};
+    use crate::measure::tier::Tier;
+    use crate::record::{Shaders, Start};
+
+    const CASE: &str = "matmul/f32/naive/64x64x64";
+
+    fn report(cases: &[Measurement]) -> Report {
+        let adapter = serde_json::from_str(include_str!("../../tests/data/adapter.json")).unwrap();
+        let mut report = Report::begin(Start {
+            command: Vec::new(),
+            tier: Tier::Quick,
+            seed: 1,
+            adapter,
+            shaders: Shaders::new(None, Default::default()).unwrap(),
+            datasheet: Err("a test".into()),
+        });
+        cases.iter().for_each(|case| report.push(case.clone()));
+        report.complete = true;
+        report
+    }
+
+    fn measured(id: &str, samples: &[f64]) -> Measurement {
+        let id = id.parse().unwrap();
+        let reason = Reason::new(ReasonCode::NotMeasured, "");
+        Measurement {
+            reason: None,
+            work: Some(524_288),
+            bytes: Some(49_152),
+            time: Time::summarise(samples, Clock::Device, Cache::Hot, 1),
+            ..Measurement::without_figures(&id, Status::Ok, reason)
+        }
+    }
+
+    /// Twenty samples around `median_s`, the spread a hundredth of it.
+    fn around(median_s: f64) -> Vec<f64> {
+        let share = |i: i32| 1.0 + f64::from(i - 10) * 1e-3 + 5e-4;
+        (0..20).map(|i| median_s * share(i)).collect()
+    }
+
+    fn only(base: &Report, head: &Report) -> Case {
+        let comparison = reports(base, head, "2%".parse().ok());
+        assert_eq!(comparison.incomparable, None);
+        assert_eq!(comparison.cases.len(), 1);
+        comparison.cases[0].clone()
+    }
+
+    /// The threshold is 2 %. At 97.5 % twenty samples give the 5th and the
+    /// 16th: P(B(20, ½) ≤ 4) = 0.59 %, and ≤ 5 is 2.07 %, above 1.25 %. So the
+    /// interval of each side is ∓0.55 %, that of the ratio ∓1.1 %.
+    #[test]
+    fn a_ratio_has_the_interval_of_both_medians() {
+        let base = report(&[measured(CASE, &around(1e-3))]);
+        let verdict = |median_s: f64| only(&base, &report(&[measured(CASE, &around(median_s))]));
+        let same = verdict(1.005e-3);
+        assert_eq!(same.verdict, Verdict::Same);
+        let ratio = same.ratio.unwrap();
+        let [low, high] = ratio.interval.unwrap();
+        assert!((ratio.median - 1.005).abs() < 1e-9);
+        assert!((low - 1.005 * 0.9945 / 1.0055).abs() < 1e-9, "{low}");
+        assert!((high - 1.005 * 1.0055 / 0.9945).abs() < 1e-9, "{high}");
+        assert_eq!(verdict(1.10e-3).verdict, Verdict::Slower);
+        assert_eq!(verdict(0.90e-3).verdict, Verdict::Faster);
+        let unsure = verdict(1.015e-3);
+        assert_eq!(unsure.verdict, Verdict::Ambiguous);
+        assert_eq!(unsure.notes, ["the interval holds more than one answer"]);
+    }
+
+    #[test]
+    fn six_samples_are_too_few() {
+        let base = report(&[measured(CASE, &[1e-3; 6])]);
+        let case = only(&base, &base);
+        assert_eq!(case.verdict, Verdict::Ambiguous);
+        assert_eq!(case.notes, ["too few samples for an interval"]);
+        let enough = report(&[measured(CASE, &[1e-3; 7])]);
+        assert_eq!(only(&enough, &enough).verdict, Verdict::Same);
+    }
+
+    #[test]
+    fn cases_come_go_and_fail() {
+        let other = "matmul/f32/register/64x64x64";
+        let base = report(&[measured(CASE, &around(1.0)), measured(other, &around(1.0))]);
+        let reason = Reason::new(ReasonCode::WrongResult, "element 0 is wrong");
+        let id = other.parse().unwrap();
+        let rejected = Measurement::without_figures(&id, Status::Rejected, reason);
+        let new = measured("matmul/f32/naive/65x65x65", &around(1.0));
+        let comparison = reports(&base, &report(&[rejected, new]), None);
+        let verdicts: Vec<_> = comparison.cases.iter().map(|c| c.verdict).collect();
+        let expected = [Verdict::Incomparable, Verdict::New, Verdict::Gone];
+        assert_eq!(verdicts, expected);
+        assert_eq!(
+            comparison.cases[0].notes,
+            ["rejected in head: element 0 is wrong"]
+        );
+        assert_eq!(comparison.count(Verdict::Gone), 1);
+    }
+
+    #[test]
+    fn other_conditions_are_incomparable_and_named() {
+        let base = report(&[measured(CASE, &around(1.0))]);
+        let reason = |change: &dyn Fn(&mut Report)| {
+            let mut head = base.clone();
+            change(&mut head);
+            let comparison = reports(&base, &head, None);
+            assert!(comparison.cases.is_empty());
+            comparison.incomparable.unwrap()
+        };
+        let named = [
+            reason(&|r| r.adapter.name = "Testcard 9".into()),
+            reason(&|r| r.adapter.driver_info = "9.9".into()),
+            reason(&|r| r.tier = Tier::Reference),
+            reason(&|r| r.measurements[0].data = Data::Zeros),
+        ];
+        let expected = ["adapters", "drivers", "tiers", "input data"];
+        for (reason, what) in named.iter().zip(expected) {
+            let start = format!("the {what} differ: ");
+            assert!(reason.starts_with(&start), "{reason}");
+        }
+        let mut other_seed = base.clone();
+        other_seed.seed = 2;
+        assert_eq!(reports(&base, &other_seed, None).incomparable, None);
+    }
+
+    #[test]
+    fn figures_of_other_work_or_another_clock_are_not_compared() {
+        let base = report(&[measured(CASE, &around(1.0))]);
+        let mut more = measured(CASE, &around(1.0));
+        more.work = Some(524_289);
+        let case = only(&base, &report(&[more]));
+        assert_eq!(case.verdict, Verdict::Incomparable);
+        assert!(case.notes[0].contains("524289 operations"), "{case:?}");
+        let mut by_host = measured(CASE, &around(1.0));
+        by_host.time.as_mut().unwrap().clock = Clock::Host;
+        let case = only(&base, &report(&[by_host]));
+        assert_eq!(
+            case.notes,
+            ["base was timed by the device, head by the host"]
+        );
+    }
+
+    /// Twice the work in twice the time is no slowdown of a ceiling.
+    #[test]
+    fn ceilings_are_compared_by_their_rate() {
+        let peak = "peak/f32/fma/device";
+        let base = report(&[measured(peak, &around(1.0))]);
+        let mut twice = measured(peak, &around(2.0));
+        twice.work = Some(2 * 524_288);
+        let case = only(&base, &report(&[twice]));
+        assert_eq!(case.verdict, Verdict::Same);
+        assert!((case.ratio.unwrap().median - 1.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,258 @@
+//! Regressions that are meant, by a file that is committed beside the change.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use globset::{Glob, GlobMatcher};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::compare::{Case, Verdict};
+
+/// Where the file lies unless it is named.
+pub const USUAL_FILE: &str = "ci/accepted-changes.json";
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+/// Files larger than this are none of ours.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The file of accepted changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Version of the file's form: 1.
+    version: u32,
+    /// What is accepted, one entry a change.
+    accepted: Vec<Entry>,
+}
+
+/// One change that is meant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    /// A case's id, or a glob over ids.
+    case: String,
+    /// What may become of it.
+    change: Change,
+    /// The most by which a slower case may be slower, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_most_percent: Option<f64>,
+    /// Why.
+    reason: String,
+}
+
+/// What may become of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Change {
+    /// It is slower.
+    Slower,
+    /// It is no longer there, or cannot be run any more.
+    Gone,
+    /// It counts other operations or bytes.
+    Work,
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptedError {
+    /// It cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// It is not of the form that is expected.
+    #[error("{}: {why}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        why: String,
+    },
+}
+
+/// The changes that are accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Accepted {
+    entries: Vec<(Entry, GlobMatcher)>,
+}
+
+impl Accepted {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, has another form, or gives no reason for an entry.
+    pub fn load(path: &Path) -> Result<Self, AcceptedError> {
+        let read = |cause| AcceptedError::Read {
+            path: path.to_owned(),
+            cause,
+        };
+        let form = |why: String| AcceptedError::Form {
+            path: path.to_owned(),
+            why,
+        };
+        if fs::metadata(path).map_err(read)?.len() > MAX_BYTES {
+            return Err(form(
+                "too large to be a list of accepted changes".to_owned(),
+            ));
+        }
+        let text = fs::read_to_string(path).map_err(read)?;
+        Self::parse(&text).map_err(form)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if file.version != VERSION {
+            return Err(format!(
+                "version {} is unknown: this program reads {VERSION}",
+                file.version
+            ));
+        }
+        let matcher = |(number, entry): (usize, Entry)| {
+            let wrong = |what: &str| format!("entry {} ({}): {what}", number + 1, entry.case);
+            if entry.reason.trim().is_empty() {
+                return Err(wrong("give a reason"));
+            }
+            if entry.at_most_percent.is_some() && entry.change != Change::Slower {
+                return Err(wrong("at_most_percent belongs to the change \"slower\""));
+            }
+            let glob = Glob::new(&entry.case).map_err(|error| wrong(&error.to_string()))?;
+            Ok((entry, glob.compile_matcher()))
+        };
+        let entries = file.accepted.into_iter().enumerate().map(matcher);
+        Ok(Self {
+            entries: entries.collect::<Result<_, String>>()?,
+        })
+    }
+
+    /// A record of which entries a gate needs.
+    pub(super) fn usage(&self) -> Usage<'_> {
+        Usage {
+            entries: &self.entries,
+            used: vec![false; self.entries.len()],
+        }
+    }
+
+    /// The file's JSON Schema.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(File)
+    }
+}
+
+/// The entries, and which of them were needed.
+pub(super) struct Usage<'a> {
+    entries: &'a [(Entry, GlobMatcher)],
+    used: Vec<bool>,
+}
+
+impl Usage<'_> {
+    /// Accepts what fails, where an entry says so.
+    pub(super) fn apply(&mut self, case: &mut Case) {
+        if !case.fails {
+            return;
+        }
+        let fits =
+            |(entry, glob): &(Entry, GlobMatcher)| glob.is_match(&case.name) && entry.covers(case);
+        if let Some(at) = self.entries.iter().position(fits) {
+            self.used[at] = true;
+            case.accepted = Some(self.entries[at].0.reason.clone());
+            case.fails = false;
+        }
+    }
+
+    /// What to say of entries that accepted nothing.
+    pub(super) fn unused(&self) -> impl Iterator<Item = String> {
+        let entries = self.entries.iter().zip(&self.used);
+        let unused = entries.filter(|(_, used)| !**used);
+        unused.map(|((entry, _), _)| {
+            format!(
+                "the accepted change of {} is none any more: take it out of the list",
+                entry.case
+            )
+        })
+    }
+}
+
+impl Entry {
+    fn covers(&self, case: &Case) -> bool {
+        match self.change {
+            Change::Gone => case.verdict == Verdict::Gone,
+            Change::Work => case.different_work,
+            Change::Slower => {
+                let most = self.at_most_percent.unwrap_or(f64::INFINITY);
+                let ratio = case.ratio.map(|ratio| 100.0 * (ratio.median - 1.0));
+                case.verdict == Verdict::Slower && ratio.is_some_and(|percent| percent <= most)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Ratio;
+
+    fn accepted(entries: &str) -> Result<Accepted, String> {
+        Accepted::parse(&format!(r#"{{"version": 1, "accepted": [{entries}]}}"#))
+    }
+
+    fn slower(median: f64) -> Case {
+        Case {
+            ratio: Some(Ratio {
+                median,
+                interval: None,
+            }),
+            fails: true,
+            ..Case::untimed("matmul/f32/naive/64x64x64", Verdict::Slower, "")
+        }
+    }
+
+    #[test]
+    fn an_entry_accepts_its_change_and_no_other() {
+        let list = accepted(
+            r#"{"case": "matmul/f32/*", "change": "slower", "at_most_percent": 12.5, "reason": "exact now"},
+               {"case": "peak/**", "change": "gone", "reason": "never told much"}"#,
+        )
+        .unwrap();
+        let mut usage = list.usage();
+        let mut within = slower(1.125);
+        usage.apply(&mut within);
+        assert_eq!(within.accepted.as_deref(), Some("exact now"));
+        assert!(!within.fails);
+        let mut beyond = slower(1.13);
+        usage.apply(&mut beyond);
+        assert!(beyond.fails && beyond.accepted.is_none());
+        let mut gone = Case {
+            fails: true,
+            ..Case::untimed("matmul/f32/naive/64x64x64", Verdict::Gone, "")
+        };
+        usage.apply(&mut gone);
+        assert!(gone.fails);
+        let unused: Vec<String> = usage.unused().collect();
+        assert_eq!(unused.len(), 1);
+        assert!(unused[0].contains("peak/**"), "{unused:?}");
+    }
+
+    #[test]
+    fn defects_are_named_with_their_entry() {
+        let error = |entry: &str| accepted(entry).unwrap_err();
+        let reasonless = r#"{"case": "a", "change": "gone", "reason": " "}"#;
+        assert_eq!(error(reasonless), "entry 1 (a): give a reason");
+        let misplaced = r#"{"case": "a", "change": "gone", "at_most_percent": 1, "reason": "b"}"#;
+        assert!(error(misplaced).contains("belongs to the change \"slower\""));
+        assert!(error(r#"{"case": "[", "change": "gone", "reason": "b"}"#).starts_with("entry 1"));
+        assert!(error(r#"{"case": "a", "change": "faster", "reason": "b"}"#).contains("faster"));
+        assert!(Accepted::parse(r#"{"version": 2, "accepted": []}"#).is_err());
+    }
+
+    #[test]
+    fn the_projects_own_list_can_be_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(USUAL_FILE);
+        assert!(Accepted::load(&path).is_ok());
+    }
+}

@@ -66,7 +66,9 @@ fn the_help_fits_eighty_columns() {
             Without one, a single format goes to standard output
 
         --format <FORMAT>
-            Formats, separated by commas [default: table, or markdown with --out]
+            Formats, separated by commas. Without any: a table, or with --out the
+            pages that `flopwatt run` leaves, report.html and report.md with its
+            charts
 
             Possible values:
             - table:            A table for a terminal
@@ -77,6 +79,8 @@ fn the_help_fits_eighty_columns() {
             - markdown:         For a pull request or a job summary; md for short
             - fom:              One figure of merit a line, for ReFrame, Ramble
               and JUBE
+            - html:             One page with charts that opens offline
+            - svg:              The charts, a file each
             - github-benchmark: For github-action-benchmark: rates in one file,
               times in another
             - bencher:          Bencher Metric Format
@@ -333,7 +337,9 @@ fn files_are_written_and_no_report_is_overwritten() {
         said.replace(text(&path), "OUT")
     };
     insta::assert_snapshot!(written(&[GL, "--format", "csv,jsonl", "--format", "fom"]), @"OUT: report.csv, report.jsonl, report.fom");
-    assert!(written(&[GL]).contains("report.md"));
+    insta::assert_snapshot!(written(&[GL]), @"OUT: report.html, report.md, charts/rates.svg, charts/roofline.svg");
+    let page = read(&path.join("report.md"));
+    assert!(page.contains("](charts/roofline.svg)\n"), "{page}");
     insta::assert_snapshot!(written(&[GL, "--json"]), @"OUT: report.json");
     // What follows from a report may be written anew beside it, the report not.
     let source = text(&path).to_owned();

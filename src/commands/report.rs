@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use super::setup::say;
 use super::{Exit, Failure, Outcome, print};
@@ -23,7 +23,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Formats, separated by commas [default: table, or markdown with --out]
+    /// Formats, separated by commas. Without any: a table, or with --out the pages
+    /// that `flopwatt run` leaves, report.html and report.md with its charts
     #[arg(long, value_enum, value_name = "FORMAT", value_delimiter = ',')]
     format: Vec<Format>,
 
@@ -69,21 +70,19 @@ pub fn run(args: Args) -> Outcome {
     let runs: Vec<Run> = runs
         .map(|(report, traces)| Run { report, traces })
         .collect();
-    let rendered = formats.iter().map(|&format| render::renderer(format));
-    let documents: Vec<Vec<Document>> = rendered.map(|r| r.render(&runs)).collect();
+    let documents = documents(&formats, &runs);
     match &args.out {
-        Some(out) => write(&documents.concat(), out, &args.reports)?,
-        None => print_first(&documents.concat())?,
+        Some(out) => write(&documents, out, &args.reports)?,
+        None => print_first(&documents)?,
     }
     Ok(Exit::Ok)
 }
 
-/// The formats that are wanted, at least one.
+/// The formats that are wanted; none for the pages that people read.
 fn formats(args: &Args) -> Result<Vec<Format>, Failure> {
     let wanted = match (args.json, args.format.as_slice(), &args.out) {
         (true, ..) => vec![Format::Json],
         (false, [], None) => vec![Format::Table],
-        (false, [], Some(_)) => vec![Format::Markdown],
         (false, formats, _) => formats.to_vec(),
     };
     if wanted.len() > 1 && args.out.is_none() {
@@ -93,6 +92,14 @@ fn formats(args: &Args) -> Result<Vec<Format>, Failure> {
         .into());
     }
     Ok(wanted)
+}
+
+fn documents(formats: &[Format], runs: &[Run]) -> Vec<Document> {
+    if formats.is_empty() {
+        return render::pages(runs);
+    }
+    let rendered = formats.iter().map(|&f| render::renderer(f).render(runs));
+    rendered.collect::<Vec<_>>().concat()
 }
 
 /// Where a report's traces are: the folder itself, or that of the file.
@@ -138,8 +145,6 @@ fn write(documents: &[Document], out: &Path, sources: &[PathBuf]) -> Result<(), 
             .into());
         }
     }
-    fs::create_dir_all(out)
-        .with_context(|| format!("cannot create the folder {}", out.display()))?;
     render::write(documents, out)?;
     let names: Vec<_> = documents.iter().map(|d| d.file.as_str()).collect();
     say(format!("{}: {}", out.display(), names.join(", ")));

@@ -1,7 +1,7 @@
 //! Markdown for a pull request or `$GITHUB_STEP_SUMMARY`.
 
 use super::cells::{self, columns};
-use super::chart::{Chart, Charts};
+use super::chart::Chart;
 use super::contrast;
 use super::limits;
 use super::notes;
@@ -20,15 +20,31 @@ use crate::record::Report;
 #[derive(Clone, Copy, Debug)]
 pub struct Markdown;
 
-const FILE: &str = "report.md";
-
 impl Renderer for Markdown {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let together = SideBySide::of(runs).map(|all| side_by_side(&all));
-        let each = runs.iter().map(|run| one(run.report, ""));
-        let texts: Vec<_> = together.into_iter().chain(each).collect();
-        Document::only(FILE, texts.join("\n"))
+        page(runs, |_| String::new())
     }
+}
+
+/// The page that lies beside the folder of the reports' charts.
+pub(super) fn with_charts(runs: &[Run], charts: &[Vec<Chart>], folder: &str) -> Vec<Document> {
+    let image = |chart: &Chart| {
+        let alternative = escape(&chart.title);
+        format!("![{alternative}]({folder}/{})\n", chart.file)
+    };
+    page(runs, |index| {
+        let images: Vec<String> = charts[index].iter().map(image).collect();
+        section("Charts", images.join("\n"))
+    })
+}
+
+/// All reports, the one at an index with what `charts` says of it.
+fn page(runs: &[Run], charts: impl Fn(usize) -> String) -> Vec<Document> {
+    let together = SideBySide::of(runs).map(|all| side_by_side(&all));
+    let numbered = runs.iter().enumerate();
+    let each = numbered.map(|(index, run)| one(run.report, charts(index)));
+    let texts: Vec<_> = together.into_iter().chain(each).collect();
+    Document::only("report.md", texts.join("\n"))
 }
 
 /// A column a report, a row a case.
@@ -45,23 +61,12 @@ fn side_by_side(all: &SideBySide) -> String {
     format!("# {}\n\n{header}{rule}{rows}", side_by_side::TITLE)
 }
 
-/// The page of a report that lies beside the folder of its charts.
-pub(super) fn with_charts(report: &Report, charts: &Charts, folder: &str) -> Vec<Document> {
-    let image = |chart: &Chart| {
-        let alternative = escape(&chart.title);
-        format!("![{alternative}]({folder}/{})\n", chart.file)
-    };
-    let images: Vec<String> = charts.all().map(image).collect();
-    let text = one(report, &section("Charts", images.join("\n")));
-    Document::only(FILE, text)
-}
-
 /// One report.
-fn one(report: &Report, charts: &str) -> String {
+fn one(report: &Report, charts: String) -> String {
     let sections = [
         format!("# flopwatt: {}\n", escape(&report.adapter.name)),
         provenance(report),
-        charts.to_owned(),
+        charts,
         cases(report),
         by_limit(report),
         contrast(report),

@@ -54,7 +54,6 @@ pub use table::Table;
 
 use std::path::Path;
 
-use self::chart::{Chart, Charts};
 use crate::record::{self, Report, SaveError, Traces};
 
 /// A report, and the readings of power that lie beside it.
@@ -144,35 +143,47 @@ pub fn renderer(format: Format) -> &'static dyn Renderer {
     }
 }
 
-/// Where the charts of a saved report lie, beside it.
+/// Where charts lie, beside the page that shows them.
 const CHARTS: &str = "charts";
 
-/// Writes a report and what people read of it into `folder`, which is created
-/// where it is missing: `report.json`, `report.html`, `report.md` and the charts
-/// that it shows.
+/// What people read of reports: `report.html`, `report.md` and the charts that the
+/// latter shows.
+pub fn pages(runs: &[Run]) -> Vec<Document> {
+    let charts = svg::charts(runs);
+    let page = markdown::with_charts(runs, &charts, CHARTS);
+    let files = charts.iter().flatten().map(|chart| {
+        let Document { file, text } = chart.document();
+        let file = format!("{CHARTS}/{file}");
+        Document { file, text }
+    });
+    Html.render(runs)
+        .into_iter()
+        .chain(page)
+        .chain(files)
+        .collect()
+}
+
+/// Writes a report into `folder`, which is created where it is missing, and beside
+/// it its [`pages`].
 ///
 /// # Errors
 /// When a file cannot be written; earlier ones are then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
     record::save(report, folder)?;
-    let run = Run::in_folder(report, folder);
-    let charts = Charts::of(&run, 1);
-    let page = markdown::with_charts(report, &charts, CHARTS);
-    let folder_of_charts = folder.join(CHARTS);
-    record::create_folder(&folder_of_charts)?;
-    let documents = charts.all().map(Chart::document);
-    write(&documents.collect::<Vec<_>>(), &folder_of_charts)?;
-    write(&page, folder)?;
-    write(&Html.render(&[run]), folder)
+    write(&pages(&[Run::in_folder(report, folder)]), folder)
 }
 
-/// Writes documents into `folder`, which exists.
+/// Writes documents into `folder`, which is created where it is missing.
 ///
 /// # Errors
 /// When a file cannot be written; earlier ones are then there.
 pub fn write(documents: &[Document], folder: &Path) -> Result<(), SaveError> {
     for document in documents {
-        record::write_atomically(&folder.join(&document.file), document.text.as_bytes())?;
+        let path = folder.join(&document.file);
+        if let Some(folder) = path.parent() {
+            record::create_folder(folder)?;
+        }
+        record::write_atomically(&path, document.text.as_bytes())?;
     }
     Ok(())
 }

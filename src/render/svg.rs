@@ -1,6 +1,6 @@
 //! The charts as SVG files.
 
-use super::chart::Charts;
+use super::chart::{Chart, Charts};
 use super::{Document, Renderer, Run};
 
 /// A file a chart; those of several reports have the report's number before
@@ -10,22 +10,24 @@ pub struct Svg;
 
 impl Renderer for Svg {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let numbered = runs.iter().enumerate();
-        let charts = numbered.flat_map(|(index, run)| {
-            let prefix = match runs.len() {
-                1 => String::new(),
-                _ => format!("{}-", index + 1),
-            };
-            let charts = Charts::of(run, 1);
-            let documents = charts.all().map(|chart| {
-                let mut document = chart.document();
-                document.file.insert_str(0, &prefix);
-                document
-            });
-            documents.collect::<Vec<_>>()
-        });
-        charts.collect()
+        let charts = charts(runs);
+        charts.iter().flatten().map(Chart::document).collect()
     }
+}
+
+/// The charts of each report, each under a file's name of its own.
+pub(super) fn charts(runs: &[Run]) -> Vec<Vec<Chart>> {
+    let numbered = runs.iter().zip(1..);
+    let charts = numbered.map(|(run, number)| {
+        let mut charts: Vec<Chart> = Charts::of(run, 1).all().cloned().collect();
+        if runs.len() > 1 {
+            for chart in &mut charts {
+                chart.file = format!("{number}-{}", chart.file);
+            }
+        }
+        charts
+    });
+    charts.collect()
 }
 
 #[cfg(test)]

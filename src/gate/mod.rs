@@ -218,7 +218,9 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateE
         comparison.complete = done;
     }
     if comparison.complete && !fails {
-        comparison.warnings.extend(use_of_accepted.unused());
+        comparison
+            .warnings
+            .extend(use_of_accepted.unused(plan.filters.is_empty()));
     }
     Ok(comparison)
 }

@@ -46,10 +46,9 @@ pub struct Contestant<'a> {
 const MESA_THREADS: &str = "LP_NUM_THREADS";
 
 /// A worker process of `program`. On a software adapter it computes with one thread
-/// unless the user has said otherwise: two wait for one another wherever something
-/// else holds a processor, and a process whose threads were put on one processor is
-/// slower than its twin for seconds. What is compared is the work of the shader, not
-/// how it spreads over processors.
+/// unless the user has said otherwise: two get in each other's way on the halves of
+/// one core, or do not, for as long as they happen to be placed so. What is compared
+/// is the work of the shader, not how it spreads over processors.
 pub fn worker(program: &Path, software: bool) -> Command {
     let mut command = Command::new(program);
     command.arg("worker");
@@ -146,12 +145,21 @@ impl Plan<'_> {
         }
     }
 
+    /// Whose time is compared: that of the adapter, which on a software adapter is the
+    /// processor's own. What passes meanwhile depends on whoever else is there.
+    fn clock(&self) -> &'static str {
+        match self.adapter.is_software() {
+            true => ", by processor time",
+            false => "",
+        }
+    }
+
     /// A comparison that holds no case yet.
     fn comparison(&self) -> Comparison {
         let adapter = &self.adapter;
         Comparison {
             schema_version: compare::SCHEMA_VERSION.to_owned(),
-            method: self.mode.method().to_owned(),
+            method: format!("{}{}", self.mode.method(), self.clock()),
             base: self.base.side.clone(),
             head: self.head.side.clone(),
             adapter: Some(format!(

@@ -7,7 +7,6 @@
 pub mod accepted;
 mod arena;
 pub mod base;
-
 mod facts;
 mod judge;
 mod rounds;
@@ -16,7 +15,6 @@ pub mod self_test;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 pub use accepted::Accepted;
 
@@ -251,12 +249,13 @@ fn measure(
             share: Seconds(left.0 / (steps.len() - index) as f64),
             alpha: ALPHA / steps.len() as f64,
         };
-        let begin = Instant::now();
-        match rounds::decide(plan, case, quantity, limits, observer) {
-            Ok(case) => on_case(case, observer),
-            Err(Interrupted) => return false,
-        }
-        left.0 = (left.0 - begin.elapsed().as_secs_f64()).max(0.0);
+        let Ok(case) = rounds::decide(plan, case, quantity, limits, observer) else {
+            return false;
+        };
+        // A second round has a share of its own.
+        let took = case.rounds.first().map_or(0.0, |round| round.took_s.0);
+        left.0 = (left.0 - took).max(0.0);
+        on_case(case, observer);
     }
     true
 }

@@ -106,7 +106,12 @@ pub fn run(args: Args) -> Outcome {
     match Opponent::of(base, &args, &shaders)? {
         Some(opponent) => measure(&args, &opponent, shaders, &accepted),
         None => {
-            say("base and head are compiled from the same files: nothing to measure".to_owned());
+            let base = Side {
+                name: args.base.clone().unwrap_or_default(),
+                ..Side::default()
+            };
+            let comparison = Comparison::needless(base, this_build(&shaders));
+            args.output.publish(&comparison)?;
             Ok(Exit::Ok)
         }
     }

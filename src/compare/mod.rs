@@ -222,15 +222,28 @@ impl Comparison {
             ..Side::default()
         };
         Self {
+            incomparable: Some(why),
+            ..Self::without_cases("none", side(base), side(head))
+        }
+    }
+
+    /// A comparison of two builds that cannot differ.
+    pub fn needless(base: Side, head: Side) -> Self {
+        let method = "none: base and head are compiled from the same files";
+        Self::without_cases(method, base, head)
+    }
+
+    fn without_cases(method: &str, base: Side, head: Side) -> Self {
+        Self {
             schema_version: SCHEMA_VERSION.to_owned(),
-            method: "none".to_owned(),
-            base: side(base),
-            head: side(head),
+            method: method.to_owned(),
+            base,
+            head,
             adapter: None,
             threshold: Threshold::usual(true),
             alpha: 0.05,
             seed: None,
-            incomparable: Some(why),
+            incomparable: None,
             complete: true,
             warnings: Vec::new(),
             cases: Vec::new(),

@@ -135,6 +135,7 @@ impl Accepted {
         Usage {
             entries: &self.entries,
             used: vec![false; self.entries.len()],
+            met: vec![false; self.entries.len()],
         }
     }
 
@@ -148,27 +149,31 @@ impl Accepted {
 pub(super) struct Usage<'a> {
     entries: &'a [(Entry, GlobMatcher)],
     used: Vec<bool>,
+    /// Whether a case of that name was compared.
+    met: Vec<bool>,
 }
 
 impl Usage<'_> {
     /// Accepts what fails, where an entry says so.
     pub(super) fn apply(&mut self, case: &mut Case) {
-        if !case.fails {
-            return;
-        }
-        let fits =
-            |(entry, glob): &(Entry, GlobMatcher)| glob.is_match(&case.name) && entry.covers(case);
-        if let Some(at) = self.entries.iter().position(fits) {
-            self.used[at] = true;
-            case.accepted = Some(self.entries[at].0.reason.clone());
-            case.fails = false;
+        for (at, (entry, glob)) in self.entries.iter().enumerate() {
+            if !glob.is_match(&case.name) {
+                continue;
+            }
+            self.met[at] = true;
+            if case.fails && entry.covers(case) {
+                self.used[at] = true;
+                case.accepted = Some(entry.reason.clone());
+                case.fails = false;
+            }
         }
     }
 
-    /// What to say of entries that accepted nothing.
-    pub(super) fn unused(&self) -> impl Iterator<Item = String> {
-        let entries = self.entries.iter().zip(&self.used);
-        let unused = entries.filter(|(_, used)| !**used);
+    /// What to say of entries that accepted nothing, among those that could have:
+    /// all of them if `all` cases were compared.
+    pub(super) fn unused(&self, all: bool) -> impl Iterator<Item = String> {
+        let entries = self.entries.iter().zip(self.used.iter().zip(&self.met));
+        let unused = entries.filter(move |(_, (used, met))| !**used && (all || **met));
         unused.map(|((entry, _), _)| {
             format!(
                 "the accepted change of {} is none any more: take it out of the list",
@@ -233,9 +238,12 @@ mod tests {
         };
         usage.apply(&mut gone);
         assert!(gone.fails);
-        let unused: Vec<String> = usage.unused().collect();
+        let unused: Vec<String> = usage.unused(true).collect();
         assert_eq!(unused.len(), 1);
         assert!(unused[0].contains("peak/**"), "{unused:?}");
+        assert_eq!(usage.unused(false).count(), 0, "no such case was compared");
+        usage.apply(&mut Case::untimed("peak/f32/fma/device", Verdict::Same, ""));
+        assert_eq!(usage.unused(false).count(), 1);
     }
 
     #[test]

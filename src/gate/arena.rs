@@ -8,7 +8,7 @@ use crate::compare::Quantity;
 use crate::kernel::Choice;
 use crate::kernel::inputs::Draw;
 use crate::kernel::problem::Work;
-use crate::measure::measurement::{Measurement, Status};
+use crate::measure::measurement::Measurement;
 use crate::measure::tier::Tier;
 use crate::session::protocol::{Event, Request};
 use crate::session::{Process, WorkerError};
@@ -57,6 +57,8 @@ pub(super) struct Arena<'a> {
     processes: Vec<Process<'a>>,
     base: Place,
     head: Place,
+    /// Whether times are those of the processor.
+    by_processor: bool,
 }
 
 /// Where a side is held.
@@ -124,6 +126,7 @@ impl<'a> Arena<'a> {
         Ok(Self {
             base: place(base, !base_first),
             head: place(head, base_first),
+            by_processor: plan.adapter.is_software(),
             processes,
         })
     }
@@ -164,7 +167,10 @@ impl<'a> Arena<'a> {
         };
         let held = place.held;
         let request = match quantity {
-            Quantity::Time => Request::Sample { held },
+            Quantity::Time => Request::Sample {
+                held,
+                processor: self.by_processor,
+            },
             Quantity::Energy => Request::Meter { held },
         };
         let process = &mut self.processes[place.process];
@@ -195,13 +201,13 @@ impl<'a> Arena<'a> {
             };
             let answer = process.ask(&Request::Release, &mut |_| {});
             match answer.map_err(Trouble::of(who))? {
-                Event::Released { measurements } => outcomes.push(measurements),
+                Event::Released { wrong } => outcomes.push(wrong),
                 other => return Err(Trouble::of(who)(WorkerError::out_of_turn(&other))),
             }
         }
         for (who, place) in [(Who::Head, &self.head), (Who::Base, &self.base)] {
             let outcome = outcomes[place.process].get(place.held);
-            if let Some(measurement) = outcome.filter(|m| m.status != Status::Ok) {
+            if let Some(Some(measurement)) = outcome {
                 return Err(Trouble::With(who, why(measurement)));
             }
         }

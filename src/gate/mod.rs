@@ -7,7 +7,6 @@
 pub mod accepted;
 mod arena;
 pub mod base;
-
 mod facts;
 mod judge;
 mod rounds;
@@ -16,7 +15,6 @@ pub mod self_test;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 pub use accepted::Accepted;
 
@@ -46,10 +44,9 @@ pub struct Contestant<'a> {
 const MESA_THREADS: &str = "LP_NUM_THREADS";
 
 /// A worker process of `program`. On a software adapter it computes with one thread
-/// unless the user has said otherwise: two wait for one another wherever something
-/// else holds a processor, and a process whose threads were put on one processor is
-/// slower than its twin for seconds. What is compared is the work of the shader, not
-/// how it spreads over processors.
+/// unless the user has said otherwise: two get in each other's way on the halves of
+/// one core, or do not, for as long as they happen to be placed so. What is compared
+/// is the work of the shader, not how it spreads over processors.
 pub fn worker(program: &Path, software: bool) -> Command {
     let mut command = Command::new(program);
     command.arg("worker");
@@ -146,12 +143,21 @@ impl Plan<'_> {
         }
     }
 
+    /// Whose time is compared: that of the adapter, which on a software adapter is the
+    /// processor's own. What passes meanwhile depends on whoever else is there.
+    fn clock(&self) -> &'static str {
+        match self.adapter.is_software() {
+            true => ", by processor time",
+            false => "",
+        }
+    }
+
     /// A comparison that holds no case yet.
     fn comparison(&self) -> Comparison {
         let adapter = &self.adapter;
         Comparison {
             schema_version: compare::SCHEMA_VERSION.to_owned(),
-            method: self.mode.method().to_owned(),
+            method: format!("{}{}", self.mode.method(), self.clock()),
             base: self.base.side.clone(),
             head: self.head.side.clone(),
             adapter: Some(format!(
@@ -218,7 +224,9 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateE
         comparison.complete = done;
     }
     if comparison.complete && !fails {
-        comparison.warnings.extend(use_of_accepted.unused());
+        comparison
+            .warnings
+            .extend(use_of_accepted.unused(plan.filters.is_empty()));
     }
     Ok(comparison)
 }
@@ -241,12 +249,13 @@ fn measure(
             share: Seconds(left.0 / (steps.len() - index) as f64),
             alpha: ALPHA / steps.len() as f64,
         };
-        let begin = Instant::now();
-        match rounds::decide(plan, case, quantity, limits, observer) {
-            Ok(case) => on_case(case, observer),
-            Err(Interrupted) => return false,
-        }
-        left.0 = (left.0 - begin.elapsed().as_secs_f64()).max(0.0);
+        let Ok(case) = rounds::decide(plan, case, quantity, limits, observer) else {
+            return false;
+        };
+        // A second round has a share of its own.
+        let took = case.rounds.first().map_or(0.0, |round| round.took_s.0);
+        left.0 = (left.0 - took).max(0.0);
+        on_case(case, observer);
     }
     true
 }

@@ -16,6 +16,15 @@ use crate::units::{Joules, Seconds};
 /// Progress is told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
+/// Where its memory came to lie makes a process a little faster or slower than its
+/// twin for all of its life. So processes are replaced by fresh ones after this
+/// long…
+const LIFE: Duration = Duration::from_secs(5);
+/// … and no sooner than after so many times what it takes to replace them, …
+const LIVES_PER_START: u32 = 4;
+/// … and so many pairs.
+const LEAST_PAIRS: usize = 20;
+
 /// What a case may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -159,12 +168,16 @@ pub(super) fn time(
     let seed = seed_of(plan.seed, &ready.id.to_string(), number);
     let mut order = Pcg64Mcg::seed_from_u64(seed);
     let mut heads_or_tails = move || order.next_u64() >> 63 == 0;
-    let mut arena = Arena::open(plan, ready, heads_or_tails(), observer)?;
+    let mut arena = Mortal::open(plan, ready, heads_or_tails(), observer)?;
     let mut pairs: Vec<Pair> = Vec::new();
     let begin = Instant::now();
     let elapsed = || Seconds(begin.elapsed().as_secs_f64());
     let mut told = begin;
     loop {
+        if arena.is_due() {
+            arena.arena.close()?;
+            arena = Mortal::open(plan, ready, heads_or_tails(), observer)?;
+        }
         let pair = arena.pair(quantity, heads_or_tails(), observer)?;
         pairs.push(pair);
         if rule.is_enough(pair.ln_ratio, elapsed()) {
@@ -177,12 +190,52 @@ pub(super) fn time(
         }
     }
     let took_s = elapsed();
-    arena.close()?;
+    arena.arena.close()?;
     Ok(Pairs {
         seed,
         took_s,
         pairs,
     })
+}
+
+/// An arena that is to be replaced some time.
+struct Mortal<'a> {
+    arena: Arena<'a>,
+    born: Instant,
+    life: Duration,
+    pairs: usize,
+}
+
+impl<'a> Mortal<'a> {
+    fn open(
+        plan: &Plan<'a>,
+        ready: &Ready,
+        base_first: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, Trouble> {
+        let begin = Instant::now();
+        let arena = Arena::open(plan, ready, base_first, observer)?;
+        Ok(Self {
+            arena,
+            born: Instant::now(),
+            life: LIFE.max(LIVES_PER_START * begin.elapsed()),
+            pairs: 0,
+        })
+    }
+
+    fn pair(
+        &mut self,
+        quantity: Quantity,
+        base_first: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Pair, Trouble> {
+        self.pairs += 1;
+        self.arena.pair(quantity, base_first, observer)
+    }
+
+    fn is_due(&self) -> bool {
+        self.pairs >= LEAST_PAIRS && self.born.elapsed() >= self.life
+    }
 }
 
 /// Another seed for every case and round (FNV-1a over the case's name).

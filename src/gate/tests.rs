@@ -57,7 +57,7 @@ const WORKER: &str = r#"
         sample)
             number=${line#*'"held":'}
             set -- $held
-            shift "${number%%\}*}"
+            shift "${number%%,*}"
             echo '{"event":"sampled","dispatch_s":'"$1"'}' ;;
         meter)
             number=${line#*'"held":'}
@@ -66,7 +66,7 @@ const WORKER: &str = r#"
             echo '{"event":"metered","dispatch_j":'"$1"'}' ;;
         release)
             if [ -n "$ONCE" ]; then touch "$ONCE"; fi
-            echo '{"event":"released","measurements":[]}' ;;
+            echo '{"event":"released","wrong":[]}' ;;
         esac
     done"#;
 

@@ -7,6 +7,7 @@ pub mod measurement;
 pub mod meter;
 pub mod power;
 mod prepared;
+mod processor;
 pub mod sampling;
 mod stopped;
 pub mod tier;

@@ -8,6 +8,7 @@ use super::measurement::{
 };
 use super::meter::{Metered, Windows};
 use super::power::{Power, efficiency, power_flags};
+use super::processor;
 use super::sampling::{Runner, Samples};
 use super::tier::{Effort, Tier};
 use super::verify::{self, Verified};
@@ -247,6 +248,19 @@ impl Prepared<'_> {
         Ok(self.samples.take(&mut runner)?)
     }
 
+    /// Runs one batch; returns the processor time that this process spent on it, per
+    /// dispatch, or the time that passed where the system does not tell.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn sample_processor(&mut self) -> Result<Seconds, Stopped> {
+        let mut runner = self.candidate.runner(self.gpu);
+        let dispatches = self.samples.warm().dispatches;
+        let (batch, spent) = processor::timed(|| runner.run(dispatches));
+        let spent = spent.unwrap_or(batch?.wall);
+        Ok(Seconds(spent.0 / f64::from(dispatches)))
+    }
+
     /// Operations and bytes of one dispatch.
     pub fn work(&self) -> Work {
         self.work
@@ -271,16 +285,24 @@ impl Prepared<'_> {
     }
 
     /// Compares what the timed dispatches wrote with the verified output, bit by
-    /// bit, makes sure that the device still computes, and puts the figures
-    /// together.
-    pub fn finish(&self) -> Result<Measurement, Stopped> {
-        let verdict = &self.candidate.verified.verdict;
+    /// bit, and makes sure that the device still computes.
+    ///
+    /// # Errors
+    /// When either is not so.
+    pub fn confirm(&self) -> Result<(), Stopped> {
         let now = self.gpu.output(&self.candidate.loaded)?;
         if now != self.candidate.verified.output {
             let message = "the timed dispatches did not write what the verified one wrote";
+            let verdict = &self.candidate.verified.verdict;
             return Err(Stopped::rejected(ReasonCode::Unstable, message, verdict));
         }
-        verify::canary(self.gpu)?;
+        verify::canary(self.gpu)
+    }
+
+    /// Confirms what was timed and puts the figures together.
+    pub fn finish(&self) -> Result<Measurement, Stopped> {
+        self.confirm()?;
+        let verdict = &self.candidate.verified.verdict;
         let program = &self.candidate.program;
         let warm = self.samples.warm();
         let values = self.samples.values();

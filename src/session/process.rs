@@ -315,7 +315,7 @@ mod tests {
         assert!(matches!(start(script), Err(WorkerError::Schema(schema)) if schema == "2.0"));
         let open = crate::session::run::tests::open();
         let interrupted = AtomicBool::new(true);
-        let waited = Process::start(shell("sleep 60"), &open, &interrupted);
+        let waited = Process::start(shell("exec sleep 60"), &open, &interrupted);
         assert!(matches!(waited.err(), Some(WorkerError::Interrupted)));
     }
 }

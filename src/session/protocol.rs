@@ -96,6 +96,8 @@ pub enum Request {
     Sample {
         /// Which one, in the order in which they were held.
         held: usize,
+        /// Whether processor time is asked for in place of the device's or the host's.
+        processor: bool,
     },
     /// Run a held case long enough to read its energy. Answered by [`Event::Phase`]s
     /// and one [`Event::Metered`], or [`Event::Done`] where there is none to be had;
@@ -187,7 +189,7 @@ pub enum Event {
     },
     /// One batch has run.
     Sampled {
-        /// Mean over its dispatches.
+        /// Mean over its dispatches, by the clock that was asked for.
         dispatch_s: Seconds,
     },
     /// A held case has run for the windows that its energy takes.
@@ -197,8 +199,9 @@ pub enum Event {
     },
     /// What was held is no longer: each output was compared once more.
     Released {
-        /// The records of the cases, in the order in which they were held.
-        measurements: Vec<Measurement>,
+        /// For each case, in the order in which they were held, nothing where it was
+        /// right to the end, and else the record that says why it was not.
+        wrong: Vec<Option<Measurement>>,
     },
     /// The request cannot be carried out; the worker exits.
     Error {

@@ -38,7 +38,7 @@ mod tests {
         method: pairs measured in turn, seed 7
         threshold: 2 %, wrong with probability 0.05 at most
 
-         case                          verdict               head / base        base     head  pairs
+         case                          verdict         head / base              base     head  pairs
          matmul/f32/naive/64x64x64     SAME            1.000 [0.990, 1.010]  1.00 ms  1.00 ms      2
          matmul/f32/register/64x64x64  SLOWER, fails   1.100 [1.080, 1.120]  1.00 ms  1.10 ms      3
          peak/f32/fma/device           GONE, accepted  –                           –        –      –

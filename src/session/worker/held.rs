@@ -103,11 +103,17 @@ impl Worker {
                     held.push((id, prepared));
                     event
                 }
-                Request::Sample { held: which } => {
+                Request::Sample {
+                    held: which,
+                    processor,
+                } => {
                     let (id, prepared) = held
                         .get_mut(which)
                         .ok_or_else(|| format!("no case number {which} is held"))?;
-                    let sampled = prepared.sample();
+                    let sampled = match processor {
+                        true => prepared.sample_processor(),
+                        false => prepared.sample(),
+                    };
                     let dispatch_s = sampled.map_err(|stopped| Lost::at(id, stopped))?;
                     Event::Sampled { dispatch_s }
                 }
@@ -125,12 +131,12 @@ impl Worker {
                     Event::Metered { dispatch_j }
                 }
                 Request::Release => {
-                    let finish = |(id, prepared): &(CaseId, Prepared)| {
-                        let finished = prepared.finish();
-                        finished.unwrap_or_else(|stopped| stopped.measurement(id))
+                    let wrong = |(id, prepared): &(CaseId, Prepared)| {
+                        let stopped = prepared.confirm().err()?;
+                        Some(stopped.measurement(id))
                     };
                     return Ok(Event::Released {
-                        measurements: held.iter().map(finish).collect(),
+                        wrong: held.iter().map(wrong).collect(),
                     });
                 }
                 other => return Err(format!("{other:?} while a case is held").into()),

@@ -76,29 +76,33 @@ struct RegisterForm {
     /// Steps of K in one pass of the inner loop. More spend less on the loop,
     /// fewer make a shorter shader.
     unroll: u32,
+    /// Whether memory is read by vectors of four elements, where rows are whole
+    /// ones. Some compilers then lose registers to keep vectors together.
+    wide: bool,
 }
 
-const fn form(tile: u32, tile_k: u32, block: u32, unroll: u32) -> RegisterForm {
+const fn form(tile: u32, tile_k: u32, block: u32, unroll: u32, wide: bool) -> RegisterForm {
     RegisterForm {
         tile,
         tile_k,
         block,
         unroll,
+        wide,
     }
 }
 
 /// The last one is for formats of which the longer tile does not fit.
 const REGISTER_FORMS: &[RegisterForm] = &[
-    form(64, 16, 4, 4),
-    form(128, 16, 8, 4),
-    form(128, 16, 8, 8),
-    form(128, 8, 8, 1),
+    form(64, 16, 4, 4, true),
+    form(128, 16, 8, 4, true),
+    form(128, 16, 8, 8, false),
+    form(128, 8, 8, 1, true),
 ];
 
 /// Tiles through workgroup memory, several rows and columns of C an invocation
 /// in named accumulators.
 pub fn register(build: &Build) -> Candidates {
-    let wide = reads_vectors(&gemm(build)?, build.precision);
+    let whole_vectors = whole_vectors(&gemm(build)?, build.precision);
     let program = |form: &RegisterForm| {
         one_pass(
             build,
@@ -111,7 +115,7 @@ pub fn register(build: &Build) -> Candidates {
                 ("rows", form.block),
                 ("cols", form.block),
                 ("unroll", form.unroll),
-                ("wide", wide.into()),
+                ("wide", (form.wide && whole_vectors).into()),
             ],
         )
     };
@@ -120,7 +124,7 @@ pub fn register(build: &Build) -> Candidates {
 
 /// Whether rows of A and B in memory are whole vectors of four elements, so that
 /// these can be read in one piece. Four 8-bit integers are in one piece anyway.
-fn reads_vectors(shape: &GemmShape, precision: Precision) -> bool {
+fn whole_vectors(shape: &GemmShape, precision: Precision) -> bool {
     let row_of_a = if shape.layout == Layout::Tn {
         shape.m
     } else {

@@ -42,6 +42,11 @@ pub fn trials() -> Vec<Trial> {
             products_are_right_in_forms_for_other_adapters,
         ),
         needing(
+            "attention_is_right_with_rows_split_among_lanes",
+            stage,
+            attention_is_right_with_rows_split_among_lanes,
+        ),
+        needing(
             "random_products_are_right",
             stage,
             random_products_are_right,
@@ -74,13 +79,16 @@ fn stage_for(kernel: &Kernel) -> Result<&'static Stage, Missing> {
     }
 }
 
-/// Whether the shape is one that a kernel may leave out: an unusual head size, or
-/// queries by the dozen where it is for decoding.
-fn may_be_left_out(kernel: &Kernel, shape: Shape) -> bool {
+/// Whether the shape is one that a kernel may leave out: an unusual head size,
+/// queries by the dozen where it is for decoding, or rows that need more registers
+/// than a lane of a GPU has.
+fn may_be_left_out(stage: &Stage, kernel: &Kernel, shape: Shape) -> bool {
     let Shape::Attention(shape) = shape else {
         return false;
     };
-    ![64, 128].contains(&shape.head_dim) || kernel.variant == "split-kv" && shape.q_len > 8
+    ![64, 128].contains(&shape.head_dim)
+        || kernel.variant == "split-kv" && shape.q_len > 8
+        || kernel.variant == "flash-subgroup" && !stage.capabilities.software
 }
 
 /// What is wrong with any of the kernel's programs for `shape`; `None` when the
@@ -88,7 +96,9 @@ fn may_be_left_out(kernel: &Kernel, shape: Shape) -> bool {
 fn faults(stage: &Stage, kernel: &Kernel, shape: Shape) -> Option<Vec<String>> {
     let id = kernel.case(shape);
     let programs = match stage.programs(kernel, shape) {
-        Err(BuildError::Unfit(Unfit::Shape(_))) if may_be_left_out(kernel, shape) => return None,
+        Err(BuildError::Unfit(Unfit::Shape(_))) if may_be_left_out(stage, kernel, shape) => {
+            return None;
+        }
         Err(BuildError::Unfit(Unfit::Feature(_))) => return None,
         programs => programs.unwrap_or_else(|error| panic!("{id}: {error}")),
     };
@@ -180,6 +190,34 @@ fn products_are_right_in_forms_for_other_adapters(stage: &'static Stage) {
                         faults_of(stage, &kernel.case(shape), &programs, &[Mode::Fenced])
                     }
                 };
+                assert!(faults.is_empty(), "{}", faults.join("\n"));
+            }
+        }
+    }
+}
+
+/// As for a GPU whose subgroups have at most as many lanes as here, and for one
+/// with more, where a row is split among fewer of them. Rows of 20 elements cannot
+/// be split, those of 40 only once.
+fn attention_is_right_with_rows_split_among_lanes(stage: &'static Stage) {
+    let mut capabilities = stage.capabilities.clone();
+    capabilities.software = false;
+    let Some([fewest, most]) = capabilities.features.subgroup else {
+        return;
+    };
+    for most in [most, 64] {
+        capabilities.features.subgroup = Some([fewest, most]);
+        for kernel in CATALOGUE.iter().filter(|k| k.variant == "flash") {
+            for text in [
+                "b1h2s65d64",
+                "b1h2q17k65d128-causal",
+                "b1h2s35d20-causal",
+                "b2h2kv1s70d40",
+            ] {
+                let shape = Shape::parse(kernel.operation, text).expect("a shape");
+                let programs = kernel.candidates(shape, &capabilities, Templates::builtin());
+                let programs = programs.unwrap_or_else(|error| panic!("{error}"));
+                let faults = faults_of(stage, &kernel.case(shape), &programs, &[Mode::Fenced]);
                 assert!(faults.is_empty(), "{}", faults.join("\n"));
             }
         }

@@ -7,7 +7,7 @@ use flopwatt::kernel::shape::Shape;
 
 /// One element; less than a vector, a tile, a workgroup; exactly one; one more
 /// or less; rows that are whole words and longer than a tile; long and thin both
-/// ways; each memory layout; several in a batch.
+/// ways; each memory layout, in vectors of four and not; several in a batch.
 const MATMUL: &[&str] = &[
     "1x1x1",
     "1x1x17",
@@ -27,6 +27,8 @@ const MATMUL: &[&str] = &[
     "129x130x131-tn",
     "66x68x70-nt",
     "68x66x70-tn",
+    "70x66x36-nt",
+    "68x132x35-tn",
     "b2-36x132x100",
     "b3-65x63x31",
     "b3-33x18x5-nt",

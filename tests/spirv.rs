@@ -39,7 +39,7 @@ fn every_shader_is_valid_spirv_for_vulkan() {
     let nonsense = validate(&[0; 20]).expect_err("this is no module");
     assert!(nonsense.contains("magic number"), "{nonsense}");
     let mut objections = Vec::new();
-    for shader in rendered::shaders() {
+    for shader in rendered::texts() {
         let module = shader.parse();
         let info = shader.validate(&module);
         for checked in [false, true] {

@@ -115,6 +115,15 @@ pub fn shaders() -> Vec<Shader> {
     catalogue.chain(canary).collect()
 }
 
+/// Each of them once, although several adapters may share it: what languages make
+/// of a shader depends on its text.
+pub fn texts() -> Vec<Shader> {
+    let mut seen = BTreeSet::new();
+    let mut shaders = shaders();
+    shaders.retain(|shader| seen.insert(shader.pass.wgsl.clone()));
+    shaders
+}
+
 pub fn candidates(kernel: &Kernel, shape: Shape, adapter: &Capabilities) -> Candidates {
     kernel.candidates(shape, adapter, Templates::builtin())
 }

@@ -78,6 +78,8 @@ pub struct Gpu {
 /// A program with its buffers on the device.
 pub struct Loaded {
     passes: Vec<LoadedPass>,
+    specs: Vec<BufferSpec>,
+    resources: Vec<Resource>,
     poisoned: Vec<Resource>,
     output: wgpu::Buffer,
     output_size: Bytes,
@@ -208,6 +210,8 @@ impl Gpu {
         let passes = program.passes.iter();
         let loaded = Loaded {
             passes: passes.map(|pass| self.pass(pass, &resources)).collect(),
+            specs: program.buffers.clone(),
+            resources,
             poisoned,
             output: output
                 .ok_or_else(|| GpuError::Validation("the program has no output".into()))?,
@@ -220,6 +224,30 @@ impl Gpu {
         }
         drop(known);
         Ok(loaded)
+    }
+
+    /// Compiles `program` to run on the buffers of another that was loaded with the
+    /// same inputs; `None` where it needs others.
+    ///
+    /// # Errors
+    /// When the driver refuses a shader.
+    pub fn load_onto(&self, program: &Program, other: &Loaded) -> Result<Option<Loaded>, GpuError> {
+        if program.buffers != other.specs {
+            return Ok(None);
+        }
+        let passes = program.passes.iter();
+        let loaded = Loaded {
+            passes: passes
+                .map(|pass| self.pass(pass, &other.resources))
+                .collect(),
+            specs: other.specs.clone(),
+            resources: other.resources.clone(),
+            poisoned: other.poisoned.clone(),
+            output: other.output.clone(),
+            output_size: other.output_size,
+        };
+        self.check()?;
+        Ok(Some(loaded))
     }
 
     /// What a panic elsewhere left is whole: every change is one statement.

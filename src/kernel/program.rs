@@ -16,7 +16,7 @@ pub struct Program {
 }
 
 /// One buffer, or texture, of a [`Program`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BufferSpec {
     /// What it holds.
     pub role: Role,

@@ -284,12 +284,42 @@ impl Prepared<'_> {
         self.flags.push(flag);
     }
 
+    /// Goes over to the buffers of `other`, which poses the same problem, if they are
+    /// of the same kind: where memory lies makes more of a difference than many a
+    /// change. From then on only [`Prepared::recompute`] tells whether the output is
+    /// right, since the other writes it, too.
+    ///
+    /// # Errors
+    /// When the device fails or the output is another there.
+    pub fn share(&mut self, other: &Self) -> Result<(), Stopped> {
+        let candidate = &mut self.candidate;
+        let onto = self
+            .gpu
+            .load_onto(&candidate.program, &other.candidate.loaded)?;
+        let Some(loaded) = onto else {
+            return Ok(());
+        };
+        candidate.loaded = loaded;
+        self.recompute()
+    }
+
+    /// Runs one more batch on poisoned outputs and confirms what it wrote.
+    ///
+    /// # Errors
+    /// When the device fails, or the output is another than the verified one.
+    pub fn recompute(&self) -> Result<(), Stopped> {
+        self.gpu.poison(&self.candidate.loaded)?;
+        let mut runner = self.candidate.runner(self.gpu);
+        runner.run(self.samples.warm().dispatches)?;
+        self.confirm()
+    }
+
     /// Compares what the timed dispatches wrote with the verified output, bit by
     /// bit, and makes sure that the device still computes.
     ///
     /// # Errors
     /// When either is not so.
-    pub fn confirm(&self) -> Result<(), Stopped> {
+    fn confirm(&self) -> Result<(), Stopped> {
         let now = self.gpu.output(&self.candidate.loaded)?;
         if now != self.candidate.verified.output {
             let message = "the timed dispatches did not write what the verified one wrote";

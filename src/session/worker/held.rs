@@ -95,7 +95,11 @@ impl Worker {
                         tier,
                         draw,
                     };
-                    let (id, prepared) = self.prepare(gpu, capabilities, templates, wanted)?;
+                    let (id, mut prepared) = self.prepare(gpu, capabilities, templates, wanted)?;
+                    if let Some((_, first)) = held.iter().find(|(first, _)| *first == id) {
+                        let shared = prepared.share(first);
+                        shared.map_err(|stopped| Lost::at(&id, stopped))?;
+                    }
                     let event = Event::Held {
                         choice: prepared.choice(),
                         work: prepared.work(),
@@ -132,7 +136,7 @@ impl Worker {
                 }
                 Request::Release => {
                     let wrong = |(id, prepared): &(CaseId, Prepared)| {
-                        let stopped = prepared.confirm().err()?;
+                        let stopped = prepared.recompute().err()?;
                         Some(stopped.measurement(id))
                     };
                     return Ok(Event::Released {

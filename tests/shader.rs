@@ -45,22 +45,22 @@ fn one_candidate_is_printed_and_the_others_are_told_of() {
     let output = shader(&[case]).assert().success().get_output().clone();
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(
-        text.starts_with(&format!("// {case}, candidate 1 of 2: cols 4, rows 4")),
+        text.starts_with(&format!("// {case}, candidate 1 of 4: cols 4, rows 4")),
         "{text}"
     );
     assert_eq!(text.matches("fn main(").count(), 1);
     let talk = String::from_utf8(output.stderr).expect("text");
-    assert!(talk.contains("2 candidates"), "{talk}");
+    assert!(talk.contains("4 candidates"), "{talk}");
 
-    assert!(printed(&[case, "--candidate", "2"]).contains("candidate 2 of 2: cols 8, rows 8"));
+    assert!(printed(&[case, "--candidate", "2"]).contains("candidate 2 of 4: cols 8, rows 8"));
     assert_eq!(
         printed(&[case, "--candidate", "all"])
             .matches("fn main(")
             .count(),
-        2
+        4
     );
-    let none = complaint(&[case, "--candidate", "3"]);
-    assert!(none.contains("has 2 candidates"), "{none}");
+    let none = complaint(&[case, "--candidate", "5"]);
+    assert!(none.contains("has 4 candidates"), "{none}");
     assert!(complaint(&[case, "--candidate", "0"]).contains("expected a number from 1 or all"));
 }
 

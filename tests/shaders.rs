@@ -127,12 +127,12 @@ fn every_backend_can_express_every_shader_but_for_known_exceptions() {
     let mut refused = BTreeMap::new();
     let mut excepted = BTreeSet::new();
     for shader in texts() {
-        let types = used_types(&shader);
+        let types = used_types(shader);
         for &(language, write) in LANGUAGES {
             let exception = EXCEPTIONS
                 .iter()
                 .position(|(lacking, _, needs)| *lacking == language && types.iter().any(needs));
-            match (write(&shader), exception) {
+            match (write(shader), exception) {
                 (Ok(()), None) => {}
                 (Ok(()), Some(exception)) => {
                     let (_, lack, _) = EXCEPTIONS[exception];

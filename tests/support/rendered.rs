@@ -103,8 +103,14 @@ pub fn shaders_on(adapter: &Capabilities) -> Vec<Shader> {
     shaders
 }
 
-/// Every shader of the catalogue, and the canary that every device must answer.
-pub fn shaders() -> Vec<Shader> {
+/// Every shader of the catalogue, and the canary that every device must answer:
+/// rendered once for all tests, which takes a while.
+pub fn shaders() -> &'static [Shader] {
+    static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(rendered);
+    &SHADERS
+}
+
+fn rendered() -> Vec<Shader> {
     let canary = Canary::new(0).program().expect("it renders").passes;
     let canary = canary.into_iter().map(|pass| Shader {
         origin: "canary".into(),
@@ -117,11 +123,10 @@ pub fn shaders() -> Vec<Shader> {
 
 /// Each of them once, although several adapters may share it: what languages make
 /// of a shader depends on its text.
-pub fn texts() -> Vec<Shader> {
+pub fn texts() -> impl Iterator<Item = &'static Shader> {
     let mut seen = BTreeSet::new();
-    let mut shaders = shaders();
-    shaders.retain(|shader| seen.insert(shader.pass.wgsl.clone()));
-    shaders
+    let shaders = shaders().iter();
+    shaders.filter(move |shader| seen.insert(&shader.pass.wgsl))
 }
 
 pub fn candidates(kernel: &Kernel, shape: Shape, adapter: &Capabilities) -> Candidates {

@@ -48,6 +48,13 @@ pub fn start(
 /// NVML's number of the GPU that is measured.
 fn gpu(spec: &PowerSpec, adapter: &AdapterDescription) -> anyhow::Result<u32> {
     let (name, place) = match spec {
+        PowerSpec::Auto | PowerSpec::Nvml(None) if adapter.is_software() => {
+            return Err(anyhow!(
+                "limits are set through NVML, and {} is a software adapter: choose a GPU with \
+                 --adapter, or set the limits of one with --power nvml:0",
+                adapter.name
+            ));
+        }
         PowerSpec::Auto | PowerSpec::Nvml(_) => {
             let source = power::open(spec, Some(adapter))
                 .context("limits are set through NVML, and no GPU of it can be used")?;

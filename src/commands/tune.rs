@@ -1,5 +1,6 @@
 //! `flopwatt tune`: chooses the kernels of 'best' cases, and shows what was tried.
 
+use anyhow::anyhow;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::setup::{self, Setup};
@@ -52,6 +53,12 @@ pub fn run(args: Args) -> Outcome {
             data: Data::Normal,
         })
         .collect();
+    if best.is_empty() {
+        return Err(anyhow!(
+            "nothing to tune: no case of a best kernel is selected; try matmul/f32/best"
+        )
+        .into());
+    }
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: Tier::Quick,

@@ -151,7 +151,12 @@ fn device_of(report: &Report, case: &Measurement) -> Option<Device> {
     let rate = case.gflops?.median;
     let per_watt = case.gflops_per_watt?.gross;
     let meter = case.power.as_ref().map_or_else(String::new, |power| {
-        format!(" by {} ({})", power.source, power.covers.describe())
+        format!(
+            ", where {} ({}) read {} W",
+            power.source,
+            power.covers.describe(),
+            text::number(power.median_w.0)
+        )
     });
     let interval = case.gflops?.ci95.map_or_else(String::new, |[low, high]| {
         let ends = super::Span { low, high }.map(FlopPerSecond::from);
@@ -176,7 +181,7 @@ fn device_of(report: &Report, case: &Measurement) -> Option<Device> {
             case.name(),
             report.run_id
         ),
-        power_source: format!("measured: mean of the same dispatches{meter}"),
+        power_source: format!("rate ÷ measured rate per watt{meter}"),
     })
 }
 

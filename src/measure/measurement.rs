@@ -399,6 +399,9 @@ pub enum Flag {
     PowerAliased,
     /// Some of the windows gave no power.
     PowerWindowsLost,
+    /// The energy of a dispatch differs by more than 5 % from its power times its
+    /// median time: some took longer, or the device waited between them.
+    PowerUnlikeTime,
 }
 
 impl fmt::Display for Flag {

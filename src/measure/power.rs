@@ -120,9 +120,11 @@ impl Power {
 
 /// A clock below this share of the highest counts as throttled (as in NVBench).
 const THROTTLED_CLOCK: f64 = 0.75;
+/// So far the energy of a dispatch may be from power times median time.
+const UNLIKE_TIME: f64 = 0.05;
 
 /// What the power and the device's state say about a case.
-pub(super) fn power_flags(power: &Power) -> Vec<Flag> {
+pub(super) fn power_flags(power: &Power, median: Seconds) -> Vec<Flag> {
     let during = &power.during;
     let reasons = during.throttle.iter().flat_map(|t| &t.reasons);
     let slow = during
@@ -146,6 +148,10 @@ pub(super) fn power_flags(power: &Power) -> Vec<Flag> {
         // How the energy was found stands beside it.
         EnergyFlag::NoCounter => None,
     }));
+    let of_median_j = power.median_w.0 * median.0;
+    if (power.j_per_dispatch.0 / of_median_j - 1.0).abs() > UNLIKE_TIME {
+        flags.push(Flag::PowerUnlikeTime);
+    }
     flags
 }
 
@@ -161,4 +167,30 @@ pub(super) fn efficiency(work: &Work, power: &Power) -> Option<Efficiency> {
             .filter(|net| net.0 > 0.0)
             .map(per_joule),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 100 W, and 0.4 J a dispatch: 4 ms of power. A median of 3.9 ms is 2.6 % from
+    /// that, one of 3.7 ms 8.1 %.
+    #[test]
+    fn energy_that_the_median_time_does_not_explain_is_flagged() {
+        let power = serde_json::json!({
+            "source": "nvml:0", "covers": "gpu-board", "median_w": 100.0, "ci95_w": [99.0, 101.0],
+            "dispatches": 1000, "j_per_dispatch": 0.4, "energy_delay_js": 0.0016,
+            "energy": {
+                "windows": [], "energy_j": 400.0, "duration_s": 4.0, "mean_w": 100.0,
+                "mean_ci95_w": [99.0, 101.0], "uncertainty": 0.005, "board_error": 0.05, "flags": [],
+            },
+            "before": {}, "during": {}, "after": {}, "sampling": {"cpu_s": 0.1, "wall_s": 5.0},
+        });
+        let power: Power = serde_json::from_value(power).expect("a record of power");
+        assert_eq!(power_flags(&power, Seconds(0.0039)), []);
+        assert_eq!(
+            power_flags(&power, Seconds(0.0037)),
+            [Flag::PowerUnlikeTime]
+        );
+    }
 }

@@ -344,7 +344,7 @@ impl Prepared<'_> {
         let mut flags = self.samples.flags(&self.effort);
         flags.extend(&self.flags);
         let power = self.power.as_ref();
-        flags.extend(power.map_or_else(|_| Vec::new(), power_flags));
+        flags.extend(power.map_or_else(|_| Vec::new(), |power| power_flags(power, time.median_s)));
         let gbytes = self.work.bytes as f64 / time.median_s.0 / 1e9;
         Ok(Measurement {
             work: Some(self.work.operations),

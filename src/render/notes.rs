@@ -57,6 +57,10 @@ pub(super) fn meaning(flag: Flag) -> &'static str {
         }
         Flag::PowerAliased => "the power sensor may have seen the same part of every dispatch",
         Flag::PowerWindowsLost => "some of the windows gave no power",
+        Flag::PowerUnlikeTime => {
+            "energy and rate per watt count slow dispatches and waiting, which median time and rate \
+             leave out: over 5 % here"
+        }
     }
 }
 

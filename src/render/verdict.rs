@@ -7,7 +7,7 @@ use super::peaks;
 use crate::datasheet::PeakKind;
 use crate::gpu::adapter::DeviceType;
 use crate::kernel::id::Operation;
-use crate::measure::measurement::{Measurement, Status};
+use crate::measure::measurement::{Flag, Measurement, Status};
 use crate::record::Report;
 
 /// Reasons beyond this many are left to the table.
@@ -165,6 +165,7 @@ fn missing(report: &Report) -> Vec<String> {
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
         missing.push(format!("No datasheet belongs to this adapter{why}."));
     }
+    missing.extend(doubtful_ceilings(report));
     let flagged = report.measurements.iter().filter(|m| !m.flags.is_empty());
     match flagged.count() {
         0 => {}
@@ -177,6 +178,26 @@ fn missing(report: &Report) -> Vec<String> {
         missing.push(format!("This is a software adapter: {}.", cells::SOFTWARE));
     }
     missing
+}
+
+/// Ceilings that are no firm ground for percentages: not settled, or exceeded.
+fn doubtful_ceilings(report: &Report) -> Vec<String> {
+    let doubt = |ceiling: &Measurement| {
+        let under = |m: &&Measurement| m.ceiling_id.as_ref() == Some(&ceiling.id);
+        let held: Vec<_> = report.measurements.iter().filter(under).collect();
+        let exceeded = held.iter().any(|m| m.flags.contains(&Flag::AboveCeiling));
+        let why = match (exceeded, ceiling.flags.contains(&Flag::NotConverged)) {
+            _ if held.is_empty() => return None,
+            (true, _) => "was exceeded, so it was measured too low",
+            (false, true) => "did not settle",
+            (false, false) => return None,
+        };
+        Some(format!(
+            "The ceiling {} {why}: percentages of it are not to be quoted.",
+            ceiling.name()
+        ))
+    };
+    report.measurements.iter().filter_map(doubt).collect()
 }
 
 /// How many cases have no figure, and why: each reason once.
@@ -296,6 +317,22 @@ mod tests {
                 "No case was run."
             ]
         );
+    }
+
+    #[test]
+    fn percentages_of_a_doubtful_ceiling_are_not_to_be_quoted() {
+        let said = |report: &Report| {
+            let missing = Verdict::of(report).missing.into_iter();
+            missing.filter(|text| text.contains("ceiling")).collect()
+        };
+        let mut report = named();
+        assert_eq!(said(&report), Vec::<String>::new());
+        report.measurements[0].flags.push(Flag::NotConverged);
+        let unsettled = "The ceiling peak/f32/fma/device did not settle: percentages of it are not to be quoted.";
+        assert_eq!(said(&report), [unsettled]);
+        report.measurements[3].flags.push(Flag::AboveCeiling);
+        let exceeded = "The ceiling peak/f32/fma/device was exceeded, so it was measured too low: percentages of it are not to be quoted.";
+        assert_eq!(said(&report), [exceeded]);
     }
 
     #[test]

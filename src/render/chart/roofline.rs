@@ -441,17 +441,24 @@ impl Roofline {
     /// What letters and numbers stand for.
     fn draw_legend(&self, over: &mut Overlay, columns: usize, (width, top): (i32, i32)) {
         let roofs = self.roofs.iter().enumerate().map(|(index, roof)| {
-            let text = format!("{} – {}", roof.value, roof.name);
-            let text = format!("{} {text}", roof.origin.name());
-            (format!("roof {}", roof.origin.class()), letter(index), text)
+            let value = format!("{} {}", roof.origin.name(), roof.value);
+            let class = format!("roof {}", roof.origin.class());
+            (class, letter(index), value, &roof.name)
         });
         let points = self.points.iter().enumerate().map(|(index, point)| {
-            let text = format!("{}: {}", point.name, point.shown);
-            ("point".to_owned(), (index + 1).to_string(), text)
+            let value = point.shown.to_string();
+            (
+                "point".to_owned(),
+                (index + 1).to_string(),
+                value,
+                &point.name,
+            )
         });
         let rows = (self.roofs.len() + self.points.len()).div_ceil(columns);
         let column = width / columns as i32;
-        for (index, (class, key, text)) in roofs.chain(points).enumerate() {
+        for (index, (class, key, value, name)) in roofs.chain(points).enumerate() {
+            // The value first: a long name is cut.
+            let text = format!("{value} – {name}");
             let x = column * (index / rows) as i32 + 24;
             let y = top + LEGEND_ROW * (index % rows) as i32 + 18;
             // The style sheet has these a size smaller.

@@ -323,7 +323,9 @@ mod tests {
     fn percentages_of_a_doubtful_ceiling_are_not_to_be_quoted() {
         let said = |report: &Report| {
             let missing = Verdict::of(report).missing.into_iter();
-            missing.filter(|text| text.contains("ceiling")).collect()
+            missing
+                .filter(|text| text.contains("ceiling"))
+                .collect::<Vec<_>>()
         };
         let mut report = named();
         assert_eq!(said(&report), Vec::<String>::new());

@@ -12,6 +12,8 @@
 
 pub mod units;
 
+mod json_file;
+
 pub mod stats;
 
 pub mod datasheet;

@@ -12,10 +12,9 @@ mod installed;
 mod matching;
 mod model;
 mod peak;
-pub(crate) mod position;
 
+pub(crate) use catalogue::likeness;
 pub use catalogue::{Catalogue, Flaw, LoadError, SCHEMA_VERSION};
-pub(crate) use catalogue::{likeness, without_duplicates};
 pub use installed::{Examined, Installed};
 pub use matching::{Identity, Match};
 pub use model::{

@@ -7,7 +7,7 @@ use std::num::NonZeroU8;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::without_duplicates;
+use crate::json_file::without_duplicates;
 
 /// One accelerator: what it reports itself as, and its figures with their
 /// sources.

@@ -1,13 +1,12 @@
 //! Files of workloads and of figures: read with a limit on their size, and with
 //! errors that name the file, the line and the field.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::datasheet::position;
+use crate::json_file::{self, Misfit, position};
 use crate::units::Bytes;
 
 /// A file above this size is none; the built-in ones are a fiftieth of it.
@@ -63,18 +62,12 @@ pub(super) fn read(path: &Path) -> Result<String, LoadError> {
         file: path.to_owned(),
         cause,
     };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE.0 + 1).read_to_end(&mut bytes))
-        .map_err(read_error)?;
-    if bytes.len() as u64 > LARGEST_FILE.0 {
-        return Err(LoadError::TooLarge {
+    json_file::read(path, LARGEST_FILE)
+        .map_err(read_error)?
+        .ok_or_else(|| LoadError::TooLarge {
             file: path.to_owned(),
             limit: LARGEST_FILE,
-        });
-    }
-    String::from_utf8(bytes)
-        .map_err(|error| read_error(io::Error::new(io::ErrorKind::InvalidData, error)))
+        })
 }
 
 /// Parses the text of `file`, which is named in errors, and checks what its types
@@ -99,13 +92,12 @@ pub(super) fn parse<T: DeserializeOwned>(
         }
     };
     let document = serde_json::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        let problem = message
-            .rsplit_once(" at line ")
-            .map_or(message.as_str(), |(problem, _)| problem);
-        let offset = position::offset_from(text, error.line(), error.column());
-        let field = position::path_at(text, offset);
-        invalid(offset.saturating_sub(1), field, problem.to_owned())
+        let Misfit {
+            end,
+            field,
+            problem,
+        } = Misfit::of(text, &error);
+        invalid(end.saturating_sub(1), field, problem)
     })?;
     check(&document).map_err(|Fault { path, problem }| {
         let offset = position::offset_of(text, &path).unwrap_or(0);

@@ -17,7 +17,8 @@ use super::money::{Currency, Money, Tariff};
 use super::quantity::{self, ComputeUnit, Pue};
 use super::rate::{ComputeRate, NumberFormat};
 use super::span::Span;
-use crate::datasheet::{Source, without_duplicates};
+use crate::datasheet::Source;
+use crate::json_file::without_duplicates;
 use crate::units::{Flop, FlopPerSecond, Joules, Seconds};
 
 /// The version of the file format that this build reads.

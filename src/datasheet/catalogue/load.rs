@@ -1,17 +1,12 @@
 //! From a file to a catalogue, or to what is wrong with the file, and where.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::marker::PhantomData;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 
 use super::Catalogue;
-use crate::datasheet::position;
+use crate::json_file::{self, Misfit, position};
 use crate::units::Bytes;
 
 /// A file above this size is no datasheet file; the built-in one is a
@@ -125,65 +120,21 @@ pub(in crate::datasheet) fn read(path: &Path) -> Result<String, LoadError> {
         file: path.to_owned(),
         source,
     };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE.0 + 1).read_to_end(&mut bytes))
-        .map_err(read_error)?;
-    if bytes.len() as u64 > LARGEST_FILE.0 {
-        return Err(LoadError::TooLarge {
+    json_file::read(path, LARGEST_FILE)
+        .map_err(read_error)?
+        .ok_or_else(|| LoadError::TooLarge {
             file: path.to_owned(),
             limit: LARGEST_FILE,
-        });
-    }
-    let text = String::from_utf8(bytes);
-    text.map_err(|error| read_error(io::Error::new(io::ErrorKind::InvalidData, error)))
+        })
 }
 
-/// What serde_json says, with the field added and its own place taken off.
 fn syntax_flaw(text: &str, file: &Path, error: &serde_json::Error) -> Flaw {
-    let message = error.to_string();
-    let problem = match message.rsplit_once(" at line ") {
-        Some((problem, _)) => problem.to_owned(),
-        None => message,
-    };
-    let offset = position::offset_from(text, error.line(), error.column());
+    let Misfit { field, problem, .. } = Misfit::of(text, error);
     Flaw {
         file: file.to_owned(),
         line: error.line(),
         column: error.column(),
-        field: position::path_at(text, offset),
+        field,
         problem,
     }
-}
-
-/// Reads a map in which a key that occurs twice is an error; serde itself keeps
-/// the last value.
-pub(crate) fn without_duplicates<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
-where
-    D: Deserializer<'de>,
-    K: Deserialize<'de> + Ord,
-    V: Deserialize<'de>,
-{
-    struct Unique<K, V>(PhantomData<(K, V)>);
-
-    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Unique<K, V> {
-        type Value = BTreeMap<K, V>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-            let mut map = BTreeMap::new();
-            while let Some(key) = access.next_key()? {
-                if map.contains_key(&key) {
-                    return Err(A::Error::custom("this key occurs more than once"));
-                }
-                map.insert(key, access.next_value()?);
-            }
-            Ok(map)
-        }
-    }
-
-    deserializer.deserialize_map(Unique(PhantomData))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matching::normalise;
 use super::model::{Datasheet, Source};
+use crate::json_file::without_duplicates;
 
 mod check;
 mod load;
@@ -16,7 +17,6 @@ mod load;
 mod tests;
 
 pub(super) use load::read;
-pub(crate) use load::without_duplicates;
 pub use load::{Flaw, LoadError};
 
 /// The version of the file format that this build reads.

@@ -12,7 +12,8 @@ use super::super::money::{Money, Tariff};
 use super::super::quantity::{self, ComputeUnit};
 use super::super::rate::{ComputeRate, NumberFormat};
 use super::super::span::Span;
-use crate::datasheet::{Catalogue, Datasheet, FigureKind, Source, without_duplicates};
+use crate::datasheet::{Catalogue, Datasheet, FigureKind, Source};
+use crate::json_file::without_duplicates;
 use crate::units::{Flop, FlopPerSecond, Joules, Seconds, Tflops, Watts};
 
 const SCHEMA_VERSION: u32 = 1;

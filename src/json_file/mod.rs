@@ -1,0 +1,92 @@
+//! JSON files that people write: read with a limit on their size, and with errors
+//! that tell the line and the field.
+
+pub(crate) mod position;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::units::Bytes;
+
+/// The text of a file; `None` where it is larger than `limit`.
+///
+/// # Errors
+/// When it cannot be read or is no text.
+pub(crate) fn read(path: &Path, limit: Bytes) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(limit.0 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit.0 {
+        return Ok(None);
+    }
+    let text = String::from_utf8(bytes);
+    text.map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Where a text does not fit the types that it is read into.
+pub(crate) struct Misfit {
+    /// The byte just behind it.
+    pub end: usize,
+    /// The path of the field; empty for the document itself.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Misfit {
+    /// What serde_json says of `text`, with the field added and its own words on the
+    /// place taken off.
+    pub(crate) fn of(text: &str, error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        let problem = match message.rsplit_once(" at line ") {
+            Some((problem, _)) => problem.to_owned(),
+            None => message,
+        };
+        let end = position::offset_from(text, error.line(), error.column());
+        Self {
+            end,
+            field: position::path_at(text, end),
+            problem,
+        }
+    }
+}
+
+/// Reads a map in which a key that occurs twice is an error; serde itself keeps
+/// the last value.
+pub(crate) fn without_duplicates<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord,
+    V: Deserialize<'de>,
+{
+    struct Unique<K, V>(PhantomData<(K, V)>);
+
+    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Unique<K, V> {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some(key) = access.next_key()? {
+                if map.contains_key(&key) {
+                    return Err(A::Error::custom("this key occurs more than once"));
+                }
+                map.insert(key, access.next_value()?);
+            }
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_map(Unique(PhantomData))
+}

@@ -22,159 +22,123 @@ const WITHHELD: &str = "withheld";
 /// addresses, paths, the command line, and messages of drivers, which may hold any
 /// of these. In place of the run's id stands `number`, which tells the reports
 /// of one publication apart.
-pub fn anonymise(report: Report, number: u64) -> Report {
+pub fn anonymise(mut report: Report, number: u64) -> Report {
     let Report {
-        schema_version,
-        run_id: _,
-        started,
-        ended,
-        complete,
-        command: _,
-        flopwatt_version,
-        git,
-        tier,
-        seed,
-        data,
+        run_id,
+        command,
         host,
         adapter,
-        datasheet,
-        datasheet_reason,
         shaders,
         power,
         tuning,
         measurements,
-    } = report;
-    Report {
-        schema_version,
-        run_id: Uuid::from_u128(number.into()),
-        started,
-        ended,
-        complete,
-        command: Vec::new(),
-        flopwatt_version,
-        git,
-        tier,
-        seed,
-        data,
-        host: anonymous_host(host),
-        adapter: anonymous_adapter(adapter),
-        datasheet,
+        schema_version: _,
+        started: _,
+        ended: _,
+        complete: _,
+        flopwatt_version: _,
+        git: _,
+        tier: _,
+        seed: _,
+        data: _,
+        datasheet: _,
         // In the catalogue's words, about the adapter's name and PCI ids.
-        datasheet_reason,
-        shaders: anonymous_shaders(shaders),
-        power: power.map(anonymous_setup),
-        tuning: tuning.into_iter().map(anonymous_tuning).collect(),
-        measurements: measurements.into_iter().map(anonymous_case).collect(),
-    }
+        datasheet_reason: _,
+    } = &mut report;
+    *run_id = Uuid::from_u128(number.into());
+    command.clear();
+    in_host(host);
+    in_adapter(adapter);
+    in_shaders(shaders);
+    power.iter_mut().for_each(in_setup);
+    tuning.iter_mut().for_each(in_tuning);
+    measurements.iter_mut().for_each(in_case);
+    report
 }
 
 fn withheld() -> String {
     WITHHELD.to_owned()
 }
 
-fn anonymous_host(host: Host) -> Host {
+fn in_host(host: &mut Host) {
     let Host {
-        name: _,
-        os,
-        kernel: _,
-        arch,
-        cpu,
-        cpus,
-        memory_bytes,
+        name,
+        kernel,
+        os: _,
+        arch: _,
+        cpu: _,
+        cpus: _,
+        memory_bytes: _,
     } = host;
-    Host {
-        name: withheld(),
-        os,
-        // Kernels built at home carry names.
-        kernel: None,
-        arch,
-        cpu,
-        cpus,
-        memory_bytes,
-    }
+    *name = withheld();
+    // Kernels built at home carry names.
+    *kernel = None;
 }
 
-fn anonymous_adapter(adapter: AdapterDescription) -> AdapterDescription {
+fn in_adapter(adapter: &mut AdapterDescription) {
     let AdapterDescription {
-        index,
-        name,
-        backend,
-        device_type,
-        driver,
-        driver_info,
-        pci_address: _,
-        vendor_id,
-        device_id,
-        physical_device: _,
-        subgroup_min_size,
-        subgroup_max_size,
-        features,
-        limits,
+        pci_address,
+        physical_device,
+        index: _,
+        name: _,
+        backend: _,
+        device_type: _,
+        driver: _,
+        driver_info: _,
+        vendor_id: _,
+        device_id: _,
+        subgroup_min_size: _,
+        subgroup_max_size: _,
+        features: _,
+        limits: _,
     } = adapter;
-    AdapterDescription {
-        index,
-        name,
-        backend,
-        device_type,
-        driver,
-        driver_info,
-        pci_address: None,
-        vendor_id,
-        device_id,
-        // It may hold the PCI address.
-        physical_device: withheld(),
-        subgroup_min_size,
-        subgroup_max_size,
-        features,
-        limits,
+    *pci_address = None;
+    // It may hold the PCI address.
+    *physical_device = withheld();
+}
+
+fn in_shaders(shaders: &mut Shaders) {
+    let Shaders {
+        folder,
+        hash: _,
+        mode: _,
+    } = shaders;
+    // That they are not the built-in ones is no secret.
+    if let Some(folder) = folder {
+        *folder = PathBuf::from(WITHHELD);
     }
 }
 
-fn anonymous_shaders(shaders: Shaders) -> Shaders {
-    let Shaders { folder, hash, mode } = shaders;
-    Shaders {
-        // That they are not the built-in ones is no secret.
-        folder: folder.map(|_| PathBuf::from(WITHHELD)),
-        hash,
-        mode,
-    }
-}
-
-fn anonymous_setup(setup: PowerSetup) -> PowerSetup {
+fn in_setup(setup: &mut PowerSetup) {
     let PowerSetup {
         wanted,
         source,
-        sensor,
         reason,
+        sensor: _,
     } = setup;
-    PowerSetup {
-        wanted: kind(&wanted),
-        source: source.map(anonymous_source),
-        sensor,
-        reason: reason.map(|_| withheld()),
+    *wanted = kind(wanted);
+    source.iter_mut().for_each(in_source);
+    if let Some(reason) = reason {
+        *reason = withheld();
     }
 }
 
-fn anonymous_source(source: SourceIdentity) -> SourceIdentity {
+fn in_source(source: &mut SourceIdentity) {
     let SourceIdentity {
         name,
-        device: _,
-        covers,
+        device,
         power,
         energy,
-        averaging,
-        pci_address: _,
+        pci_address,
+        covers: _,
+        averaging: _,
     } = source;
-    SourceIdentity {
-        name: kind(&name),
-        // NVML's ends in the UUID, and a command is its own.
-        device: withheld(),
-        covers,
-        power: anonymous_metric(power),
-        energy: anonymous_metric(energy),
-        averaging,
-        pci_address: None,
-    }
+    *name = kind(name);
+    // NVML's ends in the UUID, and a command is its own.
+    *device = withheld();
+    in_metric(power);
+    in_metric(energy);
+    *pci_address = None;
 }
 
 /// The kind of a power source, without which of its kind.
@@ -192,129 +156,89 @@ fn kind(name: &str) -> String {
     .to_owned()
 }
 
-fn anonymous_metric(metric: Metric) -> Metric {
+fn in_metric(metric: &mut Metric) {
     match metric {
-        Metric::Field(field) if field.contains(['/', '\\']) => Metric::Field(withheld()),
-        Metric::Field(field) => Metric::Field(field),
-        Metric::Missing(why) => Metric::Missing(match why {
-            Missing::SymbolMissing(_) => Missing::SymbolMissing(withheld()),
-            Missing::Unreadable(_) => Missing::Unreadable(withheld()),
-            Missing::Driver(_) => Missing::Driver(withheld()),
+        // Names of NVML's functions are no secret, paths are.
+        Metric::Field(field) if !field.contains(['/', '\\']) => {}
+        Metric::Field(text)
+        | Metric::Missing(
+            Missing::SymbolMissing(text) | Missing::Unreadable(text) | Missing::Driver(text),
+        ) => *text = withheld(),
+        Metric::Missing(
             Missing::NotSupported
             | Missing::NoPermission
             | Missing::NoData
             | Missing::NotFound
-            | Missing::NotOffered => why,
-        }),
+            | Missing::NotOffered,
+        ) => {}
     }
 }
 
-fn anonymous_tuning(tuning: Tuning) -> Tuning {
+fn in_tuning(tuning: &mut Tuning) {
     let Tuning {
-        operation,
-        precision,
-        shape_class,
-        shape,
-        chosen,
-        took_s,
-        budget_s,
-        cached,
         candidates,
+        operation: _,
+        precision: _,
+        shape_class: _,
+        shape: _,
+        chosen: _,
+        took_s: _,
+        budget_s: _,
+        cached: _,
     } = tuning;
-    let candidates = candidates.into_iter().map(|candidate| {
+    for candidate in candidates {
         let Tried {
-            variant,
-            parameters,
-            gflops,
             reason,
+            variant: _,
+            parameters: _,
+            gflops: _,
         } = candidate;
-        Tried {
-            variant,
-            parameters,
-            gflops,
-            reason: reason.map(anonymous_reason),
-        }
-    });
-    Tuning {
-        operation,
-        precision,
-        shape_class,
-        shape,
-        chosen,
-        took_s,
-        budget_s,
-        cached,
-        candidates: candidates.collect(),
+        reason.iter_mut().for_each(in_reason);
     }
 }
 
-fn anonymous_case(measurement: Measurement) -> Measurement {
+fn in_case(measurement: &mut Measurement) {
     let Measurement {
-        id,
-        operation,
-        precision,
-        variant,
-        shape,
-        work,
-        work_unit,
-        bytes,
-        status,
         reason,
-        verification,
-        time,
-        gflops,
-        gbytes_per_s,
-        ceiling_id,
-        percent_of_ceiling,
-        percent_of_datasheet,
-        data,
-        power_limit_w,
         power,
         power_reason,
-        gflops_per_watt,
-        shader_mode,
-        chosen,
-        parameters,
-        flags,
+        id: _,
+        operation: _,
+        precision: _,
+        variant: _,
+        shape: _,
+        work: _,
+        work_unit: _,
+        bytes: _,
+        status: _,
+        verification: _,
+        time: _,
+        gflops: _,
+        gbytes_per_s: _,
+        ceiling_id: _,
+        percent_of_ceiling: _,
+        percent_of_datasheet: _,
+        data: _,
+        power_limit_w: _,
+        gflops_per_watt: _,
+        shader_mode: _,
+        chosen: _,
+        parameters: _,
+        flags: _,
     } = measurement;
-    Measurement {
-        id,
-        operation,
-        precision,
-        variant,
-        shape,
-        work,
-        work_unit,
-        bytes,
-        status,
-        reason: reason.map(anonymous_reason),
-        verification,
-        time,
-        gflops,
-        gbytes_per_s,
-        ceiling_id,
-        percent_of_ceiling,
-        percent_of_datasheet,
-        data,
-        power_limit_w,
-        power: power.map(|power| Box::new(anonymous_power(*power))),
-        power_reason: power_reason.map(anonymous_reason),
-        gflops_per_watt,
-        shader_mode,
-        chosen,
-        parameters,
-        flags,
-    }
+    reason.iter_mut().for_each(in_reason);
+    power.iter_mut().for_each(|power| in_power(power));
+    power_reason.iter_mut().for_each(in_reason);
 }
 
 /// Messages of flopwatt itself hold numbers and names of kernels; those of
 /// drivers, workers, folders and power sources may hold anything.
-fn anonymous_reason(reason: Reason) -> Reason {
+fn in_reason(reason: &mut Reason) {
     match reason.code {
         ReasonCode::Device
         | ReasonCode::Worker
         | ReasonCode::Template
-        | ReasonCode::NoPowerSource => Reason::new(reason.code, WITHHELD),
+        | ReasonCode::NoPowerSource => reason.message = withheld(),
         ReasonCode::TooLarge
         | ReasonCode::MissingFeature
         | ReasonCode::UnsupportedShape
@@ -327,51 +251,32 @@ fn anonymous_reason(reason: Reason) -> Reason {
         | ReasonCode::OutOfTime
         | ReasonCode::PowerInvalid
         | ReasonCode::NotBusy
-        | ReasonCode::NotMeasured => reason,
+        | ReasonCode::NotMeasured => {}
     }
 }
 
-fn anonymous_power(power: Power) -> Power {
+fn in_power(power: &mut Power) {
     let Power {
         source,
-        covers,
-        median_w,
-        ci95_w,
-        dispatches,
-        j_per_dispatch,
-        net_j_per_dispatch,
-        j_per_tflop,
-        energy_delay_js,
-        percent_of_datasheet_efficiency,
-        percent_of_limit_efficiency,
-        busy,
-        board_error,
-        energy,
-        before,
-        during,
-        after,
-        sampling,
-        trace: _,
+        trace,
+        covers: _,
+        median_w: _,
+        ci95_w: _,
+        dispatches: _,
+        j_per_dispatch: _,
+        net_j_per_dispatch: _,
+        j_per_tflop: _,
+        energy_delay_js: _,
+        percent_of_datasheet_efficiency: _,
+        percent_of_limit_efficiency: _,
+        busy: _,
+        board_error: _,
+        energy: _,
+        before: _,
+        during: _,
+        after: _,
+        sampling: _,
     } = power;
-    Power {
-        source: kind(&source),
-        covers,
-        median_w,
-        ci95_w,
-        dispatches,
-        j_per_dispatch,
-        net_j_per_dispatch,
-        j_per_tflop,
-        energy_delay_js,
-        percent_of_datasheet_efficiency,
-        percent_of_limit_efficiency,
-        busy,
-        board_error,
-        energy,
-        before,
-        during,
-        after,
-        sampling,
-        trace: None,
-    }
+    *source = kind(source);
+    *trace = None;
 }

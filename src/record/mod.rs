@@ -22,7 +22,8 @@ pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use store::{
-    LoadError, REPORT_FILE, SaveError, create_folder, is_readable, load, save, write_atomically,
+    LoadError, REPORT_FILE, SaveError, is_readable, load, save, write_atomically,
+    write_with_folders,
 };
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};
 

@@ -63,24 +63,26 @@ pub enum LoadError {
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
-    create_folder(folder)?;
     let path = folder.join(REPORT_FILE);
     let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
         path: path.clone(),
         cause: e.into(),
     })?;
-    write_atomically(&path, (json + "\n").as_bytes())
+    write_with_folders(&path, (json + "\n").as_bytes())
 }
 
-/// Creates a folder and those above it, where they are missing.
+/// Writes a file as [`write_atomically`], with the folders above it.
 ///
 /// # Errors
-/// When that fails.
-pub fn create_folder(folder: &Path) -> Result<(), SaveError> {
-    fs::create_dir_all(folder).map_err(|cause| SaveError {
-        path: folder.to_owned(),
-        cause,
-    })
+/// When a folder or the file cannot be written.
+pub fn write_with_folders(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|cause| SaveError {
+            path: folder.to_owned(),
+            cause,
+        })?;
+    }
+    write_atomically(path, contents)
 }
 
 /// Writes a file so that readers see the old contents or the new, never a part:

@@ -116,10 +116,7 @@ impl PowerTrace {
         let Some(path) = named.map(|name| folder.join(name)) else {
             return Ok(());
         };
-        if let Some(folder) = path.parent() {
-            store::create_folder(folder)?;
-        }
-        store::write_atomically(&path, self.csv().as_bytes())
+        store::write_with_folders(&path, self.csv().as_bytes())
     }
 
     fn state_at(&self, moment: Seconds) -> Option<&StateAt> {

@@ -182,10 +182,7 @@ pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
 pub fn write(documents: &[Document], folder: &Path) -> Result<(), SaveError> {
     for document in documents {
         let path = folder.join(&document.file);
-        if let Some(folder) = path.parent() {
-            record::create_folder(folder)?;
-        }
-        record::write_atomically(&path, document.text.as_bytes())?;
+        record::write_with_folders(&path, document.text.as_bytes())?;
     }
     Ok(())
 }

@@ -417,13 +417,7 @@ pub fn keep(cache: &Cache) -> Result<(), SaveError> {
     let Some((path, text)) = cache.to_file() else {
         return Ok(());
     };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|cause| SaveError {
-            path: folder.to_owned(),
-            cause,
-        })?;
-    }
-    record::write_atomically(path, text.as_bytes())
+    record::write_with_folders(path, text.as_bytes())
 }
 
 #[cfg(all(test, unix))]

@@ -159,13 +159,7 @@ fn one(
             let [(x0, y0), (x1, y1)] = ends(drawable(value.number).unwrap_or(0.0));
             let data = [case, ("value", value.number.to_string())];
             over.group(&format!("bar {kind}"), &value.title, &data, |over| {
-                let size = [
-                    ("x", x0),
-                    ("y", y0),
-                    ("width", x1 - x0),
-                    ("height", y1 - y0),
-                ];
-                over.shape("rect", "", &size);
+                over.rect((x0, y0), (x1, y1));
                 name(over, y1 - 2);
                 let text = written(value, room + RIGHT);
                 let text = fitted(&text, room - x1 - SPACE);

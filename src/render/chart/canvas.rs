@@ -181,6 +181,17 @@ impl Overlay {
         self.shape("line", class, &ends);
     }
 
+    /// A rectangle, from its upper left corner to the opposite one.
+    pub(super) fn rect(&mut self, (x0, y0): (i32, i32), (x1, y1): (i32, i32)) {
+        let size = [
+            ("x", x0),
+            ("y", y0),
+            ("width", x1 - x0),
+            ("height", y1 - y0),
+        ];
+        self.shape("rect", "", &size);
+    }
+
     /// A square on its corner.
     pub(super) fn diamond(&mut self, (x, y): (i32, i32), reach: i32) {
         self.0 += &format!(

@@ -270,21 +270,13 @@ impl Trace {
         }
         let at = |x: f64, y: f64| chart.backend_coord(&(x, y));
         for (number, range) in &self.windows {
-            let ((x0, y0), (x1, y1)) = (at(range.start, high), at(range.end, low));
+            let (from, to) = (at(range.start, high), at(range.end, low));
             let data = [
                 ("from", range.start.to_string()),
                 ("to", range.end.to_string()),
             ];
             let title = window_title(measurement, *number, range);
-            over.group("window", &title, &data, |over| {
-                let size = [
-                    ("x", x0),
-                    ("y", y0),
-                    ("width", x1 - x0),
-                    ("height", y1 - y0),
-                ];
-                over.shape("rect", "", &size);
-            });
+            over.group("window", &title, &data, |over| over.rect(from, to));
         }
         let median = measurement.power.as_ref().map(|power| power.median_w.0);
         let median = median.filter(|w| course.what == "W" && (low..high).contains(w));

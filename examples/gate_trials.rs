@@ -36,7 +36,7 @@ const EQUALS: [&str; 4] = [
 /// The case that is slowed down.
 const SLOWED: &str = "matmul/f32/naive/128x128x128";
 /// By how many percent, and how often each is tried.
-const SLOWDOWNS: [(u32, usize); 5] = [(3, 20), (5, 20), (7, 20), (10, 40), (15, 20)];
+const SLOWDOWNS: [(u32, usize); 5] = [(3, 10), (5, 10), (7, 20), (10, 40), (15, 20)];
 
 /// Try the gate on equals and on kernels that were slowed down.
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ struct Arguments {
     /// Percentage of the usual number of trials of power
     #[arg(long, default_value_t = 100)]
     power: usize,
+    /// Of the slowdowns only this one, in percent
+    #[arg(long)]
+    percent: Option<u32>,
     /// Seconds for each case
     #[arg(long, default_value_t = 60)]
     seconds: u32,
@@ -129,16 +132,20 @@ fn next(arguments: &Arguments, trials: &[Trial]) -> Option<Kind> {
             (kind, EQUALS.len() * arguments.alarms)
         })
     });
-    let power = SLOWDOWNS.into_iter().flat_map(|(percent, count)| {
-        both.map(|two_processes| {
-            let kind = Kind {
-                percent,
-                two_processes,
-                bursts: false,
-            };
-            (kind, count * arguments.power / 100)
-        })
-    });
+    let wanted = |(percent, _): &(u32, usize)| arguments.percent.is_none_or(|p| p == *percent);
+    let power = SLOWDOWNS
+        .into_iter()
+        .filter(wanted)
+        .flat_map(|(percent, count)| {
+            both.map(|two_processes| {
+                let kind = Kind {
+                    percent,
+                    two_processes,
+                    bursts: false,
+                };
+                (kind, count * arguments.power / 100)
+            })
+        });
     let done = |kind: &Kind| trials.iter().filter(|t| t.kind == *kind).count();
     let lagging = alarms.chain(power).filter_map(|(kind, wanted)| {
         let done = done(&kind);

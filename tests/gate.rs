@@ -263,7 +263,14 @@ fn wrong_usage() {
             "neither a program, nor a folder",
         ),
         (&["gate", "--base", "empty"], "holds no *.wgsl.jinja"),
-        (&["gate", "--self-test", "--budget", "0s"], "a time above 0"),
+        (
+            &["gate", "--base", "list.json"],
+            "list.json is not a flopwatt program",
+        ),
+        (
+            &["gate", "--self-test", "--budget", "0s"],
+            "expected a length of time above 0",
+        ),
         (
             &["gate", "--self-test", "--threshold", "0"],
             "not a threshold",

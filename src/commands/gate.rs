@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
 use indicatif::ProgressBar;
-use jiff::SignedDuration;
 use tempfile::TempDir;
 
-use super::setup::{interruption, progress_bar, say, this_program};
+use super::setup::{self, interruption, progress_bar, say, this_program};
 use super::verdicts::{Format, Output};
 use super::{Exit, Failure, Outcome, print};
 use crate::compare::{Case, Comparison, Side, Threshold};
-use crate::gate::base::{Base, Difference, Revision};
+use crate::gate::base::{Base, BaseError, Difference, Revision};
 use crate::gate::{self, Accepted, Contestant, GateError, Mode, Observer, Plan, accepted};
 use crate::gpu::device::ShaderMode;
-use crate::kernel::inputs;
+use crate::kernel::{inputs, select};
 use crate::power::PowerSpec;
 use crate::record::{self, Shaders};
 use crate::render::comparison;
@@ -44,7 +44,7 @@ pub struct Args {
 
     /// Time for timing, all cases together: each goes on until it is decided or its
     /// share is spent
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = budget)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = setup::length_of_time)]
     budget: Seconds,
 
     /// What counts as a change of speed, in percent [default: 5 on a software
@@ -82,30 +82,19 @@ pub struct Args {
     output: Output,
 }
 
-/// A length of time, such as 90s or 5m.
-fn budget(text: &str) -> Result<Seconds, String> {
-    let time: SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| error.to_string())?;
-    let time = Seconds(time.as_secs_f64());
-    if time.0 > 0.0 {
-        Ok(time)
-    } else {
-        Err("expected a time above 0, such as 90s or 5m".to_owned())
-    }
-}
-
 /// Runs the gate or the self-test and prints what came of it.
 pub fn run(args: Args) -> Outcome {
     let accepted = accepted_changes(args.accepted.as_deref())?;
     let shaders = Shaders::new(args.shaders.clone(), ShaderMode::Unchecked)?;
+    let interrupted = interruption()?;
     let Some(base) = args.base.as_deref().map(Base::named).transpose()? else {
         let base = Opponent::itself(&shaders)?;
-        return measure(&args, &base, shaders, &accepted);
+        return measure(&args, &base, shaders, &accepted, interrupted);
     };
-    match Opponent::of(base, &args, &shaders)? {
-        Some(opponent) => measure(&args, &opponent, shaders, &accepted),
+    match Opponent::of(base, &args, &shaders, interrupted)? {
+        Some(opponent) => measure(&args, &opponent, shaders, &accepted, interrupted),
         None => {
+            known_to_this_build(&args.cases)?;
             let base = Side {
                 name: args.base.clone().unwrap_or_default(),
                 ..Side::default()
@@ -114,6 +103,17 @@ pub fn run(args: Args) -> Outcome {
             args.output.publish(&comparison)?;
             Ok(Exit::Ok)
         }
+    }
+}
+
+/// Whether every filter selects something, where no worker is asked.
+fn known_to_this_build(filters: &[String]) -> Result<(), Failure> {
+    let unknown = filters
+        .iter()
+        .find(|filter| select::listing(std::slice::from_ref(filter), true).is_empty());
+    match unknown {
+        Some(filter) => Err(failure(GateError::NoCases(filter.clone()))),
+        None => Ok(()),
     }
 }
 
@@ -150,7 +150,12 @@ impl Opponent {
     }
 
     /// What `--base` names; `None` where it is no different from head.
-    fn of(base: Base, args: &Args, head: &Shaders) -> Result<Option<Self>, Failure> {
+    fn of(
+        base: Base,
+        args: &Args,
+        head: &Shaders,
+        interrupted: &AtomicBool,
+    ) -> Result<Option<Self>, Failure> {
         let name = args.base.clone().unwrap_or_default();
         match base {
             Base::Program(program) => Ok(Some(Self::program(program, name, None))),
@@ -158,7 +163,7 @@ impl Opponent {
                 let shaders = Shaders::new(Some(folder), ShaderMode::Unchecked)?;
                 Self::templates(shaders, name, args.two_processes).map(Some)
             }
-            Base::Revision(revision) => Self::revision(&revision, name, args, head),
+            Base::Revision(revision) => Self::revision(&revision, name, args, head, interrupted),
         }
     }
 
@@ -205,12 +210,16 @@ impl Opponent {
         name: String,
         args: &Args,
         head: &Shaders,
+        interrupted: &AtomicBool,
     ) -> Result<Option<Self>, Failure> {
         let commit = Some(revision.commit.clone());
         let difference = revision.difference(record::built_from().as_ref())?;
         if difference == Difference::Code || args.two_processes {
             say(format!("building {} …", revision.commit));
-            let program = revision.build()?;
+            let program = revision.build(interrupted).map_err(|error| match error {
+                BaseError::Interrupted => failure(GateError::Interrupted),
+                error => error.into(),
+            })?;
             return Ok(Some(Self::program(program, name, commit)));
         }
         let folder = revision.templates()?;
@@ -239,7 +248,13 @@ fn this_build(shaders: &Shaders) -> Side {
     }
 }
 
-fn measure(args: &Args, base: &Opponent, shaders: Shaders, accepted: &Accepted) -> Outcome {
+fn measure(
+    args: &Args,
+    base: &Opponent,
+    shaders: Shaders,
+    accepted: &Accepted,
+    interrupted: &AtomicBool,
+) -> Outcome {
     let chosen = session::adapter::choose(args.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
     let software = adapter.is_software();
@@ -266,7 +281,7 @@ fn measure(args: &Args, base: &Opponent, shaders: Shaders, accepted: &Accepted) 
         seed: args.seed.unwrap_or_else(inputs::fresh_seed),
         power: power(&args.power, software),
         accepted,
-        interrupted: interruption()?,
+        interrupted,
     };
     let mut screen = OnScreen {
         bar: progress_bar(0),
@@ -364,15 +379,6 @@ impl Observer for OnScreen {
 mod tests {
     use super::*;
     use crate::compare::{Ratio, Verdict};
-
-    #[test]
-    fn budgets_are_lengths_of_time() {
-        assert_eq!(budget("5m"), Ok(Seconds(300.0)));
-        assert_eq!(budget("90s"), Ok(Seconds(90.0)));
-        for text in ["0s", "-1m", "5", "soon"] {
-            assert!(budget(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn exit_statuses_follow_the_verdicts() {

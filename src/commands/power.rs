@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::devices::{aligned, source_line, width};
@@ -53,14 +52,11 @@ pub struct Args {
 const LONGEST: Duration = Duration::from_secs(3600);
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| error.to_string())?;
-    let duration = Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())?;
-    if duration.is_zero() || duration > LONGEST {
-        return Err("it must be longer than nothing and at most an hour".into());
+    let Seconds(seconds) = setup::length_of_time(text)?;
+    if seconds > LONGEST.as_secs_f64() {
+        return Err("an hour is the most".to_owned());
     }
-    Ok(duration)
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Lists the sources, or watches one.

@@ -10,6 +10,7 @@ use std::{env, fmt};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::SignedDuration;
 
 use super::Failure;
 use crate::gpu::device::ShaderMode;
@@ -19,6 +20,7 @@ use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
 use crate::session::{self, Ended, Goal, Observer, Plan, Planned, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
+use crate::units::Seconds;
 
 /// Options of every verb that works on an adapter.
 #[derive(Debug, clap::Args)]
@@ -102,6 +104,14 @@ pub fn execute(
     let ended = session::execute(&plan, &mut cache, report, &mut observer);
     observer.bar.finish_and_clear();
     Ok(ended?)
+}
+
+/// A length of time above 0, such as 30s or 5m.
+pub fn length_of_time(text: &str) -> Result<Seconds, String> {
+    let time: Result<SignedDuration, _> = text.parse();
+    let time = time.map(|time| Seconds(time.as_secs_f64())).ok();
+    time.filter(|time| time.0 > 0.0)
+        .ok_or_else(|| "expected a length of time above 0, such as 30s or 5m".to_owned())
 }
 
 /// A line on standard error, in one piece: standard error is not buffered.
@@ -217,4 +227,19 @@ fn outcome_line(measurement: &Measurement) -> String {
         }),
     };
     format!("{:<44}  {what}", measurement.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_a_unit_and_are_above_0() {
+        assert_eq!(length_of_time("5m"), Ok(Seconds(300.0)));
+        assert_eq!(length_of_time("90s"), Ok(Seconds(90.0)));
+        for text in ["0s", "-1m", "5", "soon", ""] {
+            let error = length_of_time(text).unwrap_err();
+            assert!(error.contains("30s or 5m"), "{text}: {error}");
+        }
+    }
 }

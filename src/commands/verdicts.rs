@@ -35,7 +35,7 @@ pub struct Output {
 pub enum Format {
     /// A table for a terminal
     Table,
-    /// Everything that is known, every pair included
+    /// Everything that is known, for programs
     Json,
     /// For a pull request
     Markdown,

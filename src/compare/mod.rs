@@ -15,7 +15,7 @@ pub use threshold::{Threshold, ThresholdError};
 use crate::units::{Joules, Seconds};
 
 /// Version of [`Comparison`], `MAJOR.MINOR`.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// What became of a case from base to head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -200,8 +200,9 @@ pub struct Comparison {
     /// What counts as a change of speed.
     pub threshold: Threshold,
     /// Probability, over all cases together, of calling a case faster or slower that
-    /// is not by more than the threshold, or the same that is not.
-    pub alpha: f64,
+    /// is not by more than the threshold, or the same that is not; null where reports
+    /// are compared, since nobody knows what else was different between the runs.
+    pub alpha: Option<f64>,
     /// Seed from which the order within the pairs, and the inputs, were drawn.
     pub seed: Option<u64>,
     /// Why nothing can be compared; null where something can.
@@ -241,7 +242,7 @@ impl Comparison {
             head,
             adapter: None,
             threshold: Threshold::usual(true),
-            alpha: 0.05,
+            alpha: None,
             seed: None,
             incomparable: None,
             complete: true,

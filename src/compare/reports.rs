@@ -26,14 +26,14 @@ pub fn reports(base: &Report, head: &Report, threshold: Option<Threshold>) -> Co
     let adapter = &head.adapter;
     Comparison {
         schema_version: SCHEMA_VERSION.to_owned(),
-        method: "two reports, measured at different times".to_owned(),
+        method: "two reports, measured at different times; intervals hold at 95 %".to_owned(),
         base: side(base),
         head: side(head),
         adapter: incomparable
             .is_none()
             .then(|| format!("{}, {}", adapter.name, adapter.driver_and_version())),
         threshold,
-        alpha: ALPHA,
+        alpha: None,
         seed: None,
         incomparable,
         complete: true,
@@ -180,10 +180,18 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         let chosen = |m: &Measurement| m.chosen.clone().unwrap_or_default();
         notes.push(format!("best was {}, is {}", chosen(base), chosen(head)));
     }
+    let work = more_work(base, head);
+    // Times of different work would contradict the ratio beside them.
+    let time = |time: &Time| (work == 1.0).then_some(time.median_s);
+    if work != 1.0 {
+        notes.push(format!(
+            "a dispatch of head does {work:.3} times the work of one of base: the ratio is for the same work"
+        ));
+    }
     Case {
         ratio: Some(ratio),
-        base_s: Some(before.median_s),
-        head_s: Some(after.median_s),
+        base_s: time(before),
+        head_s: time(after),
         notes,
         ..Case::untimed(name, verdict.unwrap_or(Verdict::Ambiguous), "")
     }
@@ -213,15 +221,20 @@ fn different_clock(base: &Time, head: &Time) -> Option<String> {
     (base != head).then(|| format!("base was timed by {base}, head by {head}"))
 }
 
-/// Times for the same work: ceilings choose among programs that do more or less a
-/// dispatch.
-fn ratio(base: &Measurement, head: &Measurement, before: &Time, after: &Time) -> Ratio {
+/// How many times the work of base's dispatch one of head does: ceilings choose among
+/// programs that do more or less a dispatch.
+fn more_work(base: &Measurement, head: &Measurement) -> f64 {
     let amount = |m: &Measurement| match (m.work, m.bytes) {
         (Some(work), _) if work > 0 => work as f64,
         (_, Some(bytes)) if bytes > 0 => bytes as f64,
         _ => 1.0,
     };
-    let work = amount(base) / amount(head);
+    amount(head) / amount(base)
+}
+
+/// Times for the same work.
+fn ratio(base: &Measurement, head: &Measurement, before: &Time, after: &Time) -> Ratio {
+    let work = 1.0 / more_work(base, head);
     let interval = |time: &Time| {
         let samples: Vec<f64> = time.samples_s.iter().map(|Seconds(s)| *s).collect();
         stats::median_interval(&samples, 1.0 - ALPHA / 2.0)
@@ -387,5 +400,12 @@ mod tests {
         let case = only(&base, &report(&[twice]));
         assert_eq!(case.verdict, Verdict::Same);
         assert!((case.ratio.unwrap().median - 1.0).abs() < 1e-9);
+        // 1 s and 2 s beside a ratio of 1 would be nonsense to a reader.
+        assert_eq!((case.base_s, case.head_s), (None, None));
+        assert!(
+            case.notes[0].starts_with("a dispatch of head does 2.000 times the work"),
+            "{:?}",
+            case.notes
+        );
     }
 }

@@ -161,10 +161,18 @@ impl Usage<'_> {
                 continue;
             }
             self.met[at] = true;
-            if case.fails && entry.covers(case) {
-                self.used[at] = true;
-                case.accepted = Some(entry.reason.clone());
-                case.fails = false;
+            if !case.fails || !entry.is_about(case) {
+                continue;
+            }
+            self.used[at] = true;
+            match entry.exceeded_by(case) {
+                None => {
+                    case.accepted = Some(entry.reason.clone());
+                    case.fails = false;
+                }
+                Some(most) => case
+                    .notes
+                    .push(format!("slower than the {most} % that are accepted")),
             }
         }
     }
@@ -184,16 +192,20 @@ impl Usage<'_> {
 }
 
 impl Entry {
-    fn covers(&self, case: &Case) -> bool {
+    /// Whether this is what has become of the case.
+    fn is_about(&self, case: &Case) -> bool {
         match self.change {
             Change::Gone => case.verdict == Verdict::Gone,
             Change::Work => case.different_work,
-            Change::Slower => {
-                let most = self.at_most_percent.unwrap_or(f64::INFINITY);
-                let ratio = case.ratio.map(|ratio| 100.0 * (ratio.median - 1.0));
-                case.verdict == Verdict::Slower && ratio.is_some_and(|percent| percent <= most)
-            }
+            Change::Slower => case.verdict == Verdict::Slower,
         }
+    }
+
+    /// The most that is accepted, in percent, where the case is slower than that.
+    fn exceeded_by(&self, case: &Case) -> Option<f64> {
+        let percent = case.ratio.map(|ratio| 100.0 * (ratio.median - 1.0));
+        self.at_most_percent
+            .filter(|most| percent.is_none_or(|percent| percent > *most))
     }
 }
 
@@ -232,6 +244,18 @@ mod tests {
         let mut beyond = slower(1.13);
         usage.apply(&mut beyond);
         assert!(beyond.fails && beyond.accepted.is_none());
+        assert_eq!(
+            beyond.notes.last().unwrap(),
+            "slower than the 12.5 % that are accepted"
+        );
+        // An entry that is exceeded is still about something.
+        let mut exceeded = list.usage();
+        exceeded.apply(&mut slower(1.2));
+        let unused: Vec<String> = exceeded.unused(true).collect();
+        assert!(
+            !unused.iter().any(|text| text.contains("matmul")),
+            "{unused:?}"
+        );
         let mut gone = Case {
             fails: true,
             ..Case::untimed("matmul/f32/naive/64x64x64", Verdict::Gone, "")

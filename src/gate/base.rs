@@ -27,7 +27,7 @@ pub struct Revision {
     /// Its full hash.
     pub commit: String,
     /// The repository's top folder.
-    root: PathBuf,
+    pub(super) root: PathBuf,
 }
 
 /// In what a revision differs from head.
@@ -55,6 +55,17 @@ pub enum BaseError {
         .0.display()
     )]
     ForeignRepository(PathBuf),
+    /// A file that does not answer as flopwatt does.
+    #[error(
+        "{} is not a flopwatt program: {why}; name one, a folder of shader templates, or a revision",
+        path.display()
+    )]
+    ForeignProgram {
+        /// The file.
+        path: PathBuf,
+        /// What it did instead.
+        why: String,
+    },
     /// git failed.
     #[error("git {arguments}: {why}")]
     Git {
@@ -79,9 +90,12 @@ pub enum BaseError {
         /// Why it was not.
         cause: io::Error,
     },
+    /// Interrupted while building.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BaseError {
+pub(super) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BaseError {
     let what = what.into();
     move |cause| BaseError::Io { what, cause }
 }
@@ -90,7 +104,7 @@ impl Base {
     /// What `text` names; a file or folder comes before a revision of the same name.
     ///
     /// # Errors
-    /// When it names nothing, or a revision of another project.
+    /// When it names nothing, another program, or a revision of another project.
     pub fn named(text: &str) -> Result<Self, BaseError> {
         let path = Path::new(text);
         if path.is_dir() {
@@ -98,7 +112,7 @@ impl Base {
         }
         if path.is_file() {
             let program = fs::canonicalize(path).map_err(io_error(text))?;
-            return Ok(Self::Program(program));
+            return introduced(program).map(Self::Program);
         }
         let unknown = |error: BaseError| BaseError::Unknown(text.to_owned(), error.to_string());
         let here = Path::new(".");
@@ -123,6 +137,25 @@ impl Base {
             root,
         }))
     }
+}
+
+/// A program that says it is flopwatt, in whatever version: what cannot be led because
+/// it is too old is no mistake of whoever named it, another program is.
+fn introduced(program: PathBuf) -> Result<PathBuf, BaseError> {
+    let mut command = Command::new(&program);
+    let output = command.arg("--version").stdin(Stdio::null()).output();
+    let why = match output {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let first = said.lines().next().unwrap_or_default();
+            if first.split(' ').next() == Some(env!("CARGO_PKG_NAME")) {
+                return Ok(program);
+            }
+            format!("its --version says \"{}\"", first.escape_debug())
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(BaseError::ForeignProgram { path: program, why })
 }
 
 /// Whether a repository is this project's, by the package that it builds.
@@ -199,80 +232,10 @@ impl Revision {
         }
         Ok(folder)
     }
-
-    /// The revision's program: built in a work tree of its own, or before. What cargo
-    /// says goes to standard error.
-    ///
-    /// # Errors
-    /// When git or cargo fails, or the user has no cache folder.
-    pub fn build(&self) -> Result<PathBuf, BaseError> {
-        let none = || io::Error::new(io::ErrorKind::NotFound, "this user has none");
-        let cache = dirs::cache_dir().ok_or_else(none);
-        let cache = cache.map_err(io_error("the user's cache folder"))?;
-        let cache = cache.join("flopwatt").join("gate");
-        let name = format!("flopwatt{}", std::env::consts::EXE_SUFFIX);
-        let program = cache.join(&self.commit).join(&name);
-        if program.is_file() {
-            return Ok(program);
-        }
-        fs::create_dir_all(&cache).map_err(io_error(cache.display().to_string()))?;
-        let tree = tempfile::Builder::new()
-            .prefix("source-")
-            .tempdir_in(&cache)
-            .map_err(io_error(cache.display().to_string()))?;
-        let built = self.build_in(tree.path(), &cache.join("target"), &name);
-        // The folder goes either way; git forgets it with the next prune at the latest.
-        let force = [
-            OsStr::new("worktree"),
-            "remove".as_ref(),
-            "--force".as_ref(),
-        ];
-        let _ = git(
-            &self.root,
-            force.into_iter().chain([tree.path().as_os_str()]),
-        );
-        keep(&built?, &program)
-    }
-
-    fn build_in(&self, tree: &Path, target: &Path, name: &str) -> Result<PathBuf, BaseError> {
-        let add = ["worktree", "add", "--detach", "--force", "--quiet"].map(OsStr::new);
-        let place = [tree.as_os_str(), OsStr::new(&self.commit)];
-        git(&self.root, add.into_iter().chain(place))?;
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--release", "--locked", "--bin", "flopwatt"])
-            .current_dir(tree)
-            .env("CARGO_TARGET_DIR", target)
-            // Standard output is data.
-            .stdout(Stdio::null())
-            .stdin(Stdio::null())
-            .status()
-            .map_err(io_error("cargo"))?;
-        if !status.success() {
-            return Err(BaseError::Build {
-                commit: self.commit.clone(),
-                status: status.to_string(),
-            });
-        }
-        Ok(target.join("release").join(name))
-    }
-}
-
-/// Copies what was built to where the next gate finds it, in one step.
-fn keep(built: &Path, program: &Path) -> Result<PathBuf, BaseError> {
-    let folder = program.parent().unwrap_or(Path::new("."));
-    let copy = || -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let half = program.with_extension("part");
-        fs::copy(built, &half)?;
-        fs::rename(half, program)
-    };
-    copy().map_err(io_error(program.display().to_string()))?;
-    Ok(program.to_owned())
 }
 
 /// What git prints.
-fn git<S: AsRef<OsStr>>(
+pub(super) fn git<S: AsRef<OsStr>>(
     folder: &Path,
     arguments: impl IntoIterator<Item = S>,
 ) -> Result<String, BaseError> {
@@ -376,9 +339,12 @@ mod tests {
         let named = Base::named(templates).unwrap();
         assert_eq!(named, Base::Templates(folder.path().to_owned()));
         let program = folder.path().join("program");
-        fs::write(&program, "").unwrap();
-        let named = Base::named(program.to_str().unwrap()).unwrap();
-        assert_eq!(named, Base::Program(fs::canonicalize(program).unwrap()));
+        fs::write(&program, "no program").unwrap();
+        let error = Base::named(program.to_str().unwrap()).unwrap_err();
+        assert!(
+            matches!(&error, BaseError::ForeignProgram { path, .. } if path.ends_with("program")),
+            "{error}"
+        );
         let error = Base::named("no-such-thing").unwrap_err().to_string();
         assert!(error.contains("neither a program"), "{error}");
     }

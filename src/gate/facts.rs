@@ -98,10 +98,20 @@ impl Listed {
     /// may have become shorter with every kernel still there.
     fn of(base: &mut Side, head: &mut Side) -> Result<Result<Vec<Self>, String>, Trouble> {
         let filters = &head.plan.filters;
-        let (of_head, of_base) = (head.list(filters)?, base.list(filters)?);
+        let of_head = head.list(filters)?;
+        // A name that means nothing to head is a mistake even where base is unheard.
+        let mut unknown = Vec::new();
         for filter in filters {
-            let only = std::slice::from_ref(filter);
-            if head.list(only)?.is_empty() && base.list(only)?.is_empty() {
+            if head.list(std::slice::from_ref(filter))?.is_empty() {
+                unknown.push(filter);
+            }
+        }
+        let of_base = match (base.list(filters), unknown.first()) {
+            (Err(Trouble::With(..)), Some(&filter)) => return Ok(Err(filter.clone())),
+            (of_base, _) => of_base?,
+        };
+        for filter in unknown {
+            if base.list(std::slice::from_ref(filter))?.is_empty() {
                 return Ok(Err(filter.clone()));
             }
         }

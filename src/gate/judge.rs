@@ -17,16 +17,18 @@ pub(super) trait StoppingRule {
 pub(super) struct Judge {
     sequence: MedianSequence,
     threshold: Threshold,
+    least_pairs: usize,
     verdict: Option<Verdict>,
 }
 
 impl Judge {
     /// A judge who has seen nothing and may be wrong with probability `alpha`,
-    /// however many pairs there will be.
-    pub fn new(alpha: f64, threshold: Threshold) -> Self {
+    /// however many pairs there will be, from `least_pairs` on.
+    pub fn new(alpha: f64, threshold: Threshold, least_pairs: usize) -> Self {
         Self {
             sequence: MedianSequence::new(alpha),
             threshold,
+            least_pairs,
             verdict: None,
         }
     }
@@ -35,7 +37,9 @@ impl Judge {
     pub fn hear(&mut self, ln_ratio: f64) -> Option<Verdict> {
         self.sequence.push(ln_ratio);
         let ends = self.sequence.interval()?.map(f64::exp);
-        self.verdict = self.verdict.or(self.threshold.verdict(ends));
+        if self.sequence.count() >= self.least_pairs {
+            self.verdict = self.verdict.or(self.threshold.verdict(ends));
+        }
         self.verdict
     }
 

@@ -7,6 +7,7 @@
 pub mod accepted;
 mod arena;
 pub mod base;
+mod build;
 mod facts;
 mod judge;
 mod rounds;
@@ -166,7 +167,7 @@ impl Plan<'_> {
                 adapter.driver_and_version()
             )),
             threshold: self.threshold,
-            alpha: ALPHA,
+            alpha: Some(ALPHA),
             seed: Some(self.seed),
             incomparable: None,
             complete: false,

@@ -17,13 +17,25 @@ use crate::units::{Joules, Seconds};
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// Where its memory came to lie makes a process a little faster or slower than its
-/// twin for all of its life. So processes are replaced by fresh ones after this
-/// long…
+/// twin for all of its life. So the first processes are replaced by fresh ones after
+/// this many pairs, until so many have lived that no verdict hangs on one of them.
+const FIRST_PAIRS: usize = 9;
+const LEAST_LIVES: usize = 3;
+/// Later ones are replaced after this long…
 const LIFE: Duration = Duration::from_secs(5);
 /// … and no sooner than after so many times what it takes to replace them, …
 const LIVES_PER_START: u32 = 4;
 /// … and so many pairs.
 const LEAST_PAIRS: usize = 20;
+
+/// The fewest pairs that a verdict rests on: those of the first lives. A pair of
+/// energies takes a quarter of a minute, and memory's place is no matter for it.
+pub(super) fn least_pairs(quantity: Quantity) -> usize {
+    match quantity {
+        Quantity::Time => FIRST_PAIRS * LEAST_LIVES,
+        Quantity::Energy => FIRST_PAIRS,
+    }
+}
 
 /// What a case may take.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +139,7 @@ fn decided(
     observer: &mut dyn Observer,
 ) -> Result<Timed, Trouble> {
     let mut rule = Decided {
-        judge: Judge::new(limits.alpha, plan.threshold),
+        judge: Judge::new(limits.alpha, plan.threshold, least_pairs(quantity)),
         share: limits.share,
     };
     let timed = time(plan, ready, quantity, number, &mut rule, observer)?;
@@ -169,18 +181,22 @@ pub(super) fn time(
     let mut order = Pcg64Mcg::seed_from_u64(seed);
     let mut heads_or_tails = move || order.next_u64() >> 63 == 0;
     let mut arena = Mortal::open(plan, ready, heads_or_tails(), observer)?;
+    let mut lives = 1;
     let mut pairs: Vec<Pair> = Vec::new();
-    let begin = Instant::now();
-    let elapsed = || Seconds(begin.elapsed().as_secs_f64());
-    let mut told = begin;
+    // Of the pairs alone: starting processes, which verify, is no part of it.
+    let mut took = Duration::ZERO;
+    let mut told = Instant::now();
     loop {
-        if arena.is_due() {
+        if arena.is_due(lives) {
+            lives += 1;
             arena.arena.close()?;
             arena = Mortal::open(plan, ready, heads_or_tails(), observer)?;
         }
+        let begin = Instant::now();
         let pair = arena.pair(quantity, heads_or_tails(), observer)?;
+        took += begin.elapsed();
         pairs.push(pair);
-        if rule.is_enough(pair.ln_ratio, elapsed()) {
+        if rule.is_enough(pair.ln_ratio, Seconds(took.as_secs_f64())) {
             break;
         }
         if told.elapsed() >= TELL_EVERY {
@@ -189,11 +205,10 @@ pub(super) fn time(
             observer.phase(&format!("{again}{}", rule.progress()));
         }
     }
-    let took_s = elapsed();
     arena.arena.close()?;
     Ok(Pairs {
         seed,
-        took_s,
+        took_s: Seconds(took.as_secs_f64()),
         pairs,
     })
 }
@@ -233,8 +248,13 @@ impl<'a> Mortal<'a> {
         self.arena.pair(quantity, base_first, observer)
     }
 
-    fn is_due(&self) -> bool {
-        self.pairs >= LEAST_PAIRS && self.born.elapsed() >= self.life
+    /// Whether it is to be replaced; it is the one in number `lives`.
+    fn is_due(&self, lives: usize) -> bool {
+        if lives < LEAST_LIVES {
+            self.pairs >= FIRST_PAIRS
+        } else {
+            self.pairs >= LEAST_PAIRS && self.born.elapsed() >= self.life
+        }
     }
 }
 

@@ -125,7 +125,8 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<SelfTest, GateErr
     for (index, case) in known.ready.iter().enumerate() {
         let name = case.id.to_string();
         observer.case_begins(&name, index, count);
-        let judge = Judge::new(alpha, plan.threshold);
+        let least = rounds::least_pairs(Quantity::Time);
+        let judge = Judge::new(alpha, plan.threshold, least);
         let mut rule = Spent {
             judge: judge.clone(),
             share,
@@ -239,7 +240,7 @@ mod tests {
     }
 
     fn judge() -> Judge {
-        Judge::new(ALPHA, Threshold::usual(true))
+        Judge::new(ALPHA, Threshold::usual(true), 9)
     }
 
     /// Without noise nine pairs decide at 5 %, and whatever exceeds the threshold is

@@ -18,7 +18,8 @@ const OTHER: &str = "matmul/f32/naive/2x2x2";
 /// - `BASE`, `HEAD`: seconds per dispatch with the one or the other's shaders
 /// - `METER`: whether it reads power
 /// - `CRASH`: a request that it does not survive
-/// - `ONCE`: a file; once it is there, `HEAD` is 1, and it is there after a release
+/// - `RELEASES`: a file that grows by a byte with every release; once it holds `SLOW`
+///   of them, `HEAD` is 1
 const WORKER: &str = r#"
     held=
     power='{"wanted":"none","source":null,"sensor":null,"reason":"no meter"}'
@@ -28,7 +29,7 @@ const WORKER: &str = r#"
         request=${line#*'"request":"'}
         request=${request%%'"'*}
         if [ "$request" = "$CRASH" ]; then echo 'GPU hang' >&2; kill -KILL $$; fi
-        if [ -e "$ONCE" ]; then HEAD=1; fi
+        if [ -n "$SLOW" ] && [ "$(wc -c < "$RELEASES")" -ge "$SLOW" ]; then HEAD=1; fi
         case "$request" in
         open) echo '{"event":"opened","power":'"$power"'}' ;;
         list)
@@ -65,7 +66,7 @@ const WORKER: &str = r#"
             shift "${number%%\}*}"
             echo '{"event":"metered","dispatch_j":'"$1"'}' ;;
         release)
-            if [ -n "$ONCE" ]; then touch "$ONCE"; fi
+            if [ -n "$SLOW" ]; then printf . >> "$RELEASES"; fi
             echo '{"event":"released","wrong":[]}' ;;
         esac
     done"#;
@@ -185,13 +186,14 @@ fn only(comparison: Comparison) -> Case {
     comparison.cases.into_iter().next().unwrap()
 }
 
-/// Nine pairs of one sign decide at 5 % (see the sequence's own test).
+/// Nine pairs of one sign would decide at 5 % (see the sequence's own test), but each
+/// verdict rests on nine pairs in each of three processes.
 #[test]
-fn equals_are_the_same_after_nine_pairs() {
+fn equals_are_the_same_after_three_times_nine_pairs() {
     let case = only(gate(&script(), &script()));
     assert_eq!((case.verdict, case.fails), (Verdict::Same, false));
-    assert_eq!((case.rounds.len(), case.pairs()), (1, 9));
-    assert_eq!(case.rounds[0].ln_ratios, [0.0; 9]);
+    assert_eq!((case.rounds.len(), case.pairs()), (1, 27));
+    assert_eq!(case.rounds[0].ln_ratios, [0.0; 27]);
     assert_eq!(case.base_s, Some(Seconds(1.0)));
 }
 
@@ -201,30 +203,49 @@ fn a_slowdown_fails_once_a_second_round_confirms_it() {
         let slow = script().with("HEAD", "1.2");
         let case = only(run_in(mode, &script(), &slow, &Accepted::default()));
         assert_eq!((case.verdict, case.fails), (Verdict::Slower, true));
-        assert_eq!(case.pairs(), 18);
+        assert_eq!(case.pairs(), 54);
         assert_ne!(case.rounds[0].seed, case.rounds[1].seed);
         assert!((case.ratio.unwrap().median - 1.2).abs() < 1e-9, "{mode:?}");
         assert_eq!(case.head_s, Some(Seconds(1.2)));
         let fast = script().with("HEAD", "0.8");
         let case = only(run_in(mode, &script(), &fast, &Accepted::default()));
-        assert_eq!((case.verdict, case.pairs()), (Verdict::Faster, 9));
+        assert_eq!((case.verdict, case.pairs()), (Verdict::Faster, 27));
     }
+}
+
+/// A gate whose head is slow until so many pairs of processes have been released.
+fn slow_for_so_many_lives(lives: usize) -> Comparison {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    let of_both = |script: Script| {
+        let slow = (2 * lives).to_string();
+        script.with("RELEASES", file).with("SLOW", &slow)
+    };
+    let head = of_both(script().with("HEAD", "1.2"));
+    gate(&of_both(script()), &head)
 }
 
 #[test]
 fn a_slowdown_that_does_not_come_back_fails_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("released");
-    let once = script()
-        .with("HEAD", "1.2")
-        .with("ONCE", file.to_str().unwrap());
-    let case = only(gate(&script(), &once));
+    let case = only(slow_for_so_many_lives(3));
     assert_eq!((case.verdict, case.fails), (Verdict::Ambiguous, false));
     assert_eq!(case.rounds.len(), 2);
     assert!(
         case.notes[0].starts_with("SLOWER in a first round (1.200 "),
         "{case:?}"
     );
+}
+
+/// Of three lives one is slow from birth to death: no verdict hangs on it.
+#[test]
+fn what_sticks_to_one_process_decides_nothing() {
+    let case = only(slow_for_so_many_lives(1));
+    assert_eq!((case.verdict, case.rounds.len()), (Verdict::Same, 1));
+    let slow = case.rounds[0]
+        .ln_ratios
+        .iter()
+        .filter(|ratio| **ratio > 0.1);
+    assert_eq!(slow.count(), 9);
 }
 
 #[test]
@@ -327,6 +348,20 @@ fn a_base_of_another_protocol_is_incomparable() {
 }
 
 #[test]
+fn a_name_that_selects_nothing_is_a_mistake_even_where_base_is_unheard() {
+    for base in [script(), script().with("PROTOCOL", "4")] {
+        let error = planned(&base, &script(), |plan| {
+            let plan = Plan {
+                filters: vec![CASE.to_owned(), OTHER.to_owned()],
+                ..plan
+            };
+            run(&plan, &mut Silent).unwrap_err()
+        });
+        assert!(matches!(error, GateError::NoCases(filter) if filter == OTHER));
+    }
+}
+
+#[test]
 fn energy_is_a_case_of_its_own_where_a_gpu_tells_its_power() {
     let metered = |script: Script, head: &str| {
         let (base, head) = (script.clone(), script.with("HEAD", head));
@@ -344,6 +379,9 @@ fn energy_is_a_case_of_its_own_where_a_gpu_tells_its_power() {
     assert_eq!(outcomes.collect::<Vec<_>>(), expected);
     let energy = &comparison.cases[1];
     assert_eq!((energy.head_j, energy.head_s), (Some(Joules(1.2)), None));
+    // Of two cases each has 2.5 %: eleven pairs of one sign multiply a stake by
+    // 2^11·6/(13·14) = 68, ten by 2^10·6/(12·13) = 39, and 40 decide.
+    assert_eq!(energy.pairs(), 2 * 11, "a pair of energies takes long");
     let unread = metered(script(), "1");
     assert_eq!(unread.cases.len(), 1);
     assert_eq!(unread.warnings, ["energy is not compared: no meter"]);

@@ -49,12 +49,11 @@ fn conditions(comparison: &Comparison) -> Vec<(&'static str, String)> {
         "method",
         format!("{}{}", comparison.method, seed.unwrap_or_default()),
     ));
+    let wrong = comparison.alpha;
+    let wrong = wrong.map(|alpha| format!(", wrong with probability {alpha} at most"));
     conditions.push((
         "threshold",
-        format!(
-            "{}, wrong with probability {} at most",
-            comparison.threshold, comparison.alpha
-        ),
+        format!("{}{}", comparison.threshold, wrong.unwrap_or_default()),
     ));
     conditions
 }
@@ -149,7 +148,7 @@ mod fixture {
             head: side("this program", None),
             adapter: Some("<b>Testcard 0</b>|x, 1.2".to_owned()),
             threshold: Threshold::usual(false),
-            alpha: 0.05,
+            alpha: Some(0.05),
             seed: Some(7),
             incomparable: None,
             complete: true,

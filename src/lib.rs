@@ -13,6 +13,7 @@
 pub mod units;
 
 mod json_file;
+mod likeness;
 
 pub mod stats;
 

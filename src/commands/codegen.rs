@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use super::setup::say;
 use super::{Exit, Failure, Outcome, print};
 use crate::codegen::bound::Architecture;
 use crate::codegen::compare::Comparison;
@@ -86,7 +87,7 @@ pub fn run(args: Args) -> Outcome {
     let cases = select::kernels(&args.filters, capabilities.software)?;
     let (shaders, skipped) = surveyor.survey(&cases)?;
     for case in &skipped {
-        eprintln!("skipped: {} {}", case.case, case.reason);
+        say(format!("skipped: {} {}", case.case, case.reason));
     }
     let survey = Survey {
         adapter: description.name.trim().to_owned(),

@@ -11,6 +11,7 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::datasheets::DatasheetFile;
+use super::setup::say;
 use super::{Exit, Outcome, print};
 use crate::datasheet::Catalogue;
 use crate::gpu::adapter::{self, AdapterDescription};
@@ -43,13 +44,13 @@ pub fn run(args: Args) -> Outcome {
     match default {
         Err(error @ SelectError::NoAdapter { .. }) => Err(error.into()),
         Err(error) => {
-            eprintln!("warning: {error}");
+            say(format!("warning: {error}"));
             Ok(Exit::Ok)
         }
         Ok(_) => {
             if !listing.hidden_gpus.is_empty() {
                 let remedies = bus::remedies(&listing.hidden_gpus);
-                eprintln!("warning: no driver offers these GPUs{remedies}");
+                say(format!("warning: no driver offers these GPUs{remedies}"));
             }
             Ok(Exit::Ok)
         }

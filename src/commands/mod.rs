@@ -126,7 +126,7 @@ pub fn main() -> ExitCode {
         Command::LimitGuard(args) => limit_guard::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
+        setup::say(format!("error: {failure}"));
         failure.exit
     });
     ExitCode::from(exit as u8)

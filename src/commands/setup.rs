@@ -1,7 +1,7 @@
 //! What the verbs that work on an adapter share: their options, the worker, and
 //! what a person sees meanwhile.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,9 +114,10 @@ pub fn length_of_time(text: &str) -> Result<Seconds, String> {
         .ok_or_else(|| "expected a length of time above 0, such as 30s or 5m".to_owned())
 }
 
-/// A line on standard error, in one piece: standard error is not buffered.
+/// A line on standard error, in one piece: standard error is not buffered. Nobody
+/// needs to listen.
 pub fn say(line: String) {
-    eprint!("{}", line + "\n");
+    let _ = io::stderr().write_all((line + "\n").as_bytes());
 }
 
 /// Set by Ctrl-C and SIGTERM.

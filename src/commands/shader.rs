@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
 
+use super::setup::say;
 use super::{Exit, Failure, Outcome, print};
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
@@ -100,7 +101,9 @@ pub fn run(args: Args) -> Outcome {
     }
     print(&text)?;
     if chosen.len() < offered {
-        eprintln!("{offered} candidates: --candidate N prints another, --candidate all every one");
+        say(format!(
+            "{offered} candidates: --candidate N prints another, --candidate all every one"
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -108,17 +111,17 @@ pub fn run(args: Args) -> Outcome {
 /// What the shaders are rendered for. Standard error says so.
 fn capabilities(wanted: Option<&str>) -> Result<Capabilities, Failure> {
     if wanted == Some("none") {
-        eprintln!("rendered for no adapter of this machine, but one that can do everything");
+        say("rendered for no adapter of this machine, but one that can do everything".to_owned());
         return Ok(Capabilities::imaginary());
     }
     match session::adapter::choose(wanted) {
         Ok(chosen) => {
             let description = &chosen.adapter.description;
-            eprintln!("rendered for {}", description.name);
+            say(format!("rendered for {}", description.name));
             Ok(description.into())
         }
         Err(error) if wanted.is_none() && error.nothing_to_measure() => {
-            eprintln!("no adapter to use here: rendered for one that can do everything");
+            say("no adapter to use here: rendered for one that can do everything".to_owned());
             Ok(Capabilities::imaginary())
         }
         Err(error) => Err(error.into()),

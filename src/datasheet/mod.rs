@@ -13,7 +13,6 @@ mod matching;
 mod model;
 mod peak;
 
-pub(crate) use catalogue::likeness;
 pub use catalogue::{Catalogue, Flaw, LoadError, SCHEMA_VERSION};
 pub use installed::{Examined, Installed};
 pub use matching::{Identity, Match};

@@ -7,9 +7,13 @@ use globset::{Glob, GlobMatcher};
 use super::id::{CaseId, IdError};
 use super::shape::Shape;
 use super::{BEST, CATALOGUE, Kernel, ceiling_of, contenders};
+use crate::likeness::{likeness, nearest};
 
 /// Cases that run without a filter, ceilings included, at most.
 pub const MOST_HEADLINE_CASES: usize = 16;
+
+/// Kernels that are named to somebody who asked for one that is not there.
+const NAMED_IN_A_HINT: usize = 5;
 
 /// Whether the case is one of those that run without a filter.
 pub fn is_headline(id: &CaseId, software: bool) -> bool {
@@ -77,13 +81,14 @@ pub struct Selected {
 pub enum SelectError {
     /// Neither a glob that matches a listed case nor an id.
     #[error(
-        "no case matches \"{filter}\"; cases are operation/precision/variant/shape, kernels are {kernels}"
+        "no case matches \"{filter}\"; cases are operation/precision/variant/shape, {}",
+        hint(.kernels)
     )]
     NoMatch {
         /// The filter.
         filter: String,
-        /// The catalogue's kernels.
-        kernels: String,
+        /// The kernels whose names look most like it.
+        kernels: Vec<String>,
     },
     /// Looks like a full id, but is none.
     #[error(transparent)]
@@ -274,13 +279,23 @@ pub fn named(text: &str) -> Result<(CaseId, &'static Kernel), SelectError> {
 }
 
 fn no_match(filter: &str) -> SelectError {
-    let kernels: Vec<String> = CATALOGUE
+    let names = CATALOGUE
         .iter()
-        .map(|k| format!("{}/{}/{}", k.operation, k.precision, k.variant))
-        .collect();
+        .map(|k| format!("{}/{}/{}", k.operation, k.precision, k.variant));
+    // A shape is like none of them.
+    let wanted: Vec<&str> = filter.splitn(4, '/').take(3).collect();
+    let wanted = wanted.join("/");
     SelectError::NoMatch {
         filter: filter.to_owned(),
-        kernels: kernels.join(", "),
+        kernels: nearest(names, |name| likeness(&wanted, name), NAMED_IN_A_HINT),
+    }
+}
+
+/// What else to select.
+fn hint(kernels: &[String]) -> String {
+    match kernels {
+        [] => "such as matmul/f32/best/1024x1024x1024".to_owned(),
+        kernels => format!("and kernels like it are {}", kernels.join(", ")),
     }
 }
 

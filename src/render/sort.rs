@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::flat::{COLUMNS, Column};
-use crate::datasheet::likeness;
+use crate::likeness::{likeness, nearest};
 use crate::measure::measurement::Measurement;
 use crate::record::Report;
 
@@ -29,13 +29,8 @@ impl FromStr for SortField {
 
 /// What to choose instead of `text`.
 fn unknown(text: &str) -> String {
-    let mut names: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
-    names.sort_by(|a, b| likeness(text, b).total_cmp(&likeness(text, a)));
-    let near: Vec<_> = names
-        .into_iter()
-        .filter(|name| likeness(text, name) > 0.3)
-        .take(5)
-        .collect();
+    let names = COLUMNS.iter().map(|(name, _)| *name);
+    let near = nearest(names, |name| likeness(text, name), 5);
     let near = match near.as_slice() {
         [] => String::new(),
         near => format!(" like it are {};", near.join(", ")),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::commands::setup::say;
 use crate::datasheet::{Catalogue, Installed, LoadError};
 
 /// The option that adds to them.
@@ -31,10 +32,10 @@ impl DatasheetFile {
         let installed = self.examine()?.sound()?;
         for file in &installed.files {
             for id in &file.replaced {
-                eprintln!(
+                say(format!(
                     "note: {} replaces the datasheet `{id}`",
                     file.file.display()
-                );
+                ));
             }
         }
         Ok(installed.catalogue)

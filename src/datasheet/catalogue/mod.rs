@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::matching::normalise;
 use super::model::{Datasheet, Source};
 use crate::json_file::without_duplicates;
+use crate::likeness::{likeness, nearest};
 
 mod check;
 mod load;
@@ -105,19 +106,11 @@ impl Catalogue {
     /// Up to `count` datasheets whose name looks most like the query, best
     /// first; those that look nothing like it are left out.
     pub fn nearest(&self, query: &str, count: usize) -> Vec<&Datasheet> {
-        const LEAST_LIKENESS: f64 = 0.25;
-        let mut scored: Vec<(f64, &Datasheet)> = self
-            .accelerators
-            .iter()
-            .map(|sheet| {
-                let by_id = likeness(query, &sheet.id);
-                (by_id.max(likeness(query, &sheet.name)), sheet)
-            })
-            .filter(|(score, _)| *score >= LEAST_LIKENESS)
-            .collect();
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        scored.truncate(count);
-        scored.into_iter().map(|(_, sheet)| sheet).collect()
+        let score = |sheet: &&Datasheet| {
+            let by_id = likeness(query, &sheet.id);
+            by_id.max(likeness(query, &sheet.name))
+        };
+        nearest(&self.accelerators, score, count)
     }
 
     /// A catalogue of some of the datasheets, with the sources they cite.
@@ -138,22 +131,4 @@ impl Catalogue {
             accelerators: chosen.iter().map(|&sheet| sheet.clone()).collect(),
         }
     }
-}
-
-/// How alike two names look: the share of letter pairs that they have in
-/// common, from 0 to 1 (the Sørensen–Dice coefficient).
-pub(crate) fn likeness(a: &str, b: &str) -> f64 {
-    let pairs = |text: &str| -> HashSet<(char, char)> {
-        let letters: Vec<char> = text
-            .to_lowercase()
-            .chars()
-            .filter(|c| c.is_alphanumeric())
-            .collect();
-        letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
-    };
-    let (a, b) = (pairs(a), pairs(b));
-    if a.is_empty() || b.is_empty() {
-        return 0.0;
-    }
-    2.0 * a.intersection(&b).count() as f64 / (a.len() + b.len()) as f64
 }

@@ -14,7 +14,7 @@ use crate::kernel::select;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
-use crate::record::{self, PowerTrace, Report, SaveError};
+use crate::record::{self, Planned, PowerTrace, Report, SaveError};
 use crate::tune::{Cache, Tuning};
 use crate::units::Watts;
 
@@ -38,22 +38,8 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// Every case, at each of the power limits in turn.
     pub fn steps(&self) -> Vec<(Option<Watts>, &Planned)> {
-        let limits = match self.limits {
-            Some(limits) => limits.watts().iter().copied().map(Some).collect(),
-            None => vec![None],
-        };
-        let at = |limit| self.cases.iter().map(move |case| (limit, case));
-        limits.into_iter().flat_map(at).collect()
+        record::steps(self.cases, self.limits.map_or(&[], PowerLimits::watts))
     }
-}
-
-/// One case of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
-    /// Which case.
-    pub id: CaseId,
-    /// Distribution of its inputs; normal for ceilings, which have their own.
-    pub data: Data,
 }
 
 /// What a run does with its cases.
@@ -115,12 +101,13 @@ pub enum SessionError {
     Limit(#[from] GuardError),
 }
 
-/// Measures the plan's cases and puts them into `report`. A worker that dies or
-/// hangs costs its case; the next case gets a fresh one.
+/// Measures the plan's cases and puts them into `report`, but for those that it
+/// holds already. A worker that dies or hangs costs its case; the next case gets a
+/// fresh one.
 ///
 /// # Errors
-/// When the report cannot be saved, no worker opens the adapter, or a power limit
-/// cannot be set.
+/// When the report cannot be saved, no worker opens the adapter for the first
+/// case, or a power limit cannot be set.
 pub fn execute(
     plan: &Plan,
     cache: &mut Cache,
@@ -129,7 +116,8 @@ pub fn execute(
 ) -> Result<Ended, SessionError> {
     let mut worker = None;
     let steps = plan.steps();
-    for (index, &(limit, planned)) in steps.iter().enumerate() {
+    let done = report.measurements.len();
+    for (index, &(limit, planned)) in steps.iter().enumerate().skip(done) {
         observer.case_begins(index, planned);
         if let Some((limits, watts)) = plan.limits.zip(limit) {
             limits.set(watts)?;
@@ -145,6 +133,10 @@ pub fn execute(
                     process
                 }
                 Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
+                Err(error) if report.measured_anything() => {
+                    observer.warn(&SessionError::Adapter(error));
+                    return Ok(Ended::DeviceGone);
+                }
                 Err(error) => return Err(SessionError::Adapter(error)),
             },
         };
@@ -500,6 +492,7 @@ pub(super) mod tests {
         let planned = |id: &&str| Planned {
             id: id.parse().unwrap(),
             data: Data::Zeros,
+            named: false,
         };
         let cases: Vec<Planned> = ids.iter().map(planned).collect();
         let reason = Reason::new(ReasonCode::TooLarge, "needs 2 MiB, adapter allows 1 MiB");

@@ -11,6 +11,7 @@ mod limits;
 mod process;
 pub mod protocol;
 mod run;
+mod watchdog;
 pub mod worker;
 
 pub use limits::{GuardError, PowerLimits};

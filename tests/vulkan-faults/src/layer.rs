@@ -49,10 +49,24 @@ static ALLOCATED: AtomicU64 = AtomicU64::new(0);
 static SUBMITTED: AtomicU64 = AtomicU64::new(0);
 /// Whether the device that was opened last is lost.
 static LOST: AtomicBool = AtomicBool::new(false);
-/// The next in the chain of an instance, and the instance.
-static INSTANCE: RwLock<Option<(vk::PFN_vkGetInstanceProcAddr, vk::Instance)>> = RwLock::new(None);
+/// The next in the chain of the instance that was made last.
+static INSTANCE: RwLock<Option<NextOfInstance>> = RwLock::new(None);
 /// The next in the chain of the device that was opened last.
 static DEVICE: RwLock<Option<Next>> = RwLock::new(None);
+
+/// An instance, and functions of the next in its chain. They are looked up when it
+/// is made: later on the loader would name this layer's own.
+#[derive(Clone, Copy)]
+struct NextOfInstance {
+    instance: vk::Instance,
+    find: vk::PFN_vkGetInstanceProcAddr,
+    enumerate_physical_devices: vk::PFN_vkEnumeratePhysicalDevices,
+}
+
+fn next_of_instance() -> NextOfInstance {
+    let next = INSTANCE.read().expect("no panic");
+    next.expect("an instance is there")
+}
 
 /// Functions of the next in the chain of a device.
 #[derive(Clone, Copy)]
@@ -162,7 +176,12 @@ unsafe extern "system" fn create_instance(
         let create: vk::PFN_vkCreateInstance = transmute(found.expect("every driver has it"));
         let result = create(info, allocator, instance);
         if result == vk::Result::SUCCESS {
-            *INSTANCE.write().expect("no panic") = Some((link.find, *instance));
+            let found = (link.find)(*instance, c"vkEnumeratePhysicalDevices".as_ptr());
+            *INSTANCE.write().expect("no panic") = Some(NextOfInstance {
+                instance: *instance,
+                find: link.find,
+                enumerate_physical_devices: transmute(found.expect("of Vulkan 1.0")),
+            });
         }
         result
     }
@@ -174,12 +193,11 @@ unsafe extern "system" fn create_device(
     allocator: *const vk::AllocationCallbacks<'_>,
     device: *mut vk::Device,
 ) -> vk::Result {
-    let instance = INSTANCE.read().expect("no panic").map(|(_, instance)| instance);
+    let instance = next_of_instance().instance;
     // SAFETY: as above.
     unsafe {
         let s_type = vk::StructureType::LOADER_DEVICE_CREATE_INFO;
         let link = take_link::<DeviceLink>((*info).p_next, s_type, |link| link.next);
-        let instance = instance.expect("an instance is there");
         let found = (link.find_instance)(instance, c"vkCreateDevice".as_ptr());
         let create: vk::PFN_vkCreateDevice = transmute(found.expect("every driver has it"));
         let result = create(physical, info, allocator, device);
@@ -204,17 +222,13 @@ unsafe extern "system" fn enumerate_physical_devices(
     devices: *mut vk::PhysicalDevice,
 ) -> vk::Result {
     let is_worker = std::env::args().nth(1).is_some_and(|verb| verb == "worker");
-    let chain = *INSTANCE.read().expect("no panic");
-    // SAFETY: as above; `count` is the caller's to be written.
+    // SAFETY: the caller's arguments, handed on; `count` is to be written.
     unsafe {
         if *FAULT == Fault::Gone && is_worker {
             *count = 0;
             return vk::Result::SUCCESS;
         }
-        let (find, _) = chain.expect("an instance is there");
-        let found = find(instance, c"vkEnumeratePhysicalDevices".as_ptr());
-        let next: vk::PFN_vkEnumeratePhysicalDevices = transmute(found.expect("of Vulkan 1.0"));
-        next(instance, count, devices)
+        (next_of_instance().enumerate_physical_devices)(instance, count, devices)
     }
 }
 
@@ -311,7 +325,7 @@ unsafe extern "system" fn find_instance(
     let found = own(unsafe { CStr::from_ptr(name) });
     let chain = *INSTANCE.read().expect("no panic");
     // SAFETY: the caller's arguments, handed on.
-    found.or_else(|| chain.and_then(|(find, _)| unsafe { find(instance, name) }))
+    found.or_else(|| chain.and_then(|next| unsafe { (next.find)(instance, name) }))
 }
 
 unsafe extern "system" fn find_device(

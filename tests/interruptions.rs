@@ -32,11 +32,14 @@ fn main() {
         ("a_full_disk_is_named_and_costs_nothing_earlier", t::full),
         ("a_disk_that_turns_read_only_is_named", t::read_only),
     ];
-    let on_adapter =
-        on_adapter.map(|(name, test)| needing(name, adapters, move |_| test()));
+    let on_adapter = on_adapter.map(|(name, test)| needing(name, adapters, move |_| test()));
     let on_disk = on_disk.map(|(name, test)| needing(name, t::mounts, move |()| test()));
     let others = [anywhere("what_cannot_go_on_is_refused", t::refused)];
-    run(on_adapter.into_iter().chain(on_disk).chain(others).collect());
+    run(on_adapter
+        .into_iter()
+        .chain(on_disk)
+        .chain(others)
+        .collect());
 }
 
 #[cfg(target_os = "linux")]
@@ -175,7 +178,10 @@ mod tests {
     /// The report holds all cases in order, those of `before` untouched.
     fn check_the_rest(before: &Value, after: &Value) {
         assert_eq!(after["complete"], true);
-        let ids: Vec<&str> = cases(after).iter().filter_map(|m| m["id"].as_str()).collect();
+        let ids: Vec<&str> = cases(after)
+            .iter()
+            .filter_map(|m| m["id"].as_str())
+            .collect();
         let planned = after["plan"]["cases"].as_array().expect("a plan");
         let planned: Vec<&str> = planned.iter().filter_map(|c| c["id"].as_str()).collect();
         assert_eq!(ids, planned);
@@ -288,12 +294,18 @@ mod tests {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let after = bed.report();
         check_the_rest(&before, &after);
-        let data: Vec<&str> = cases(&after).iter().filter_map(|m| m["data"].as_str()).collect();
+        let data: Vec<&str> = cases(&after)
+            .iter()
+            .filter_map(|m| m["data"].as_str())
+            .collect();
         assert_eq!(data, ["normal", "zeros", "normal"]);
         for case in cases(&after) {
             assert_eq!(case["shader_mode"], "checked", "{case}");
         }
-        for name in ["matmul_f32_naive_33x17x65", "matmul_f32_naive_33x17x65_zeros"] {
+        for name in [
+            "matmul_f32_naive_33x17x65",
+            "matmul_f32_naive_33x17x65_zeros",
+        ] {
             let meta = bed.path().join("d").join(name).join("meta.json");
             let meta = fs::read_to_string(meta).expect("it was dumped");
             let meta: Value = serde_json::from_str(&meta).expect("JSON");
@@ -350,7 +362,11 @@ mod tests {
             let before = bed.report();
             let output = bed.resume();
             let after = bed.report();
-            let untouched = if before == after { "all as it was" } else { "it was written" };
+            let untouched = if before == after {
+                "all as it was"
+            } else {
+                "it was written"
+            };
             let expected = Outcome {
                 said,
                 status: Some(2),
@@ -373,7 +389,11 @@ mod tests {
         let before = bed.report();
         let output = bed.resume();
         let after = bed.report();
-        let kept = if before == after { "all as it was" } else { "it was written" };
+        let kept = if before == after {
+            "all as it was"
+        } else {
+            "it was written"
+        };
         let expected = Outcome {
             said: "nothing is missing: the run is complete",
             status: Some(0),
@@ -393,11 +413,17 @@ mod tests {
     pub fn refused() {
         let bed = Bed::new();
         for (arguments, said) in [
-            (&["--resume", "nowhere"][..], "cannot read nowhere/report.json"),
+            (
+                &["--resume", "nowhere"][..],
+                "cannot read nowhere/report.json",
+            ),
             (&["--resume", "o", "--seed", "7"], "cannot be used with"),
             (&["--resume", "o", "--tier", "quick"], "cannot be used with"),
             (&["--resume", "o", "--out", "p"], "cannot be used with"),
-            (&["--resume", "o", "--power-limits", "9"], "cannot be used with"),
+            (
+                &["--resume", "o", "--power-limits", "9"],
+                "cannot be used with",
+            ),
             (&["--resume", "o", "--checked"], "cannot be used with"),
             (&["--resume", "o", "peak"], "cannot be used with"),
         ] {
@@ -483,7 +509,9 @@ mod tests {
     pub fn read_only() {
         let said = "cannot write o/report.json: Read-only file system";
         fails("target becomes read-only", said, |out| {
-            wait_for("no file is being written", || mount(&["-o", "remount,ro"], out));
+            wait_for("no file is being written", || {
+                mount(&["-o", "remount,ro"], out)
+            });
         });
         let bed = Bed::mounted("64k");
         assert!(mount(&["-o", "remount,ro"], &bed.out()));

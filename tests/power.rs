@@ -3,9 +3,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
 #[path = "support/faults.rs"]
 mod faults;
+mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -487,7 +487,8 @@ pub(super) mod tests {
             esac
         done"#;
     const CRASH: &str = "echo 'GPU hang' >&2; kill -KILL $$";
-    const HANG: &str = r#"echo '{"event":"phase","phase":"verifying","limit_s":0.1}'; exec sleep 60"#;
+    const HANG: &str =
+        r#"echo '{"event":"phase","phase":"verifying","limit_s":0.1}'; exec sleep 60"#;
 
     fn cases() -> Vec<Planned> {
         let ids = [

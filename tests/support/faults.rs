@@ -35,7 +35,11 @@ pub fn row(fault: &str, expected: &Outcome, seen: &Outcome) {
     let fits = seen.said.contains(expected.said)
         && (seen.status, seen.kept) == (expected.status, expected.kept);
     let status = seen.status.map_or("signal".into(), |code| code.to_string());
-    let verdict = if fits { "as expected" } else { "NOT AS EXPECTED" };
+    let verdict = if fits {
+        "as expected"
+    } else {
+        "NOT AS EXPECTED"
+    };
     let line = telling(seen.said, expected.said);
     let cells = [&program(), fault, &line, &status, seen.kept, verdict].map(cell);
     if let Some(table) = std::env::var_os(TABLE) {
@@ -83,7 +87,9 @@ pub fn kept(report: &Value) -> String {
         let status = case["status"].as_str().expect("a status");
         *counts.entry(status).or_insert(0) += 1;
     }
-    let counts = counts.iter().map(|(status, count)| format!("{count} {status}"));
+    let counts = counts
+        .iter()
+        .map(|(status, count)| format!("{count} {status}"));
     let mut counts: Vec<String> = counts.collect();
     if counts.is_empty() {
         counts.push("0".to_owned());

@@ -3,6 +3,12 @@
 //! stand-in's Testcard.
 
 #[cfg(target_os = "linux")]
+#[path = "support/faults.rs"]
+mod faults;
+#[cfg(target_os = "linux")]
+#[path = "support/running.rs"]
+mod running;
+#[cfg(target_os = "linux")]
 mod support;
 #[cfg(target_os = "linux")]
 #[path = "support/trials.rs"]
@@ -51,9 +57,9 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::PathBuf;
-    use std::process::{Child, Command, Output, Stdio};
+    use std::process::{Command, Output, Stdio};
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use flopwatt::power::PowerError;
     use flopwatt::power::nvml::LimitError;
@@ -62,6 +68,8 @@ mod tests {
     use serde_json::{Value, json};
     use tempfile::TempDir;
 
+    use super::faults::{self, Outcome};
+    use super::running::{Running, child, signal, wait_for, wait_for_a_case};
     use super::support::{card, hide, nvml_stand_in, two_cards};
 
     /// Takes no time to speak of.
@@ -145,36 +153,19 @@ mod tests {
 
         /// A run of long cases that has saved one, at 200 W.
         fn in_the_middle(&self) -> Running {
-            let run = self
-                .run(&LONG)
-                .args(["--power-limits", "200,150"])
+            let mut run = self.run(&LONG);
+            run.args(["--power-limits", "200,150"])
                 .process_group(0)
                 .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn();
-            let run = Running(Some(run.expect("flopwatt starts")));
-            let saved = self.path("o/report.json");
-            wait_for("a case is saved", || {
-                fs::read_to_string(&saved).is_ok_and(|text| text.contains("\"status\": \"ok\""))
-            });
+                .stderr(Stdio::piped());
+            let run = Running::start(&mut run);
+            wait_for_a_case(&self.path("o/report.json"));
             assert_eq!(self.set(), [300_000, 200_000]);
             run
         }
 
-        /// The child of process `parent` that carries out `verb` in this folder.
         fn child(&self, parent: u32, verb: &str) -> String {
-            let folder = self.0.path().canonicalize().expect("it is there");
-            let is_it = |pid: &String| {
-                let process = PathBuf::from("/proc").join(pid);
-                let read = |file| fs::read_to_string(process.join(file)).unwrap_or_default();
-                let parents = read("status");
-                let is_child = parents.lines().any(|l| l == format!("PPid:\t{parent}"));
-                let is_here = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder);
-                is_child && is_here && read("cmdline").split('\0').nth(1) == Some(verb)
-            };
-            let processes = fs::read_dir("/proc").expect("procfs");
-            let mut pids = processes.filter_map(|e| e.ok()?.file_name().into_string().ok());
-            pids.find(is_it).expect("the child runs")
+            child(parent, verb, self.0.path())
         }
 
         fn report(&self) -> Value {
@@ -193,44 +184,8 @@ mod tests {
         }
     }
 
-    fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(300);
-        while !done() {
-            assert!(Instant::now() < deadline, "in vain: {what}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn signal(name: &str, target: &str) {
-        let status = Command::new("kill").args([name, "--", target]).status();
-        assert!(status.expect("kill is there").success(), "{target}");
-    }
-
     fn stderr(output: &Output) -> String {
         String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
-    /// A run that a failing test does not leave behind.
-    struct Running(Option<Child>);
-
-    impl Running {
-        fn id(&self) -> u32 {
-            self.0.as_ref().expect("it runs").id()
-        }
-    }
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            if let Some(run) = &mut self.0 {
-                run.kill().expect("a child");
-                run.wait().expect("a child");
-            }
-        }
-    }
-
-    fn end(mut run: Running) -> Output {
-        let run = run.0.take().expect("it runs");
-        run.wait_with_output().expect("it ends")
     }
 
     pub fn drop_and_panic() {
@@ -414,10 +369,28 @@ mod tests {
         }
     }
 
+    /// Adds a row to the table of faults: the limit that the card came with is in
+    /// force again.
+    fn row(bed: &Bed, fault: &str, output: &Output, said: &str, status: Option<i32>) {
+        let restored = |limit: u32| match limit {
+            300_000 => "the limit as it was".to_owned(),
+            other => format!("a limit of {} W", other / 1000),
+        };
+        let seen = Outcome {
+            said: &stderr(output),
+            status: output.status.code(),
+            kept: &restored(bed.set().last().copied().unwrap_or(300_000)),
+        };
+        let expected = Outcome {
+            said,
+            status,
+            kept: "the limit as it was",
+        };
+        faults::row(fault, &expected, &seen);
+    }
+
     fn check_refusal(bed: &Bed, output: &Output, what: &str, said: &str) {
-        let message = stderr(output);
-        assert_eq!(output.status.code(), Some(2), "{what}: {message}");
-        assert!(message.contains(said), "{what}: {message}");
+        row(bed, &format!("power limits: {what}"), output, said, Some(2));
         assert!(output.stdout.is_empty(), "{what}");
         assert!(!bed.path("o").exists(), "{what}: nothing was measured");
         let last = bed.set().last().copied();
@@ -431,8 +404,9 @@ mod tests {
             let run = bed.in_the_middle();
             let group = if whole_group { "-" } else { "" };
             signal(name, &format!("{group}{}", run.id()));
-            let output = end(run);
-            assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+            let output = run.end();
+            let fault = format!("SIG{} while a limit is set", &name[1..]);
+            row(&bed, &fault, &output, "cases are in the report", Some(130));
             assert_eq!(bed.set(), [300_000, 200_000, 300_000], "{name}");
             assert_eq!(bed.report()["complete"], false);
         }
@@ -442,10 +416,11 @@ mod tests {
         let bed = Bed::new();
         let run = bed.in_the_middle();
         signal("-KILL", &run.id().to_string());
-        end(run);
+        let output = run.end();
         wait_for("the guard restores", || {
             bed.set() == [300_000, 200_000, 300_000]
         });
+        row(&bed, "SIGKILL while a limit is set", &output, "", None);
     }
 
     pub fn crashed_worker() {
@@ -462,7 +437,7 @@ mod tests {
             "the limit stays for the next"
         );
         signal("-TERM", &run.id().to_string());
-        let output = end(run);
+        let output = run.end();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         assert_eq!(bed.set(), [300_000, 200_000, 300_000]);
     }
@@ -472,8 +447,9 @@ mod tests {
         let run = bed.in_the_middle();
         fs::rename(bed.path("o"), bed.path("moved")).expect("renamed");
         fs::write(bed.path("o"), "in the way").expect("written");
-        let output = end(run);
-        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let output = run.end();
+        let fault = "report unwritable while a limit is set";
+        row(&bed, fault, &output, "cannot write o", Some(2));
         assert_eq!(bed.set(), [300_000, 200_000, 300_000]);
     }
 
@@ -481,7 +457,7 @@ mod tests {
         let bed = Bed::new();
         let run = bed.in_the_middle();
         signal("-KILL", &bed.child(run.id(), "limit-guard"));
-        let output = end(run);
+        let output = run.end();
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("`nvidia-smi -i 0 -pl 300`"), "{said}");

@@ -5,6 +5,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/faults.rs"]
+mod faults;
 // Each test program uses a part of what they share.
 #[allow(dead_code)]
 mod support;
@@ -14,6 +16,7 @@ mod trials;
 
 use std::process::{Command, Output};
 
+use faults::{Outcome, kept, row};
 use serde_json::{Value, json};
 use support::{card, nvml_stand_in};
 use tempfile::TempDir;
@@ -190,10 +193,18 @@ fn power_stands_beside_the_time() {
 fn a_lost_gpu_ends_the_run() {
     let lost = json!({"faults": {"*": {"code": 15, "after": 5.0}}});
     let run = Metered::run(&with(lost), &[CASE, "bandwidth/f32/copy/1MiB"]);
-    assert_eq!(run.exit(), Some(1), "{}", run.said());
-    let said = run.said();
-    assert!(said.contains("the GPU is gone: 1 of 2 cases"), "{said}");
     let report = run.report();
+    let expected = Outcome {
+        said: "the GPU is gone: 1 of 2 cases",
+        status: Some(1),
+        kept: "1 failed of 2",
+    };
+    let seen = Outcome {
+        said: &run.said(),
+        status: run.exit(),
+        kept: &kept(&report),
+    };
+    row("GPU lost in the middle of a case", &expected, &seen);
     assert_eq!(report["complete"], false);
     let cases = report["measurements"].as_array().expect("cases");
     assert_eq!(cases.len(), 1);
@@ -208,47 +219,54 @@ fn a_lost_gpu_ends_the_run() {
 
 /// A window of five seconds holds a restart every three seconds.
 fn a_counter_that_runs_backwards() {
-    without_counter(json!({"counter_restarts_every": 3.0}), "counter-backwards");
+    let restarts = json!({"counter_restarts_every": 3.0});
+    without_counter("energy counter backwards", restarts, "counter-backwards");
 }
 
 fn a_counter_that_is_stuck() {
-    without_counter(json!({"counter_stuck_at": 0.5}), "counter-stuck");
+    let stuck = json!({"counter_stuck_at": 0.5});
+    without_counter("energy counter stuck", stuck, "counter-stuck");
 }
 
 /// The energy is that of the readings of power.
-fn without_counter(settings: Value, code: &str) {
+fn without_counter(fault: &str, settings: Value, code: &str) {
     let run = Metered::run(&with(settings), &[CASE]);
-    assert_eq!(run.exit(), Some(0), "{}", run.said());
     let report = run.report();
     let power = &report["measurements"][0]["power"];
     let window = &power["energy"]["windows"][0];
-    assert_eq!(window["counter"]["void"]["code"], code);
-    assert_eq!(window["method"], "integral");
+    let expected = Outcome {
+        said: code,
+        status: Some(0),
+        kept: "time, energy by integral",
+    };
+    let method = window["method"].as_str().unwrap_or("nothing");
+    let seen = Outcome {
+        said: window["counter"]["void"]["code"].as_str().unwrap_or(""),
+        status: run.exit(),
+        kept: &format!("time, energy by {method}"),
+    };
+    row(fault, &expected, &seen);
     near(&power["median_w"], 120.2, 0.03);
 }
 
 fn no_watts() {
-    watts_that_cannot_be(0.0, "shows 0 W while the device worked");
+    watts_that_cannot_be("0 W", 0.0, "shows 0 W while the device worked");
 }
 
 /// The limit is 300 W.
 fn absurd_watts() {
-    watts_that_cannot_be(700.0, "more than twice the power limit of 300 W");
+    let why = "more than twice the power limit of 300 W";
+    watts_that_cannot_be("absurd power", 700.0, why);
 }
 
-fn watts_that_cannot_be(watts: f64, why: &str) {
+fn watts_that_cannot_be(fault: &str, watts: f64, why: &str) {
     let sensor = json!({"period": 0.1, "window": 0.1});
     let settings = json!({"shown_watts": watts, "sensor": sensor, "average": null});
     let run = Metered::run(&with(settings), &[CASE]);
-    assert_eq!(run.exit(), Some(0), "{}", run.said());
     let report = run.report();
     let case = &report["measurements"][0];
-    assert_eq!(case["status"], "ok");
-    assert_eq!(case["power"], Value::Null);
+    without_power(fault, &run, "power-invalid: ", why);
     assert_eq!(case["gflops_per_watt"], Value::Null);
-    let reason = case["power_reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("power-invalid: "), "{reason}");
-    assert!(reason.contains(why), "{reason}");
     let table = String::from_utf8_lossy(&run.output.stdout).into_owned();
     assert!(!table.contains("per W"), "{table}");
 }
@@ -256,34 +274,50 @@ fn watts_that_cannot_be(watts: f64, why: &str) {
 // Cases take the longer part; `tests/power.rs` has a row for every fault.
 
 fn without_a_driver() {
-    without_a_source(&json!({"init": 9}), "kernel module is not loaded");
+    let script = json!({"init": 9});
+    without_a_source("no kernel module", &script, "kernel module is not loaded");
 }
 
 fn on_a_part_of_a_gpu() {
-    without_a_source(&with(json!({"mig": true})), "MIG is on");
+    without_a_source("MIG", &with(json!({"mig": true})), "MIG is on");
 }
 
 fn without_permission() {
     let denied = json!({"faults": {"*": {"code": 4}}});
-    without_a_source(&with(denied), "administrator");
+    without_a_source("no permission", &with(denied), "administrator");
 }
 
 fn without_the_gpu() {
-    without_a_source(&json!({"devices": []}), "no power source nvml:0");
+    let script = json!({"devices": []});
+    without_a_source("no such GPU", &script, "no power source nvml:0");
 }
 
-fn without_a_source(script: &Value, why: &str) {
+fn without_a_source(fault: &str, script: &Value, why: &str) {
     let run = Metered::run(script, &[CASE]);
     let said = run.said();
-    assert_eq!(run.exit(), Some(0), "{said}");
     assert!(said.contains("power is not measured"), "{said}");
+    without_power(fault, &run, "no-power-source: ", why);
     let report = run.report();
-    let case = &report["measurements"][0];
-    assert_eq!(case["status"], "ok");
-    assert_eq!(case["power"], Value::Null);
-    let reason = case["power_reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("no-power-source: "), "{reason}");
-    assert!(reason.contains(why), "{reason}");
     assert_eq!(report["power"]["source"], Value::Null);
     assert!(!run.out().join("power").exists());
+}
+
+/// The case has its time, and in place of its power a reason of that kind.
+fn without_power(fault: &str, run: &Metered, kind: &str, why: &str) {
+    let report = run.report();
+    let case = &report["measurements"][0];
+    let has = |field: &str| if case[field].is_null() { "no " } else { "" };
+    let reason = case["power_reason"].as_str().unwrap_or_default();
+    let expected = Outcome {
+        said: why,
+        status: Some(0),
+        kept: "time, no power",
+    };
+    let seen = Outcome {
+        said: reason,
+        status: run.exit(),
+        kept: &format!("{}time, {}power", has("time"), has("power")),
+    };
+    row(fault, &expected, &seen);
+    assert!(reason.starts_with(kind), "{reason}");
 }

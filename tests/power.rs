@@ -3,6 +3,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/faults.rs"]
+mod faults;
 mod support;
 
 use std::path::Path;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use assert_cmd::Command;
+use faults::Outcome;
 use flopwatt::gpu::adapter::{AdapterDescription, DeviceType};
 use flopwatt::measure::Meter;
 use flopwatt::measure::tier::Tier;
@@ -104,14 +107,22 @@ impl Row {
             .expect("the command runs");
         let fault = self.fault;
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(self.exit), "{fault}: {said}");
-        assert!(said.contains(self.said), "{fault}: {said}");
         let watched: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-        assert_eq!(
-            watched["mean_w"].is_number(),
-            self.figure,
-            "{fault}: {watched}"
-        );
+        let kept = |figure| match figure {
+            true => "mean power",
+            false => "no figure",
+        };
+        let seen = Outcome {
+            said: &said,
+            status: output.status.code(),
+            kept: kept(watched["mean_w"].is_number()),
+        };
+        let expected = Outcome {
+            said: self.said,
+            status: Some(self.exit),
+            kept: kept(self.figure),
+        };
+        faults::row(&format!("power: {fault}"), &expected, &seen);
         for (pointer, value) in &self.shown {
             let shown = watched.pointer(pointer).unwrap_or(&Value::Null);
             assert_eq!(shown, value, "{fault}: {pointer} of {watched}");

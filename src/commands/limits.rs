@@ -21,8 +21,18 @@ pub fn watts(text: &str) -> Result<Watts, String> {
     Err("it must be more than 0 W".into())
 }
 
+/// The limits in their order, each once.
+pub fn distinct(wanted: &[Watts]) -> Vec<Watts> {
+    let mut limits: Vec<Watts> = Vec::new();
+    for watts in wanted {
+        if !limits.contains(watts) {
+            limits.push(*watts);
+        }
+    }
+    limits
+}
+
 /// Takes charge of the limit of the GPU that `spec` names; `None` without limits.
-/// A limit that is listed twice is set once.
 pub fn start(
     wanted: &[Watts],
     spec: &PowerSpec,
@@ -31,17 +41,11 @@ pub fn start(
     if wanted.is_empty() {
         return Ok(None);
     }
-    let mut limits: Vec<Watts> = Vec::new();
-    for watts in wanted {
-        if !limits.contains(watts) {
-            limits.push(*watts);
-        }
-    }
     let refused = "no power limit can be set";
     let gpu = gpu(spec, adapter).context(refused)?;
     let mut guard = setup::this_program()?;
     guard.args(["limit-guard", &gpu.to_string()]);
-    let limits = PowerLimits::start(guard, gpu, limits).context(refused)?;
+    let limits = PowerLimits::start(guard, gpu, wanted.to_vec()).context(refused)?;
     Ok(Some(limits))
 }
 

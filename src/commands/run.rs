@@ -1,5 +1,7 @@
 //! `flopwatt run`: measures the selected cases and leaves a report.
 
+mod resume;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +16,9 @@ use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::power::PowerSpec;
-use crate::record::{self, Report, Start};
-use crate::render::{self, Format, Run};
-use crate::session::{self, Ended, Goal, Planned, PowerLimits};
+use crate::record::{self, Planned, Report, RunPlan, Start};
+use crate::render::{self, Document, Format, Run};
+use crate::session::{self, Ended, Goal, PowerLimits};
 use crate::units::Watts;
 
 /// Measure kernels on an adapter and leave a report
@@ -76,6 +78,13 @@ pub struct Args {
     #[arg(long, value_name = "WATTS", value_delimiter = ',', value_parser = limits::watts)]
     power_limits: Vec<Watts>,
 
+    /// Go on with the run that left its report in this folder and was cut short: the
+    /// cases that are missing, with the options that it was started with. Refused
+    /// where the machine, the adapter, its driver, the shaders or flopwatt are
+    /// others by now
+    #[arg(long, value_name = "DIR", conflicts_with_all = BEGINNING)]
+    resume: Option<PathBuf>,
+
     #[command(flatten)]
     datasheets: DatasheetFile,
 
@@ -88,10 +97,55 @@ pub struct Args {
     json: bool,
 }
 
+/// Options that only a new run has; one that goes on has them in its plan.
+const BEGINNING: [&str; 15] = [
+    "filters",
+    "adapter",
+    "seed",
+    "retune",
+    "shaders",
+    "checked",
+    "tier",
+    "shapes",
+    "sweep",
+    "power",
+    "data",
+    "out",
+    "dump",
+    "power_limits",
+    "datasheets",
+];
+
 /// Runs the cases, saving after each, and prints the outcome.
 pub fn run(args: Args) -> Outcome {
-    // Everything that can be wrong with the command line is found before the
-    // first case runs and before anything is written.
+    let format = if args.json { Format::Json } else { args.format };
+    let (mut report, plan, folder) = match args.resume {
+        Some(folder) => {
+            let (report, plan) = resume::load(&folder)?;
+            (report, plan, folder)
+        }
+        None => {
+            let (report, plan, folder) = begin(args)?;
+            (report, Some(plan), folder)
+        }
+    };
+    let exit = match plan {
+        Some(plan) => measure(&plan, &mut report, &folder, format)?,
+        None => {
+            print_first(&documents(&report, &folder, format))?;
+            say("nothing is missing: the run is complete".into());
+            Exit::Ok
+        }
+    };
+    let file = folder.join(record::REPORT_FILE);
+    say(format!("report: {}", file.display()));
+    Ok(exit)
+}
+
+/// What the command line asks for, and the folder for its report. Everything that
+/// can be wrong with it is found before the first case runs and before anything is
+/// written.
+fn begin(args: Args) -> Result<(Report, RunPlan, PathBuf), Failure> {
     let catalogue = args.datasheets.load()?;
     let shaders = args.setup.shaders()?;
     // Filters are tried on a software adapter's list first: a wrong one is wrong
@@ -100,8 +154,7 @@ pub fn run(args: Args) -> Outcome {
     on_each(&args.data, select(true)?)?;
     let chosen = session::adapter::choose(args.setup.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
-    let cases = select(adapter.is_software())?;
-    let (cases, planned) = on_each(&args.data, cases)?;
+    let cases = on_each(&args.data, select(adapter.is_software())?)?;
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: args.tier,
@@ -112,41 +165,66 @@ pub fn run(args: Args) -> Outcome {
     });
     report.data = args.data.first().copied().unwrap_or_default();
     let folder = report_folder(args.out, &report)?;
-    if let Some(dump) = &args.dump {
-        fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
-    }
-    let limits = limits::start(&args.power_limits, &args.power, &report.adapter)?;
-    let steps = planned.len() * limits.as_ref().map_or(1, |limits| limits.watts().len());
-    let retune = args.setup.retune;
-    let goal = Goal::Measure {
-        dump: args.dump,
-        power: args.power,
+    let plan = RunPlan {
+        cases,
+        power_limits_w: limits::distinct(&args.power_limits),
+        power: args.power.to_string(),
+        dump: args.dump.as_deref().map(dump_folder).transpose()?,
+        retune: args.setup.retune,
     };
-    let out = Some(folder.as_path());
-    let ended = setup::execute(goal, retune, &planned, &mut report, out, limits.as_ref());
+    report.plan = Some(plan.clone());
+    Ok((report, plan, folder))
+}
+
+/// Measures what the plan has and the report has not, and prints the outcome.
+fn measure(plan: &RunPlan, report: &mut Report, folder: &Path, format: Format) -> Outcome {
+    let power: PowerSpec = plan.power.parse()?;
+    let limits = limits::start(&plan.power_limits_w, &power, &report.adapter)?;
+    let goal = Goal::Measure {
+        dump: plan.dump.clone(),
+        power,
+    };
+    let ended = setup::execute(
+        goal,
+        plan.retune,
+        &plan.cases,
+        report,
+        Some(folder),
+        limits.as_ref(),
+    );
     let restored = limits.map_or(Ok(()), PowerLimits::restore);
     if let Err(error) = &restored {
         say(format!("error: {error}"));
     }
     let ended = ended?;
-
-    let format = if args.json { Format::Json } else { args.format };
-    let documents = render::renderer(format).render(&[Run::in_folder(&report, &folder)]);
-    print_first(&documents)?;
-    talk(&cases, steps, &report, ended);
-    let file = folder.join(record::REPORT_FILE);
-    say(format!("report: {}", file.display()));
+    print_first(&documents(report, folder, format))?;
+    talk(plan, report, folder, ended);
     Ok(match ended {
         _ if restored.is_err() => Exit::Usage,
         Ended::Interrupted => Exit::Interrupted,
-        Ended::Complete => exit(&cases, &report.measurements),
+        Ended::Complete => exit(&plan.cases, &report.measurements),
         Ended::DeviceGone => Exit::Failed,
     })
 }
 
+fn documents(report: &Report, folder: &Path, format: Format) -> Vec<Document> {
+    render::renderer(format).render(&[Run::in_folder(report, folder)])
+}
+
+/// Makes the folder for what is computed, and returns where it is from the root,
+/// so that a run can go on from elsewhere.
+fn dump_folder(wanted: &str) -> Result<String, Failure> {
+    let made = fs::create_dir_all(wanted).and_then(|()| fs::canonicalize(wanted));
+    let folder = made.with_context(|| format!("cannot create the folder {wanted}"))?;
+    folder
+        .into_os_string()
+        .into_string()
+        .map_err(|folder| anyhow!("the folder {} has no Unicode name", folder.display()).into())
+}
+
 /// Every case on each distribution, one after the other; ceilings, which have
 /// inputs of their own, once.
-fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<(Vec<Selected>, Vec<Planned>), Failure> {
+fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<Vec<Planned>, Failure> {
     let mut distinct: Vec<Data> = Vec::new();
     for &data in data {
         if !distinct.contains(&data) {
@@ -165,28 +243,31 @@ fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<(Vec<Selected>, Vec<Pl
         } else {
             distinct.clone()
         };
-        data.into_iter().map(move |data| {
-            let id = case.id.clone();
-            (case.clone(), Planned { id, data })
+        data.into_iter().map(move |data| Planned {
+            id: case.id.clone(),
+            data,
+            named: case.explicit,
         })
     });
-    Ok(on_each.unzip())
+    Ok(on_each.collect())
 }
 
 /// Says what the exit status stands for, where the table alone does not.
-fn talk(cases: &[Selected], steps: usize, report: &Report, ended: Ended) {
+fn talk(plan: &RunPlan, report: &Report, folder: &Path, ended: Ended) {
     let early = match ended {
         Ended::Complete => None,
         Ended::Interrupted => Some("interrupted"),
         Ended::DeviceGone => Some("the run ends, since the GPU is gone"),
     };
     if let Some(why) = early {
-        let measured = report.measurements.len();
+        let (measured, steps) = (report.measurements.len(), plan.steps().len());
         say(format!(
-            "{why}: {measured} of {steps} cases are in the report"
+            "{why}: {measured} of {steps} cases are in the report; `flopwatt run --resume {}` \
+             measures the others",
+            folder.display()
         ));
     }
-    for measurement in named_but_skipped(cases, &report.measurements) {
+    for measurement in named_but_skipped(&plan.cases, &report.measurements) {
         let why = measurement.reason.as_ref().map_or("", |r| &r.message);
         say(format!(
             "error: {} cannot run on this adapter: {why}",
@@ -197,17 +278,18 @@ fn talk(cases: &[Selected], steps: usize, report: &Report, ended: Ended) {
 
 /// Cases named by their full id that this adapter cannot run.
 fn named_but_skipped<'a>(
-    cases: &'a [Selected],
+    cases: &'a [Planned],
     measurements: &'a [Measurement],
 ) -> impl Iterator<Item = &'a Measurement> {
-    let pairs = cases.iter().zip(measurements);
+    // Every case comes once at each power limit.
+    let pairs = cases.iter().cycle().zip(measurements);
     pairs
-        .filter(|(case, m)| case.explicit && m.status == Status::Skipped)
+        .filter(|(case, m)| case.named && m.status == Status::Skipped)
         .map(|(_, measurement)| measurement)
 }
 
 /// The status that the cases' outcomes amount to.
-fn exit(cases: &[Selected], measurements: &[Measurement]) -> Exit {
+fn exit(cases: &[Planned], measurements: &[Measurement]) -> Exit {
     let any = |status| measurements.iter().any(|m| m.status == status);
     if !any(Status::Ok) && (any(Status::Rejected) || any(Status::Failed)) {
         Exit::NothingMeasured
@@ -243,11 +325,12 @@ mod tests {
 
     fn exit_of(outcomes: &[(Status, bool)]) -> Exit {
         let id: CaseId = "matmul/f32/naive/1x1x1".parse().unwrap();
-        let case = |&(_, explicit): &(Status, bool)| Selected {
+        let case = |&(_, named): &(Status, bool)| Planned {
             id: id.clone(),
-            explicit,
+            data: Data::Normal,
+            named,
         };
-        let cases: Vec<Selected> = outcomes.iter().map(case).collect();
+        let cases: Vec<Planned> = outcomes.iter().map(case).collect();
         let outcome = |&(status, _): &(Status, bool)| {
             let reason = Reason::new(ReasonCode::NotMeasured, "");
             Measurement::without_figures(&id, status, reason)
@@ -265,8 +348,9 @@ mod tests {
         let ceiling = selected("peak/f32/fma/device");
         let kernel = selected("matmul/f32/naive/1x1x1");
         let data = [Data::Zeros, Data::Normal, Data::Zeros];
-        let (cases, planned) = on_each(&data, vec![ceiling.clone(), kernel.clone()]).unwrap();
-        assert_eq!(cases, [ceiling.clone(), kernel.clone(), kernel]);
+        let planned = on_each(&data, vec![ceiling.clone(), kernel.clone()]).unwrap();
+        let ids: Vec<&CaseId> = planned.iter().map(|p| &p.id).collect();
+        assert_eq!(ids, [&ceiling.id, &kernel.id, &kernel.id]);
         let data: Vec<Data> = planned.iter().map(|p| p.data).collect();
         assert_eq!(data, [Data::Normal, Data::Zeros, Data::Normal]);
         let refused = on_each(&[Data::Zeros], vec![ceiling.clone()]).unwrap_err();

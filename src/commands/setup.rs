@@ -16,9 +16,9 @@ use super::Failure;
 use crate::gpu::device::ShaderMode;
 use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
-use crate::record::{PowerTrace, Report, SaveError, Shaders};
+use crate::record::{Planned, PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan, Planned, PowerLimits};
+use crate::session::{self, Ended, Goal, Observer, Plan, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
 use crate::units::Seconds;
 
@@ -97,9 +97,12 @@ pub fn execute(
     if let Some(folder) = folder {
         render::save(report, folder)?;
     }
+    let steps = plan.steps().len();
     let mut observer = OnScreen {
-        bar: progress_bar(plan.steps().len()),
+        bar: progress_bar(steps),
         folder,
+        steps,
+        told: report.measurements.len(),
     };
     let ended = session::execute(&plan, &mut cache, report, &mut observer);
     observer.bar.finish_and_clear();
@@ -120,7 +123,7 @@ pub fn say(line: String) {
     let _ = io::stderr().write_all((line + "\n").as_bytes());
 }
 
-/// Set by Ctrl-C and SIGTERM.
+/// Set by Ctrl-C, SIGTERM and SIGHUP.
 pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
@@ -128,11 +131,29 @@ pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     Ok(&INTERRUPTED)
 }
 
-/// Progress on a terminal; silence elsewhere, but for what took long or went
-/// wrong.
+/// Progress on a terminal; elsewhere a line for every case that has ended, and for
+/// what took long or went wrong.
 struct OnScreen<'a> {
     bar: ProgressBar,
     folder: Option<&'a Path>,
+    /// Cases that there are to be.
+    steps: usize,
+    /// Cases of the report that have been told.
+    told: usize,
+}
+
+impl OnScreen<'_> {
+    /// Tells of a case that has just been saved.
+    fn tell(&mut self, report: &Report) {
+        let count = report.measurements.len();
+        let last = report.measurements.last().filter(|_| count > self.told);
+        if let Some(measurement) = last {
+            let line = format!("[{count}/{}] {}", self.steps, outcome_line(measurement));
+            // Without a terminal there is no bar, and none to be disturbed.
+            self.bar.suspend(|| say(line));
+        }
+        self.told = count;
+    }
 }
 
 impl Observer for OnScreen<'_> {
@@ -167,17 +188,15 @@ impl Observer for OnScreen<'_> {
     }
 
     fn case_ended(&mut self, report: &Report, trace: Option<&PowerTrace>) -> Result<(), SaveError> {
-        let last = report.measurements.last();
-        if let Some(measurement) = last {
-            self.bar.println(outcome_line(measurement));
+        if let Some(folder) = self.folder {
+            if let Some((trace, measurement)) = trace.zip(report.measurements.last()) {
+                trace.save(measurement, folder)?;
+            }
+            render::save(report, folder)?;
         }
-        let Some(folder) = self.folder else {
-            return Ok(());
-        };
-        if let Some((trace, measurement)) = trace.zip(last) {
-            trace.save(measurement, folder)?;
-        }
-        render::save(report, folder)
+        // What is told is on disk.
+        self.tell(report);
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use crate::kernel;
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select;
 use crate::measure::tier::Tier;
-use crate::record::{self, Report, Start};
-use crate::session::{self, Ended, Goal, Planned};
+use crate::record::{self, Planned, Report, Start};
+use crate::session::{self, Ended, Goal};
 use crate::tune::{Tried, Tuning};
 
 /// Choose the fastest kernels for an adapter and remember them
@@ -51,6 +51,7 @@ pub fn run(args: Args) -> Outcome {
         .map(|case| Planned {
             id: case.id,
             data: Data::Normal,
+            named: case.explicit,
         })
         .collect();
     if best.is_empty() {

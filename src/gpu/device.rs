@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wgpu::util::DeviceExt;
 
 use super::timer::{DeviceSpan, Timer};
 use crate::kernel::element::Tensor;
@@ -258,22 +257,14 @@ impl Gpu {
 
     fn resource(&self, spec: &BufferSpec, inputs: &[Tensor]) -> Resource {
         let storage = wgpu::BufferUsages::STORAGE;
-        let filled = |contents: &[u8], usage| {
-            self.device
-                .create_buffer_init(&wgpu::util::BufferInitDescriptor {
-                    label: None,
-                    contents,
-                    usage,
-                })
-        };
         Resource::Buffer(match &spec.role {
             &Role::Texture { width, height } => return self.texture(width, height),
             Role::Uniform(words) => {
-                filled(bytemuck::cast_slice(words), wgpu::BufferUsages::UNIFORM)
+                self.filled(bytemuck::cast_slice(words), wgpu::BufferUsages::UNIFORM)
             }
             Role::Input(number) => {
                 let bytes = inputs.get(*number).map_or(&[][..], |tensor| &tensor.bytes);
-                filled(bytes, storage)
+                self.filled(bytes, storage)
             }
             Role::Output | Role::Scratch => self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
@@ -282,6 +273,23 @@ impl Gpu {
                 mapped_at_creation: false,
             }),
         })
+    }
+
+    /// A buffer that holds `contents`. wgpu's own function for that panics where
+    /// there is no memory, of which the device has told by then.
+    fn filled(&self, contents: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let length = (contents.len() as u64).max(wgpu::COPY_BUFFER_ALIGNMENT);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: length.next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
+            usage,
+            mapped_at_creation: true,
+        });
+        if let Ok(mut range) = buffer.get_mapped_range_mut(..) {
+            range.slice(..contents.len()).copy_from_slice(contents);
+        }
+        buffer.unmap();
+        buffer
     }
 
     fn texture(&self, width: u32, height: u32) -> Resource {

@@ -122,7 +122,9 @@ pub enum IdError {
 }
 
 /// One case: an operation in a precision, by one kernel variant, on one shape.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Serialised as its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct CaseId {
     /// What is computed.
     pub operation: Operation,
@@ -164,6 +166,20 @@ impl fmt::Display for CaseId {
             "{}/{}/{}/{}",
             self.operation, self.precision, self.variant, self.shape
         ))
+    }
+}
+
+impl From<CaseId> for String {
+    fn from(id: CaseId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for CaseId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
     }
 }
 

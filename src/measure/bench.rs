@@ -7,7 +7,7 @@ use super::prepared::{Candidate, Prepared};
 use super::sampling::{self, Samples};
 use super::tier::{Effort, Tier};
 use super::verify::{self, Verified, Witness};
-use super::{Phase, Stopped};
+use super::{FirstRun, Phase, Stopped};
 use crate::gpu::device::{Batch, Gpu, GpuError};
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
@@ -93,12 +93,12 @@ impl<'a, 't> Bench<'a, 't> {
     ) -> Result<Prepared<'a>, Stopped> {
         let right = self.right(id, choice, problem, on_phase)?;
         let kernel = right.kernel;
-        on_phase(Phase::WarmingUp);
-        let candidate = self.fastest(right.candidates, problem)?;
-        let mut flags = self.seek_witness(kernel, id, &candidate.verified, problem)?;
+        let candidate = self.fastest(right.candidates, problem, on_phase)?;
+        let mut flags = self.seek_witness(kernel, id, &candidate.verified, problem, on_phase)?;
         if right.some_rejected {
             flags.push(Flag::CandidateRejected);
         }
+        on_phase(candidate.warming_up());
         let mut runner = candidate.runner(self.gpu);
         let warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
         // What is compared at the end must have been written by timed dispatches.
@@ -132,7 +132,7 @@ impl<'a, 't> Bench<'a, 't> {
     ) -> Result<Vec<(Parameters, Work)>, Stopped> {
         let right = self.right(id, choice, problem, on_phase)?;
         let first = right.candidates.first().ok_or_else(no_program)?;
-        self.seek_witness(right.kernel, id, &first.verified, problem)?;
+        self.seek_witness(right.kernel, id, &first.verified, problem, on_phase)?;
         let programs = right.candidates.into_iter().map(|c| c.program);
         Ok(programs
             .map(|program| (program.parameters.clone(), problem.work(&program)))
@@ -158,11 +158,8 @@ impl<'a, 't> Bench<'a, 't> {
         }
         on_phase(Phase::Inputs);
         problem.inputs();
-        on_phase(Phase::Verifying {
-            reference_macs: problem.reference_macs(),
-        });
         let offered = programs.len();
-        let candidates = self.verified(programs, problem, kernel.repeats)?;
+        let candidates = self.verified(programs, problem, kernel.repeats, on_phase)?;
         Ok(Right {
             kernel,
             some_rejected: candidates.len() < offered,
@@ -183,6 +180,19 @@ impl<'a, 't> Bench<'a, 't> {
         kernel.candidates(shape, &self.capabilities, self.templates)
     }
 
+    /// What it takes to verify `program` and to find its rate.
+    pub fn first_run(&self, program: &Program, problem: &dyn Problem) -> FirstRun {
+        let references = match problem.on_normal_inputs() {
+            Some(_) => 2,
+            None => 1,
+        };
+        FirstRun {
+            work: problem.work(program),
+            software: self.capabilities.software,
+            reference_macs: references * problem.reference_macs(),
+        }
+    }
+
     /// Verifies `program` and times it briefly: operations per second, or bytes
     /// per second where there are no operations.
     ///
@@ -192,7 +202,7 @@ impl<'a, 't> Bench<'a, 't> {
         let attempt = || -> Result<f64, Stopped> {
             let programs = vec![program.clone()];
             let candidate = self
-                .verified(programs, problem, Repeat::Dispatch)?
+                .verified(programs, problem, Repeat::Dispatch, &mut |_| {})?
                 .remove(0);
             Ok(self.probe(&candidate, problem)?)
         };
@@ -220,10 +230,13 @@ impl<'a, 't> Bench<'a, 't> {
         programs: Vec<Program>,
         problem: &dyn Problem,
         repeats: Repeat,
+        on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Vec<Candidate>, Stopped> {
         let mut candidates = Vec::new();
         let mut rejected = None;
         for program in programs {
+            let effort = self.first_run(&program, problem);
+            on_phase(Phase::Verifying { effort });
             let loaded = self.gpu.load(&program, problem.inputs())?;
             let verified = verify::verify(self.gpu, &loaded, &program, problem)?;
             match &verified.verdict.rejection {
@@ -254,11 +267,13 @@ impl<'a, 't> Bench<'a, 't> {
         &self,
         mut candidates: Vec<Candidate>,
         problem: &dyn Problem,
+        on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Candidate, Stopped> {
         if candidates.len() > 1 {
             let mut rates = vec![0.0; candidates.len()];
             for _ in 0..PROBES {
                 for (candidate, rate) in candidates.iter().zip(&mut rates) {
+                    on_phase(candidate.warming_up());
                     *rate = self.probe(candidate, problem)?.max(*rate);
                 }
             }
@@ -286,6 +301,7 @@ impl<'a, 't> Bench<'a, 't> {
         id: &CaseId,
         verified: &Verified,
         problem: &dyn Problem,
+        on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Vec<Flag>, Stopped> {
         if !problem.wants_witness() {
             return Ok(Vec::new());
@@ -294,7 +310,11 @@ impl<'a, 't> Bench<'a, 't> {
             let programs = self.programs(sibling, id.shape);
             programs.ok()
         });
-        match verify::witness(self.gpu, others.flatten(), problem, &verified.output)? {
+        let others = others.flatten().inspect(|program| {
+            let effort = self.first_run(program, problem);
+            on_phase(Phase::Verifying { effort });
+        });
+        match verify::witness(self.gpu, others, problem, &verified.output)? {
             Witness::Agrees => Ok(Vec::new()),
             Witness::None => Ok(vec![Flag::NoWitness]),
             Witness::Disagrees(rejection) => Err(Stopped::rejected(

@@ -18,16 +18,18 @@ pub use meter::Meter;
 pub use prepared::Prepared;
 pub use stopped::Stopped;
 
+use crate::kernel::problem::Work;
+use crate::units::Seconds;
+
 /// What a case is doing, for whoever waits for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Phase {
     /// Generating inputs.
     Inputs,
-    /// Compiling, computing once and comparing; the reference takes this many
-    /// multiply-adds at most.
+    /// Compiling a program, computing once and comparing.
     Verifying {
-        /// Multiply-adds of the reference.
-        reference_macs: u64,
+        /// What that takes.
+        effort: FirstRun,
     },
     /// Trying candidates to find the fastest.
     Tuning {
@@ -35,18 +37,35 @@ pub enum Phase {
         tried: usize,
         /// Candidates there are.
         count: usize,
+        /// What the next takes.
+        effort: FirstRun,
     },
     /// Running until clocks and caches have settled.
-    WarmingUp,
+    WarmingUp {
+        /// What one dispatch took when it was verified.
+        dispatch: Seconds,
+    },
     /// Taking samples.
     Sampling {
         /// Samples so far.
         samples: usize,
-        /// Median so far, seconds per dispatch.
-        median_s: f64,
+        /// What one takes.
+        sample: Seconds,
     },
     /// Leaving the device idle, to see what it draws then.
     Resting,
     /// Writing inputs, output and reference to disk.
     Dumping,
+}
+
+/// What it takes to run a program for the first time, when nobody knows yet how
+/// fast it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FirstRun {
+    /// What one dispatch does.
+    pub work: Work,
+    /// Whether the device is a software adapter.
+    pub software: bool,
+    /// Multiply-adds of the references that the output is compared with, at most.
+    pub reference_macs: u64,
 }

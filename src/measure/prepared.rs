@@ -52,6 +52,12 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    pub(super) fn warming_up(&self) -> Phase {
+        Phase::WarmingUp {
+            dispatch: self.verified.took,
+        }
+    }
+
     pub(super) fn runner<'a>(&'a self, gpu: &'a Gpu) -> OnGpu<'a> {
         OnGpu {
             gpu,
@@ -95,11 +101,11 @@ impl Prepared<'_> {
     /// When the device fails.
     pub fn converge(&mut self, on_phase: &mut dyn FnMut(Phase)) -> Result<(), Stopped> {
         let mut runner = self.candidate.runner(self.gpu);
+        let sample = self.samples.warm().sample();
+        on_phase(Phase::Sampling { samples: 0, sample });
         self.samples.converge(&mut runner, &self.effort, |values| {
-            on_phase(Phase::Sampling {
-                samples: values.len(),
-                median_s: stats::median(values).unwrap_or(0.0),
-            });
+            let samples = values.len();
+            on_phase(Phase::Sampling { samples, sample });
         })?;
         Ok(())
     }
@@ -116,16 +122,12 @@ impl Prepared<'_> {
     ) -> Result<Metered, Stopped> {
         let (gpu, loaded) = (self.gpu, &self.candidate.loaded);
         let warm = self.samples.warm();
-        let (dispatches, cycle) = (warm.dispatches, warm.dispatch);
+        let (dispatches, cycle, sample) = (warm.dispatches, warm.dispatch, warm.sample());
         let mut windows = meter.windows(self.tier, cycle, on_phase);
         let mut all = Vec::new();
         while windows.begin() {
-            let on_batch = |samples| {
-                on_phase(Phase::Sampling {
-                    samples,
-                    median_s: cycle.0,
-                });
-            };
+            on_phase(Phase::Sampling { samples: 0, sample });
+            let on_batch = |samples| on_phase(Phase::Sampling { samples, sample });
             let series = gpu.run_series(loaded, dispatches, windows.length(), on_batch)?;
             windows.end([series.begin, series.end], on_phase);
             all.push(series);

@@ -53,6 +53,13 @@ pub struct Warm {
     pub dispatch: Seconds,
 }
 
+impl Warm {
+    /// Roughly how long a sample takes.
+    pub fn sample(&self) -> Seconds {
+        Seconds(f64::from(self.dispatches) * self.dispatch.0)
+    }
+}
+
 /// Finds the batch size, then runs batches for the warm-up time and until they
 /// show no trend.
 ///

@@ -8,6 +8,7 @@ use crate::kernel::canary::Canary;
 use crate::kernel::problem::{Problem, Rejection, Verdict};
 use crate::kernel::program::Program;
 use crate::kernel::{BuildError, inputs};
+use crate::units::Seconds;
 
 /// Asks the device for a small result that only computing can give.
 ///
@@ -32,6 +33,8 @@ pub struct Verified {
     pub verdict: Verdict,
     /// The output's bytes.
     pub output: Vec<u8>,
+    /// How long the one dispatch took, by the host's clock.
+    pub took: Seconds,
 }
 
 /// Computes the output of `program` and compares it with the reference; before
@@ -61,10 +64,14 @@ fn compute(
     problem: &dyn Problem,
 ) -> Result<Verified, GpuError> {
     gpu.poison(loaded)?;
-    gpu.run(loaded, 1)?;
+    let took = gpu.run(loaded, 1)?.wall;
     let output = gpu.output(loaded)?;
     let verdict = problem.check(program, &output);
-    Ok(Verified { verdict, output })
+    Ok(Verified {
+        verdict,
+        output,
+        took,
+    })
 }
 
 /// What a second kernel says about an output that was only sampled.

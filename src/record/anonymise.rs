@@ -26,6 +26,7 @@ pub fn anonymise(mut report: Report, number: u64) -> Report {
     let Report {
         run_id,
         command,
+        plan,
         host,
         adapter,
         shaders,
@@ -36,6 +37,7 @@ pub fn anonymise(mut report: Report, number: u64) -> Report {
         started: _,
         ended: _,
         complete: _,
+        resumed: _,
         flopwatt_version: _,
         git: _,
         tier: _,
@@ -47,6 +49,8 @@ pub fn anonymise(mut report: Report, number: u64) -> Report {
     } = &mut report;
     *run_id = Uuid::from_u128(number.into());
     command.clear();
+    // It names folders and meters, and a published report does not go on.
+    *plan = None;
     in_host(host);
     in_adapter(adapter);
     in_shaders(shaders);

@@ -5,6 +5,7 @@ mod dump;
 mod environment;
 mod folder;
 mod npy;
+mod plan;
 mod relate;
 mod shaders;
 mod store;
@@ -19,6 +20,7 @@ pub use anonymise::anonymise;
 pub use dump::Computed;
 pub use environment::{Git, Host, built_from, command_line};
 pub use folder::folder_name;
+pub use plan::{Planned, Resumption, RunPlan, steps};
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use store::{
@@ -37,7 +39,7 @@ use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
 /// other.
-pub const SCHEMA_VERSION: &str = "1.3";
+pub const SCHEMA_VERSION: &str = "1.4";
 
 /// One run: a process, a machine, an adapter, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,8 +57,15 @@ pub struct Report {
     pub ended: Timestamp,
     /// Whether every planned case is in the report.
     pub complete: bool,
+    /// When the run went on after it had been cut short, each time; figures are
+    /// then of several stretches.
+    #[serde(default)]
+    pub resumed: Vec<Resumption>,
     /// The command line.
     pub command: Vec<String>,
+    /// What the run set out to measure; null where it cannot be resumed.
+    #[serde(default)]
+    pub plan: Option<RunPlan>,
     /// Version of the program that measured.
     pub flopwatt_version: String,
     /// Source revision that the program was built from.
@@ -113,7 +122,9 @@ impl Report {
             started: now,
             ended: now,
             complete: false,
+            resumed: Vec::new(),
             command: start.command,
+            plan: None,
             flopwatt_version: env!("CARGO_PKG_VERSION").to_owned(),
             git: environment::built_from(),
             tier: start.tier,
@@ -149,5 +160,24 @@ impl Report {
     /// The report's JSON Schema.
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(Report)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::gpu::device::ShaderMode;
+
+    /// A report without measurements, of an adapter that exists in no machine.
+    pub fn report() -> Report {
+        let adapter = include_str!("../../tests/data/adapter.json");
+        Report::begin(Start {
+            command: Vec::new(),
+            tier: Tier::Quick,
+            seed: 1,
+            adapter: serde_json::from_str(adapter).unwrap(),
+            shaders: Shaders::new(None, ShaderMode::Unchecked).unwrap(),
+            datasheet: Err("a test".into()),
+        })
     }
 }

@@ -1,13 +1,14 @@
 //! Where the figures of a report come from.
 
+use jiff::Timestamp;
+
 use super::cells;
 use crate::record::{Git, Host, Report};
 
 /// What is known of the run, by name.
-pub(super) fn rows(report: &Report) -> [(&'static str, String); 10] {
+pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
     let adapter = &report.adapter;
-    let started = report.started.strftime("%Y-%m-%d %H:%M:%S UTC");
-    [
+    let mut rows = vec![
         ("adapter", adapter.name.clone()),
         ("driver", adapter.driver_and_version()),
         (
@@ -19,9 +20,26 @@ pub(super) fn rows(report: &Report) -> [(&'static str, String); 10] {
         ("run", cells::effort(report)),
         ("command", report.command.join(" ")),
         ("flopwatt", version(report)),
-        ("started", started.to_string()),
+        ("started", moment(report.started)),
         ("run id", report.run_id.to_string()),
-    ]
+    ];
+    if !report.resumed.is_empty() {
+        rows.push(("resumed", resumed(report)));
+    }
+    rows
+}
+
+fn moment(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// When the run went on, and after how many cases.
+fn resumed(report: &Report) -> String {
+    let each = report.resumed.iter().map(|resumption| {
+        let after = resumption.after_cases;
+        format!("{}, after {after} cases", moment(resumption.at))
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 fn host(host: &Host) -> String {
@@ -51,4 +69,32 @@ fn version(report: &Report) -> String {
         report.flopwatt_version,
         report.git.as_ref().map(commit).unwrap_or_default()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Resumption;
+    use crate::render::fixture;
+
+    #[test]
+    fn a_run_in_several_stretches_says_so() {
+        let mut report = fixture::report();
+        let named = |report: &Report| {
+            let mut rows = rows(report).into_iter();
+            rows.find(|(name, _)| *name == "resumed")
+        };
+        assert_eq!(named(&report), None);
+        report.resumed = [(3, "2026-01-02T04:00:00Z"), (7, "2026-01-03T05:06:07Z")]
+            .map(|(after_cases, at)| Resumption {
+                at: at.parse().unwrap(),
+                after_cases,
+            })
+            .into();
+        let (_, text) = named(&report).unwrap();
+        assert_eq!(
+            text,
+            "2026-01-02 04:00:00 UTC, after 3 cases; 2026-01-03 05:06:07 UTC, after 7 cases"
+        );
+    }
 }

@@ -11,11 +11,12 @@ mod limits;
 mod process;
 pub mod protocol;
 mod run;
+mod watchdog;
 pub mod worker;
 
 pub use limits::{GuardError, PowerLimits};
 pub use process::{Process, WorkerError};
-pub use run::{Ended, Goal, Observer, Plan, Planned, SessionError, execute, keep};
+pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};
 
 #[cfg(all(test, unix))]
 pub use run::tests::adapter as test_adapter;

@@ -5,12 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::protocol::{DEFAULT_LIMIT, Event, OLDEST_PROTOCOL, PROTOCOL, Request};
+use super::protocol::{Event, OLDEST_PROTOCOL, PROTOCOL, Request};
+use super::watchdog::DEFAULT_LIMIT;
 use crate::power::PowerSetup;
 use crate::record::{self, SCHEMA_VERSION};
 use crate::units::Seconds;
@@ -19,6 +21,13 @@ use crate::units::Seconds;
 const GLANCE: Duration = Duration::from_millis(50);
 /// Lines of the worker's standard error that are kept for a message.
 const KEPT_LINES: usize = 5;
+/// A process that was killed and is still there after this long is stuck in the
+/// system's part of the driver; nobody waits for it any longer.
+const LAST_BREATH: Duration = Duration::from_secs(10);
+/// … and for the end of what it said, which a child of its own may keep open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often either is looked for.
+const BLINK: Duration = Duration::from_millis(5);
 
 /// Why a worker did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +87,7 @@ pub struct Process<'a> {
     child: Child,
     stdin: Option<ChildStdin>,
     events: Receiver<Event>,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Option<Tail>,
     interrupted: &'a AtomicBool,
     power: Option<PowerSetup>,
 }
@@ -102,7 +111,7 @@ impl<'a> Process<'a> {
         let mut process = Self {
             stdin: child.stdin.take(),
             events: listen(child.stdout.take()),
-            stderr: child.stderr.take().map(keep_tail),
+            stderr: child.stderr.take().map(Tail::of),
             child,
             interrupted,
             power: None,
@@ -201,8 +210,13 @@ impl<'a> Process<'a> {
         if exited.is_none() {
             let _ = self.child.kill();
         }
-        let status = self.child.wait().ok();
-        let tail = self.stderr.take().and_then(|reader| reader.join().ok());
+        let mut status = exited;
+        let killed = Instant::now();
+        while status.is_none() && killed.elapsed() < LAST_BREATH {
+            thread::sleep(BLINK);
+            status = self.child.try_wait().ok().flatten();
+        }
+        let tail = self.stderr.take().map(Tail::text);
         (status, tail.unwrap_or_default())
     }
 }
@@ -235,7 +249,7 @@ pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
 ) -> Receiver<Event> {
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = stdout {
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { break };
                 if let Ok(event) = serde_json::from_str(&line)
@@ -249,18 +263,38 @@ pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
     receiver
 }
 
-/// Reads to the end and keeps the last lines, on one line.
-fn keep_tail(stderr: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut tail = VecDeque::new();
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if tail.len() == KEPT_LINES {
-                tail.pop_front();
+/// The last lines of what a process says.
+struct Tail {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Tail {
+    /// Reads to the end and keeps the last lines.
+    fn of(stderr: impl Read + Send + 'static) -> Self {
+        let lines = Arc::<Mutex<VecDeque<String>>>::default();
+        let kept = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() == KEPT_LINES {
+                    kept.pop_front();
+                }
+                kept.push_back(line.trim().to_owned());
             }
-            tail.push_back(line.trim().to_owned());
+        });
+        Self { lines, reader }
+    }
+
+    /// The last lines of a process that has ended, on one line.
+    fn text(self) -> String {
+        let ended = Instant::now();
+        while !self.reader.is_finished() && ended.elapsed() < LAST_WORDS {
+            thread::sleep(BLINK);
         }
-        Vec::from(tail).join(" | ")
-    })
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        Vec::from(lines.clone()).join(" | ")
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -295,6 +329,17 @@ mod tests {
         let error = start(&script).unwrap_err().to_string();
         assert!(error.contains("signal: 11"), "{error}");
         assert!(error.contains("driver: bad things"), "{error}");
+    }
+
+    /// What a worker has started, such as a meter, may outlive it and keep its
+    /// standard error open: nobody waits for that.
+    #[test]
+    fn a_crash_is_told_although_a_child_of_the_worker_lives_on() {
+        let script = format!("{HELLO} sleep 300 >/dev/null & echo child $! >&2; kill -SEGV $$");
+        let error = start(&script).unwrap_err().to_string();
+        let child = error.split("child ").nth(1).expect("its last words");
+        let killed = Command::new("kill").arg(child).status().unwrap();
+        assert!(killed.success(), "the child had ended: {error}");
     }
 
     #[test]

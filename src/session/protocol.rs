@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::watchdog;
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::Draw;
 use crate::kernel::problem::Work;
@@ -210,36 +211,21 @@ pub enum Event {
     },
 }
 
-/// Longest silence while nothing long is announced.
-pub const DEFAULT_LIMIT: Seconds = Seconds(60.0);
-/// Longest compilation and first run of a kernel, besides the reference.
-const VERIFY_LIMIT_S: f64 = 300.0;
-/// Multiply-adds a second that the slowest host's reference is trusted to do.
-const REFERENCE_MACS_PER_S: f64 = 5e7;
-
 impl Event {
     /// Announces a phase of a measurement.
     pub fn phase(phase: Phase) -> Self {
-        let (text, limit_s) = match phase {
-            Phase::Inputs => ("generating inputs".to_owned(), VERIFY_LIMIT_S),
-            Phase::Verifying { reference_macs } => (
-                "verifying".to_owned(),
-                VERIFY_LIMIT_S + reference_macs as f64 / REFERENCE_MACS_PER_S,
-            ),
-            Phase::Tuning { tried, count } => (
-                format!("tuning, {tried} of {count} candidates"),
-                VERIFY_LIMIT_S,
-            ),
-            Phase::WarmingUp => ("warming up".to_owned(), VERIFY_LIMIT_S),
-            Phase::Resting => ("leaving the device idle".to_owned(), VERIFY_LIMIT_S),
-            Phase::Dumping => ("writing what was computed".to_owned(), VERIFY_LIMIT_S),
-            Phase::Sampling { samples, .. } => {
-                (format!("sampling, {samples} so far"), VERIFY_LIMIT_S)
-            }
+        let text = match phase {
+            Phase::Inputs => "generating inputs".to_owned(),
+            Phase::Verifying { .. } => "verifying".to_owned(),
+            Phase::Tuning { tried, count, .. } => format!("tuning, {tried} of {count} candidates"),
+            Phase::WarmingUp { .. } => "warming up".to_owned(),
+            Phase::Resting => "leaving the device idle".to_owned(),
+            Phase::Dumping => "writing what was computed".to_owned(),
+            Phase::Sampling { samples, .. } => format!("sampling, {samples} so far"),
         };
         Self::Phase {
             phase: text,
-            limit_s: Seconds(limit_s),
+            limit_s: watchdog::limit(phase),
         }
     }
 }
@@ -264,12 +250,12 @@ mod tests {
             r#"{"request":"measure","id":"peak/f32/fma/device","choice":null,"tier":"quick","draw":{"seed":7,"data":"normal"},"metered":false}"#
         );
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
-        let event = Event::phase(Phase::Verifying {
-            reference_macs: 5_000_000_000,
+        let event = Event::phase(Phase::WarmingUp {
+            dispatch: Seconds(0.5),
         });
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
-            r#"{"event":"phase","phase":"verifying","limit_s":400.0}"#
+            r#"{"event":"phase","phase":"warming up","limit_s":100.0}"#
         );
     }
 }

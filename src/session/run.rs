@@ -14,7 +14,7 @@ use crate::kernel::select;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
-use crate::record::{self, PowerTrace, Report, SaveError};
+use crate::record::{self, Planned, PowerTrace, Report, SaveError};
 use crate::tune::{Cache, Tuning};
 use crate::units::Watts;
 
@@ -38,22 +38,8 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// Every case, at each of the power limits in turn.
     pub fn steps(&self) -> Vec<(Option<Watts>, &Planned)> {
-        let limits = match self.limits {
-            Some(limits) => limits.watts().iter().copied().map(Some).collect(),
-            None => vec![None],
-        };
-        let at = |limit| self.cases.iter().map(move |case| (limit, case));
-        limits.into_iter().flat_map(at).collect()
+        record::steps(self.cases, self.limits.map_or(&[], PowerLimits::watts))
     }
-}
-
-/// One case of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
-    /// Which case.
-    pub id: CaseId,
-    /// Distribution of its inputs; normal for ceilings, which have their own.
-    pub data: Data,
 }
 
 /// What a run does with its cases.
@@ -115,12 +101,13 @@ pub enum SessionError {
     Limit(#[from] GuardError),
 }
 
-/// Measures the plan's cases and puts them into `report`. A worker that dies or
-/// hangs costs its case; the next case gets a fresh one.
+/// Measures the plan's cases and puts them into `report`, but for those that it
+/// holds already. A worker that dies or hangs costs its case; the next case gets a
+/// fresh one.
 ///
 /// # Errors
-/// When the report cannot be saved, no worker opens the adapter, or a power limit
-/// cannot be set.
+/// When the report cannot be saved, no worker opens the adapter for the first
+/// case, or a power limit cannot be set.
 pub fn execute(
     plan: &Plan,
     cache: &mut Cache,
@@ -129,7 +116,8 @@ pub fn execute(
 ) -> Result<Ended, SessionError> {
     let mut worker = None;
     let steps = plan.steps();
-    for (index, &(limit, planned)) in steps.iter().enumerate() {
+    let done = report.measurements.len();
+    for (index, &(limit, planned)) in steps.iter().enumerate().skip(done) {
         observer.case_begins(index, planned);
         if let Some((limits, watts)) = plan.limits.zip(limit) {
             limits.set(watts)?;
@@ -145,6 +133,10 @@ pub fn execute(
                     process
                 }
                 Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
+                Err(error) if report.measured_anything() => {
+                    observer.warn(&SessionError::Adapter(error));
+                    return Ok(Ended::DeviceGone);
+                }
                 Err(error) => return Err(SessionError::Adapter(error)),
             },
         };
@@ -424,25 +416,21 @@ pub fn keep(cache: &Cache) -> Result<(), SaveError> {
 pub(super) mod tests {
     use super::*;
     use crate::gpu::adapter::AdapterDescription;
-    use crate::gpu::device::ShaderMode;
     use crate::power::sensor::{Averaging, Known, Sensor};
-    use crate::record::{Shaders, Start};
+    use crate::record::tests::report as begun;
     use crate::units::Seconds;
 
     /// An adapter that exists in no machine.
     pub fn adapter() -> AdapterDescription {
-        serde_json::from_str(include_str!("../../tests/data/adapter.json")).unwrap()
-    }
-
-    fn shaders() -> Shaders {
-        Shaders::new(None, ShaderMode::Unchecked).unwrap()
+        begun().adapter
     }
 
     /// A request to open it.
     pub fn open() -> Request {
+        let report = begun();
         Request::Open {
-            adapter: Box::new(adapter()),
-            shaders: shaders(),
+            adapter: Box::new(report.adapter),
+            shaders: report.shaders,
             power: PowerRequest {
                 wanted: "none".into(),
                 sensor: None,
@@ -451,18 +439,21 @@ pub(super) mod tests {
     }
 
     #[derive(Default)]
-    struct Saves(Vec<usize>);
+    struct Heard {
+        saves: Vec<usize>,
+        warnings: Vec<String>,
+    }
 
-    impl Observer for Saves {
+    impl Observer for Heard {
         fn case_begins(&mut self, _: usize, _: &Planned) {}
         fn phase(&mut self, _: &str) {}
         fn tuned(&mut self, _: &Tuning) {}
         fn warn(&mut self, warning: &dyn fmt::Display) {
-            panic!("{warning}");
+            self.warnings.push(warning.to_string());
         }
         fn power(&mut self, _: Option<&PowerSetup>) {}
         fn case_ended(&mut self, report: &Report, _: Option<&PowerTrace>) -> Result<(), SaveError> {
-            self.0.push(report.measurements.len());
+            self.saves.push(report.measurements.len());
             Ok(())
         }
     }
@@ -480,45 +471,61 @@ pub(super) mod tests {
         }
     }
 
-    /// Answers every request with a skipped case, but crashes on "register".
+    /// Answers every request with a measured case. What becomes of one of "register"
+    /// is `$FAULT`; in the folder `$OPENED` only the first worker opens the adapter.
     const WORKER: &str = r#"
         echo '{"event":"hello","protocol":5,"version":"x","schema":"1.0"}'
         while read -r line; do
             case "$line" in
-                *'"open"'*) echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}' ;;
-                *register*) echo 'GPU hang' >&2; kill -KILL $$ ;;
+                *'"open"'*) if [ -z "$OPENED" ] || mkdir "$OPENED/once"; then
+                        echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}'
+                    else
+                        echo '{"event":"error","message":"the adapter is gone"}'
+                    fi ;;
+                *register*) eval "$FAULT" ;;
                 *) printf '{"event":"done","measurement":%s,"trace":null,"sensor":%s,"device_is_gone":false}\n' "$MEASUREMENT" "$SENSOR" ;;
             esac
         done"#;
+    const CRASH: &str = "echo 'GPU hang' >&2; kill -KILL $$";
+    const HANG: &str =
+        r#"echo '{"event":"phase","phase":"verifying","limit_s":0.1}'; exec sleep 60"#;
 
-    fn run(interrupted: bool) -> (Report, Ended, Vec<usize>) {
+    fn cases() -> Vec<Planned> {
         let ids = [
             "matmul/f32/naive/1x1x1",
             "matmul/f32/register/1x1x1",
             "matmul/f32/naive/2x2x2",
         ];
-        let planned = |id: &&str| Planned {
+        let planned = |id: &str| Planned {
             id: id.parse().unwrap(),
             data: Data::Zeros,
+            named: false,
         };
-        let cases: Vec<Planned> = ids.iter().map(planned).collect();
-        let reason = Reason::new(ReasonCode::TooLarge, "needs 2 MiB, adapter allows 1 MiB");
-        let skipped = Measurement::without_figures(&cases[0].id, Status::Skipped, reason);
+        ids.map(planned).into()
+    }
+
+    /// Case number `index`, as if it had been measured.
+    fn measured(index: usize) -> Measurement {
+        let reason = Reason::new(ReasonCode::NotMeasured, "a test");
+        Measurement::without_figures(&cases()[index].id, Status::Ok, reason)
+    }
+
+    /// Goes through the cases that `report` lacks with workers to which `variables`
+    /// are given.
+    fn run(
+        mut report: Report,
+        variables: &[(&str, &str)],
+        interrupted: bool,
+    ) -> (Report, Ended, Heard) {
+        let cases = cases();
         let worker = || {
             let mut command = Command::new("sh");
-            let measurement = serde_json::to_string(&skipped).unwrap();
+            let measurement = serde_json::to_string(&measured(0)).unwrap();
             command.args(["-c", WORKER]).env("MEASUREMENT", measurement);
             command.env("SENSOR", serde_json::to_string(&sensor()).unwrap());
+            command.envs(variables.iter().copied());
             command
         };
-        let mut report = Report::begin(Start {
-            command: Vec::new(),
-            tier: Tier::Quick,
-            seed: 1,
-            adapter: adapter(),
-            shaders: shaders(),
-            datasheet: Err("a test".into()),
-        });
         let plan = Plan {
             cases: &cases,
             worker: &worker,
@@ -530,33 +537,80 @@ pub(super) mod tests {
             limits: None,
             interrupted: &AtomicBool::new(interrupted),
         };
-        let mut saves = Saves::default();
-        let ended = execute(&plan, &mut Cache::none(), &mut report, &mut saves).unwrap();
-        (report, ended, saves.0)
+        let mut heard = Heard::default();
+        let ended = execute(&plan, &mut Cache::none(), &mut report, &mut heard).unwrap();
+        (report, ended, heard)
+    }
+
+    fn statuses(report: &Report) -> Vec<Status> {
+        report.measurements.iter().map(|m| m.status).collect()
+    }
+
+    /// Why the second case has failed, which the others have not.
+    fn only_failure(report: &Report) -> String {
+        assert_eq!(statuses(report), [Status::Ok, Status::Failed, Status::Ok]);
+        report.measurements[1].reason.as_ref().unwrap().to_string()
     }
 
     #[test]
     fn a_crash_costs_one_case_and_every_case_is_saved() {
-        let (report, ended, saves) = run(false);
-        assert_eq!((ended, saves), (Ended::Complete, vec![1, 2, 3]));
+        let (report, ended, heard) = run(begun(), &[("FAULT", CRASH)], false);
+        assert_eq!((ended, heard.saves), (Ended::Complete, vec![1, 2, 3]));
         assert!(report.complete);
-        let statuses: Vec<Status> = report.measurements.iter().map(|m| m.status).collect();
-        assert_eq!(statuses, [Status::Skipped, Status::Failed, Status::Skipped]);
-        let learned = report.power.and_then(|power| power.sensor);
-        assert_eq!(learned, Some(sensor()));
-        let data = |m: &Measurement| m.data == Data::Zeros;
-        assert!(report.measurements.iter().all(data));
-        let reason = report.measurements[1].reason.as_ref().unwrap().to_string();
+        let reason = only_failure(&report);
         assert!(
             reason.contains("signal: 9") && reason.contains("GPU hang"),
             "{reason}"
         );
+        let learned = report.power.and_then(|power| power.sensor);
+        assert_eq!(learned, Some(sensor()));
+        let data = |m: &Measurement| m.data == Data::Zeros;
+        assert!(report.measurements.iter().all(data));
+    }
+
+    #[test]
+    fn a_hang_costs_one_case() {
+        let (report, ended, _) = run(begun(), &[("FAULT", HANG)], false);
+        assert_eq!(ended, Ended::Complete);
+        let reason = only_failure(&report);
+        assert!(reason.contains("while verifying"), "{reason}");
+    }
+
+    /// The worker of the first two cases crashes, and no other opens the adapter.
+    #[test]
+    fn an_adapter_that_is_gone_in_the_middle_ends_the_run_with_what_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = folder.path().to_str().unwrap();
+        let variables = [("FAULT", CRASH), ("OPENED", opened)];
+        let (report, ended, heard) = run(begun(), &variables, false);
+        assert_eq!(ended, Ended::DeviceGone);
+        assert_eq!(statuses(&report), [Status::Ok, Status::Failed]);
+        assert!(!report.complete);
+        assert_eq!(
+            heard.warnings,
+            ["the adapter cannot be used: the adapter is gone"]
+        );
+    }
+
+    /// A failed case is an outcome and stays.
+    #[test]
+    fn a_run_goes_on_behind_the_cases_that_it_has() {
+        let mut report = begun();
+        let failed = Measurement {
+            status: Status::Failed,
+            ..measured(1)
+        };
+        report.measurements = vec![measured(0), failed];
+        let (report, ended, heard) = run(report, &[], false);
+        assert_eq!((ended, heard.saves), (Ended::Complete, vec![3]));
+        assert_eq!(statuses(&report), [Status::Ok, Status::Failed, Status::Ok]);
+        assert!(report.complete);
     }
 
     #[test]
     fn an_interrupted_run_ends_without_inventing_cases() {
-        let (report, ended, saves) = run(true);
-        assert_eq!((ended, saves), (Ended::Interrupted, vec![]));
+        let (report, ended, heard) = run(begun(), &[], true);
+        assert_eq!((ended, heard.saves), (Ended::Interrupted, vec![]));
         assert!(!report.complete && report.measurements.is_empty());
     }
 }

@@ -207,6 +207,16 @@ impl Search<'_> {
         self.begin.elapsed().as_secs_f64() > BUDGET.0
     }
 
+    /// Tells that `program` is tried next, after so many of all.
+    fn announce(&mut self, tried: usize, count: usize, program: &Program, problem: &dyn Problem) {
+        let effort = self.bench.first_run(program, problem);
+        (self.on_phase)(Phase::Tuning {
+            tried,
+            count,
+            effort,
+        });
+    }
+
     /// Tries every candidate on `small` and brings the promising ones to the front.
     fn screen(
         &mut self,
@@ -220,10 +230,10 @@ impl Search<'_> {
             if self.spent() {
                 break;
             }
-            (self.on_phase)(Phase::Tuning { tried, count });
             let Some(program) = self.resized(contender, id, small) else {
                 continue;
             };
+            self.announce(tried, count, &program, problem);
             contender.outcome = match self.attempt(&program, problem)? {
                 Ok(rate) => Outcome::Waiting {
                     screened: Some(rate),
@@ -274,7 +284,7 @@ impl Search<'_> {
                 contender.outcome = Outcome::Out(Reason::new(ReasonCode::OutOfTime, message));
                 continue;
             }
-            (self.on_phase)(Phase::Tuning { tried, count });
+            self.announce(tried, count, &contender.program, problem);
             contender.outcome = match self.attempt(&contender.program, problem)? {
                 Ok(rate) => Outcome::Measured(rate),
                 Err(reason) => Outcome::Out(reason),
@@ -297,11 +307,13 @@ impl Search<'_> {
         if contenders.iter().filter(|c| close(c)).count() < 2 {
             return Ok(());
         }
+        let count = contenders.len();
         for _ in 0..RUN_OFFS {
             for contender in contenders.iter_mut().filter(|c| close(c)) {
                 if self.spent() {
                     return Ok(());
                 }
+                self.announce(count, count, &contender.program, problem);
                 if let Ok(again) = self.attempt(&contender.program, problem)? {
                     let best = contender.rate().unwrap_or(0.0).max(again);
                     contender.outcome = Outcome::Measured(best);

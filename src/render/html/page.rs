@@ -427,7 +427,8 @@ fn small(title: String, headings: Vec<(&str, bool)>, rows: Vec<Vec<String>>) -> 
 }
 
 fn provenance(report: &Report) -> Vec<[String; 2]> {
-    let rows = provenance::rows(report).map(|(name, value)| [name.to_owned(), value]);
+    let rows = provenance::rows(report).into_iter();
+    let rows = rows.map(|(name, value)| [name.to_owned(), value]);
     let verification = "each error stands beside its bound, which is derived from the number of roundings and not tuned";
     let own = [
         ("sensor", sensor(report)),
@@ -437,7 +438,7 @@ fn provenance(report: &Report) -> Vec<[String; 2]> {
     let own = own
         .into_iter()
         .filter_map(|(name, value)| Some([name.to_owned(), value?]));
-    rows.into_iter().chain(own).collect()
+    rows.chain(own).collect()
 }
 
 /// What the power sensor is and does with time, or why there is none.

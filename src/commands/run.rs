@@ -112,6 +112,7 @@ pub fn run(args: Args) -> Outcome {
     });
     report.data = args.data.first().copied().unwrap_or_default();
     let folder = report_folder(args.out, &report)?;
+    let lock = args.setup.turn.take(&report.adapter)?;
     if let Some(dump) = &args.dump {
         fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
     }
@@ -123,7 +124,8 @@ pub fn run(args: Args) -> Outcome {
         power: args.power,
     };
     let out = Some(folder.as_path());
-    let ended = setup::execute(goal, retune, &planned, &mut report, out, limits.as_ref());
+    let limit = limits.as_ref();
+    let ended = setup::execute(goal, retune, &planned, &mut report, out, limit, &lock);
     let restored = limits.map_or(Ok(()), PowerLimits::restore);
     if let Err(error) = &restored {
         say(format!("error: {error}"));

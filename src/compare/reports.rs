@@ -3,7 +3,7 @@
 
 use super::{Case, Comparison, Ratio, SCHEMA_VERSION, Side, Threshold, Verdict};
 use crate::kernel::inputs::Data;
-use crate::measure::measurement::{Clock, Measurement, Status, Time};
+use crate::measure::measurement::{Clock, Flag, Measurement, Status, Time};
 use crate::record::Report;
 use crate::stats;
 use crate::units::Seconds;
@@ -169,12 +169,17 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         return incomparable(why);
     }
     let ratio = ratio(base, head, before, after);
-    let verdict = ratio.interval.and_then(|ends| threshold.verdict(ends));
-    let mut notes = Vec::new();
+    let mut notes = doubts(base, head);
+    let verdict = match (notes.is_empty(), ratio.interval) {
+        (true, Some(ends)) => threshold.verdict(ends),
+        _ => None,
+    };
     match (verdict, ratio.interval) {
-        (Some(_), _) => {}
-        (None, Some(_)) => notes.push("the interval holds more than one answer".to_owned()),
+        (None, Some(_)) if notes.is_empty() => {
+            notes.push("the interval holds more than one answer".to_owned());
+        }
         (None, None) => notes.push("too few samples for an interval".to_owned()),
+        _ => {}
     }
     if base.chosen != head.chosen {
         let chosen = |m: &Measurement| m.chosen.clone().unwrap_or_default();
@@ -187,6 +192,20 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         notes,
         ..Case::untimed(name, verdict.unwrap_or(Verdict::Ambiguous), "")
     }
+}
+
+/// Why the times tell nothing of the two programs: something else was at work while
+/// one of them was measured, or only one of the devices could not do its best.
+fn doubts(base: &Measurement, head: &Measurement) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for (side, measured, other) in [("base", base, head), ("head", head, base)] {
+        let doubtful = |flag: &&Flag| {
+            flag.is_a_disturbance() || flag.is_a_restraint() && !other.flags.contains(flag)
+        };
+        let flags = measured.flags.iter().filter(doubtful);
+        doubts.extend(flags.map(|flag| format!("{side} {flag}: {}", flag.meaning())));
+    }
+    doubts
 }
 
 /// Whether the two count other operations or bytes. What a ceiling computes depends
@@ -303,6 +322,31 @@ mod tests {
         let unsure = verdict(1.015e-3);
         assert_eq!(unsure.verdict, Verdict::Ambiguous);
         assert_eq!(unsure.notes, ["the interval holds more than one answer"]);
+    }
+
+    #[test]
+    fn a_disturbed_case_has_no_verdict_and_a_battery_counts_where_only_one_had_it() {
+        let flagged = |flags: &[Flag]| Measurement {
+            flags: flags.to_vec(),
+            ..measured(CASE, &around(1e-3))
+        };
+        let compared = |base, head| only(&report(&[flagged(base)]), &report(&[flagged(head)]));
+        let quiet: &[Flag] = &[];
+        for flag in [Flag::SharedAdapter, Flag::CpuLoad, Flag::OtherProcesses] {
+            let case = compared(quiet, &[flag]);
+            assert_eq!(case.verdict, Verdict::Ambiguous, "{flag}");
+            assert!(case.ratio.is_some(), "{flag}");
+            let [note] = &case.notes[..] else {
+                panic!("{:?}", case.notes)
+            };
+            assert!(note.starts_with(&format!("head {flag}: ")), "{note}");
+            assert_eq!(compared(&[flag], &[flag]).verdict, Verdict::Ambiguous);
+        }
+        for flag in [Flag::OnBattery, Flag::PowerLimited, Flag::Throttled] {
+            assert_eq!(compared(&[flag], quiet).verdict, Verdict::Ambiguous);
+            assert_eq!(compared(&[flag], &[flag]).verdict, Verdict::Same, "{flag}");
+        }
+        assert_eq!(compared(&[Flag::LongDispatch], quiet).verdict, Verdict::Same);
     }
 
     #[test]

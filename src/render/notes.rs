@@ -34,36 +34,6 @@ pub(super) fn conventions(report: &Report) -> Vec<String> {
     own.chain(shaders).collect()
 }
 
-/// What a flag says.
-pub(super) fn meaning(flag: Flag) -> &'static str {
-    match flag {
-        Flag::NotConverged => "the interval was still too wide when time was up",
-        Flag::FewSamples => "under six samples, which have no interval",
-        Flag::NotSteady => "the warm-up still showed a trend",
-        Flag::HostTimed => "the adapter has no timestamps: timed by the host",
-        Flag::TimestampsRejected => "the timestamps contradict the wall clock: timed by the host",
-        Flag::LongDispatch => {
-            "one dispatch takes over 100 ms, which trips the watchdog of a GPU that drives a display"
-        }
-        Flag::AboveCeiling => "above the measured ceiling, which is then a defect of the ceiling",
-        Flag::AboveDatasheet => "above the datasheet's peak",
-        Flag::NoWitness => "checked on samples, without a second kernel for the rest",
-        Flag::CandidateRejected => "another form of the kernel computed wrong results here",
-        Flag::Short => "from a run too short for the stopping rule",
-        Flag::Throttled => "slowed down by heat or the power supply, or at a low clock",
-        Flag::PowerCapped => "at the power limit, which is normal under a full load",
-        Flag::PowerMethodsDisagree => {
-            "energy counter and integral of the power differ by more than 5 %"
-        }
-        Flag::PowerAliased => "the power sensor may have seen the same part of every dispatch",
-        Flag::PowerWindowsLost => "some of the windows gave no power",
-        Flag::PowerUnlikeTime => {
-            "energy and rate per watt count slow dispatches and waiting, which median time and rate \
-             leave out: over 5 % here"
-        }
-    }
-}
-
 /// The flags of a report, each once, in the order in which they occur.
 pub(super) fn flags(report: &Report) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();

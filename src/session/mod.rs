@@ -8,12 +8,14 @@
 pub mod adapter;
 pub mod guard;
 mod limits;
+pub mod lock;
 mod process;
 pub mod protocol;
 mod run;
 pub mod worker;
 
 pub use limits::{GuardError, PowerLimits};
+pub use lock::{AdapterLock, LockError, Locks};
 pub use process::{Process, WorkerError};
 pub use run::{Ended, Goal, Observer, Plan, Planned, SessionError, execute, keep};
 

@@ -3,10 +3,11 @@
 use super::cells;
 use super::number::MISSING;
 use crate::gpu::adapter::DeviceType;
-use crate::measure::measurement::Flag;
+use crate::measure::measurement::{Flag, Measurement};
 use crate::record::Report;
 
-/// Conventions, what is particular to this report, and its power.
+/// Conventions, what is particular to this report and to where it was measured, and
+/// its power.
 pub(super) fn notes(report: &Report) -> Vec<String> {
     let power = cells::power_notes(report).into_iter();
     let power = power.map(|note| format!("Power: {note}."));
@@ -14,6 +15,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
     conventions(report)
         .into_iter()
+        .chain(surroundings(report))
         .chain(power)
         .chain(software)
         .collect()
@@ -43,4 +45,37 @@ pub(super) fn flags(report: &Report) -> Vec<Flag> {
         }
     }
     flags
+}
+
+/// What else went on while figures were measured.
+pub(super) fn surroundings(report: &Report) -> Vec<String> {
+    let told = |flag: &Flag| flag.is_a_disturbance() || flag.is_a_restraint();
+    let flags = flags(report).into_iter().filter(told);
+    let sentence = |flag: Flag| {
+        let with_it = |m: &&Measurement| m.flags.contains(&flag);
+        let figures = match report.measurements.iter().filter(with_it).count() {
+            1 => "One figure is".to_owned(),
+            count => format!("{count} figures are"),
+        };
+        let programs = match flag {
+            Flag::OtherProcesses => programs(report),
+            _ => String::new(),
+        };
+        let why = flag.meaning();
+        format!("{figures} not to be quoted without this: {why}{programs}.")
+    };
+    flags.map(sentence).collect()
+}
+
+/// The other processes on the GPU, by name, each once.
+fn programs(report: &Report) -> String {
+    let around = report.measurements.iter().flat_map(|m| &m.surroundings);
+    let processes = around.flat_map(|around| around.gpu_processes.iter().flatten());
+    let mut names: Vec<&str> = processes.flat_map(|p| p.name.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match &names[..] {
+        [] => String::new(),
+        names => format!(" ({})", names.join(", ")),
+    }
 }

@@ -194,13 +194,9 @@ impl Worker {
         let (meter, watch) = (self.meter.take(), self.watch.take());
         let mut trace = None;
         let measured = self.with_bench(case.id, case.draw, |bench, id, problem, on_phase| {
-            let mut begun = None;
-            // What it takes to verify a case tells nothing of the time in which it is
-            // timed, and may be much longer.
+            let mut watched = watch.as_ref().map(Watch::case);
             let mut on_begin = |phase| {
-                if phase == Phase::WarmingUp {
-                    begun = watch.as_ref().map(Watch::begin);
-                }
+                watched.iter_mut().for_each(|watched| watched.hear(phase));
                 on_phase(phase);
             };
             let mut prepared = bench.prepare(id, case.choice, problem, case.tier, &mut on_begin)?;
@@ -211,11 +207,9 @@ impl Worker {
                 }
                 None => prepared.converge(on_phase)?,
             }
-            let surroundings = watch.as_ref().zip(begun);
-            let surroundings = surroundings.map(|(watch, begun)| watch.end(&begun));
             let mut measurement = prepared.finish()?;
-            if let Some(surroundings) = surroundings {
-                surroundings.enter(&mut measurement);
+            if let Some(watched) = watched {
+                watched.enter(&mut measurement);
             }
             Ok(case.dumped(id, problem, measurement, prepared.output(), on_phase))
         });

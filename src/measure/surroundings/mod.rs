@@ -10,6 +10,7 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Phase;
 use super::measurement::{Flag, Measurement};
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::bus;
@@ -51,6 +52,14 @@ pub struct Watch {
     own: Vec<u32>,
 }
 
+/// A case that is watched from the moment on at which it is warmed up: what it takes
+/// to verify it tells nothing of the time in which it is timed, and may be longer.
+#[derive(Debug)]
+pub struct WatchedCase<'a> {
+    watch: &'a Watch,
+    begun: Option<Begun>,
+}
+
 /// The state of the surroundings when something began.
 #[derive(Debug)]
 pub struct Begun {
@@ -85,6 +94,14 @@ impl Watch {
         let after = pids(self.processes());
         self.own = own_among(&before, &after, &self.own);
         opened
+    }
+
+    /// A case that is about to be prepared.
+    pub fn case(&self) -> WatchedCase<'_> {
+        WatchedCase {
+            watch: self,
+            begun: None,
+        }
     }
 
     /// The surroundings now.
@@ -128,6 +145,22 @@ impl Watch {
         let mut processes = self.processes()?;
         processes.retain(|process| !self.own.contains(&process.pid));
         Some(processes)
+    }
+}
+
+impl WatchedCase<'_> {
+    /// Hears of a phase of the case.
+    pub fn hear(&mut self, phase: Phase) {
+        if phase == Phase::WarmingUp {
+            self.begun = Some(self.watch.begin());
+        }
+    }
+
+    /// Enters what went on into the record of the case, which has just been timed.
+    pub fn enter(self, measurement: &mut Measurement) {
+        if let Some(begun) = &self.begun {
+            self.watch.end(begun).enter(measurement);
+        }
     }
 }
 

@@ -237,15 +237,17 @@ fn either(a: Option<bool>, b: Option<bool>) -> Option<bool> {
 
 /// The processes of both lists, each once.
 fn all(a: Option<Vec<GpuProcess>>, b: Option<Vec<GpuProcess>>) -> Option<Vec<GpuProcess>> {
-    let (Some(mut all), Some(b)) = (a.clone(), b.clone()) else {
-        return a.or(b);
-    };
-    for process in b {
-        if !all.iter().any(|known| known.pid == process.pid) {
-            all.push(process);
+    match (a, b) {
+        (Some(mut all), Some(others)) => {
+            for process in others {
+                if !all.iter().any(|known| known.pid == process.pid) {
+                    all.push(process);
+                }
+            }
+            Some(all)
         }
+        (one, other) => one.or(other),
     }
-    Some(all)
 }
 
 fn on_battery() -> Option<bool> {

@@ -32,7 +32,9 @@ fn main() {
         anywhere("who_waits_does_not_share", contradiction),
         alone("load_on_the_processors_is_flagged", software, |()| load()),
         needing("other_processes_are_flagged", adapter, |_| others()),
-        needing("processes_that_are_not_told_are_null", adapter, |_| untold()),
+        needing("processes_that_are_not_told_are_null", adapter, |_| {
+            untold()
+        }),
         needing("a_lowered_limit_is_flagged", adapter, |_| lowered()),
     ]);
 }
@@ -140,7 +142,10 @@ fn flags(measurement: &Value) -> Vec<&str> {
 
 fn in_use(adapter: AdapterDescription) {
     let machine = Machine::new();
-    let _held = machine.locks().alone(&adapter).expect("nobody else is there");
+    let _held = machine
+        .locks()
+        .alone(&adapter)
+        .expect("nobody else is there");
     let refused = |mut command: Command| {
         let output = output(&mut command);
         let said = said(&output);
@@ -163,7 +168,10 @@ fn in_use(adapter: AdapterDescription) {
 
 fn shared(adapter: AdapterDescription) {
     let machine = Machine::new();
-    let held = machine.locks().alone(&adapter).expect("nobody else is there");
+    let held = machine
+        .locks()
+        .alone(&adapter)
+        .expect("nobody else is there");
     let watch = held.watch();
     let output = output(&mut machine.measure(&["latency", "--shared"]));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -252,7 +260,10 @@ fn killed(adapter: AdapterDescription) {
 
 fn waits(adapter: AdapterDescription) {
     let machine = Machine::new();
-    let held = machine.locks().alone(&adapter).expect("nobody else is there");
+    let held = machine
+        .locks()
+        .alone(&adapter)
+        .expect("nobody else is there");
     let mut run = Running::start(&mut machine.measure(&[SMALL, "--wait"]));
     run.until("waiting: ");
     assert!(!machine.path().join("out").exists(), "it waits");
@@ -264,7 +275,10 @@ fn waits(adapter: AdapterDescription) {
 
 fn interrupted(adapter: AdapterDescription) {
     let machine = Machine::new();
-    let _held = machine.locks().alone(&adapter).expect("nobody else is there");
+    let _held = machine
+        .locks()
+        .alone(&adapter)
+        .expect("nobody else is there");
     let mut run = Running::start(&mut machine.measure(&[SMALL, "--wait"]));
     run.until("waiting: ");
     run.signal("-TERM");

@@ -296,11 +296,7 @@ impl<'a> Harness<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        prepared: Prepared<'a>,
-        meter: Option<&'a Meter>,
-        watched: WatchedCase<'a>,
-    ) -> Self {
+    fn new(prepared: Prepared<'a>, meter: Option<&'a Meter>, watched: WatchedCase<'a>) -> Self {
         let metering = meter.map(|meter| Metering::new(&prepared, meter));
         Self {
             prepared,

@@ -232,7 +232,9 @@ fn in_case(measurement: &mut Measurement) {
     reason.iter_mut().for_each(in_reason);
     power.iter_mut().for_each(|power| in_power(power));
     power_reason.iter_mut().for_each(in_reason);
-    surroundings.iter_mut().for_each(|around| in_surroundings(around));
+    surroundings
+        .iter_mut()
+        .for_each(|around| in_surroundings(around));
 }
 
 fn in_surroundings(surroundings: &mut Surroundings) {

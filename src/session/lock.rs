@@ -104,8 +104,8 @@ pub enum LockError {
 impl Locks {
     /// Those of this machine, in a folder that all of its users may write to.
     pub fn of_this_machine() -> Self {
-        let folder = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
-        Self::in_folder(folder.unwrap_or_else(usual_folder))
+        let named = std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty());
+        Self::in_folder(named.map_or_else(usual_folder, PathBuf::from))
     }
 
     /// Those in `folder`.

@@ -297,15 +297,39 @@ ctxt 6789
         write(&folder, "stat", STAT);
         assert_eq!(processors.usage(), Some(at(STAT, 1.75)));
         let cpu = |processor, file| format!("devices/system/cpu/cpu{processor}/{file}");
-        write(&folder, &cpu(0, "thermal_throttle/core_throttle_count"), "3\n");
-        write(&folder, &cpu(1, "thermal_throttle/core_throttle_count"), "4\n");
-        write(&folder, &cpu(1, "thermal_throttle/package_throttle_count"), "5\n");
+        write(
+            &folder,
+            &cpu(0, "thermal_throttle/core_throttle_count"),
+            "3\n",
+        );
+        write(
+            &folder,
+            &cpu(1, "thermal_throttle/core_throttle_count"),
+            "4\n",
+        );
+        write(
+            &folder,
+            &cpu(1, "thermal_throttle/package_throttle_count"),
+            "5\n",
+        );
         // Another process's.
-        write(&folder, &cpu(2, "thermal_throttle/core_throttle_count"), "9\n");
+        write(
+            &folder,
+            &cpu(2, "thermal_throttle/core_throttle_count"),
+            "9\n",
+        );
         assert_eq!(processors.throttled(), Some(12));
         for processor in [0, 1] {
-            write(&folder, &cpu(processor, "cpufreq/cpuinfo_max_freq"), "4000000\n");
-            write(&folder, &cpu(processor, "cpufreq/scaling_max_freq"), "3000000\n");
+            write(
+                &folder,
+                &cpu(processor, "cpufreq/cpuinfo_max_freq"),
+                "4000000\n",
+            );
+            write(
+                &folder,
+                &cpu(processor, "cpufreq/scaling_max_freq"),
+                "3000000\n",
+            );
         }
         assert_eq!(processors.are_held_down(), Some(false));
         write(&folder, &cpu(1, "cpufreq/scaling_max_freq"), "2999000\n");

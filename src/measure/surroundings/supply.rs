@@ -59,10 +59,7 @@ mod tests {
 
     #[test]
     fn a_laptop_without_its_charger_runs_on_its_battery() {
-        assert_eq!(
-            is_battery(laptop("0", "Discharging").path()),
-            Some(true)
-        );
+        assert_eq!(is_battery(laptop("0", "Discharging").path()), Some(true));
         assert_eq!(is_battery(laptop("1", "Charging").path()), Some(false));
         assert_eq!(is_battery(laptop("1", "Full").path()), Some(false));
         // Held at 80 % by its firmware.
@@ -73,7 +70,11 @@ mod tests {
     #[test]
     fn a_battery_alone_tells_by_its_status() {
         let sysfs = TempDir::new().expect("a temporary folder");
-        plug(&sysfs, "BAT1", &[("type", "Battery"), ("status", "Discharging")]);
+        plug(
+            &sysfs,
+            "BAT1",
+            &[("type", "Battery"), ("status", "Discharging")],
+        );
         assert_eq!(is_battery(sysfs.path()), Some(true));
         plug(&sysfs, "BAT1", &[("status", "Unknown")]);
         assert_eq!(is_battery(sysfs.path()), Some(false));
@@ -82,12 +83,24 @@ mod tests {
     #[test]
     fn chargers_through_usb_count_and_batteries_of_devices_do_not() {
         let sysfs = TempDir::new().expect("a temporary folder");
-        let mouse = [("type", "Battery"), ("scope", "Device"), ("status", "Discharging")];
+        let mouse = [
+            ("type", "Battery"),
+            ("scope", "Device"),
+            ("status", "Discharging"),
+        ];
         plug(&sysfs, "hidpp_battery_0", &mouse);
         assert_eq!(is_battery(sysfs.path()), None);
-        plug(&sysfs, "BAT0", &[("type", "Battery"), ("status", "Discharging")]);
+        plug(
+            &sysfs,
+            "BAT0",
+            &[("type", "Battery"), ("status", "Discharging")],
+        );
         assert_eq!(is_battery(sysfs.path()), Some(true));
-        plug(&sysfs, "ucsi-source-psy-1", &[("type", "USB"), ("online", "1")]);
+        plug(
+            &sysfs,
+            "ucsi-source-psy-1",
+            &[("type", "USB"), ("online", "1")],
+        );
         assert_eq!(is_battery(sysfs.path()), Some(false));
     }
 

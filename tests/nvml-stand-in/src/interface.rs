@@ -418,9 +418,11 @@ pub unsafe extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
     count: *mut c_uint,
     infos: *mut nvmlProcessInfo_t,
 ) -> Code {
-    let list = answer(device, "nvmlDeviceGetGraphicsRunningProcesses_v3", |d, _| {
-        Ok(processes(d, true))
-    });
+    let list = answer(
+        device,
+        "nvmlDeviceGetGraphicsRunningProcesses_v3",
+        |d, _| Ok(processes(d, true)),
+    );
     // SAFETY: NVML's contract is that there is room for as many as `count` says.
     unsafe { give_processes(list, count, infos) }
 }

@@ -198,9 +198,9 @@ mod tests {
     use super::*;
 
     const STAT: &str = "\
-cpu  1000 0 200 9000 100 0 50 30 7 0
-cpu0 400 0 100 4500 50 0 25 10 7 0
-cpu1 600 0 100 4500 50 0 25 20 0 0
+cpu  1000 0 200 9000 100 0 50 75 7 0
+cpu0 400 0 100 4500 50 0 25 25 7 0
+cpu1 600 0 100 4500 50 0 25 50 0 0
 intr 12345 0 0
 ctxt 6789
 ";
@@ -214,15 +214,15 @@ ctxt 6789
         usage(stat, vec![0, 1], own_s).unwrap()
     }
 
-    /// In hundredths: idle 4500 + 50 twice, stolen 10 + 20.
+    /// In hundredths: idle 4500 + 50 twice, stolen 25 + 50.
     #[test]
     fn times_are_those_of_the_processors_that_may_be_used() {
         let both = at(STAT, 0.0);
-        assert_eq!((both.idle_s, both.stolen_s), (91.0, 0.3));
+        assert_eq!((both.idle_s, both.stolen_s), (91.0, 0.75));
         let only = usage(STAT, vec![1], 0.0).unwrap();
-        assert_eq!((only.idle_s, only.stolen_s), (45.5, 0.2));
-        // 600 + 100 + 4500 + 50 + 25 + 20, without what guests ran.
-        assert_eq!(only.accounted_s, 52.95);
+        assert_eq!((only.idle_s, only.stolen_s), (45.5, 0.5));
+        // 600 + 100 + 4500 + 50 + 25 + 50, without what guests ran.
+        assert_eq!(only.accounted_s, 53.25);
         assert_eq!(usage(STAT, vec![1, 8], 0.0), None);
         assert_eq!(usage(STAT, vec![], 0.0), None);
         assert_eq!(usage("cpu0 1 2 3", vec![0], 0.0), None);

@@ -1,6 +1,6 @@
 //! Where a machine's power comes from, as Linux tells it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::power::sysfs::{entries, line, number};
 
@@ -30,7 +30,7 @@ pub(super) fn is_battery(sysfs: &Path) -> Option<bool> {
 }
 
 /// A mouse has a battery as well.
-fn is_of_a_device(supply: &PathBuf) -> bool {
+fn is_of_a_device(supply: &Path) -> bool {
     line(&supply.join("scope")).as_deref() == Some("Device")
 }
 

@@ -305,7 +305,7 @@ fn load() {
     let burn = || Running::start(Command::new("sh").args(["-c", "while :; do :; done"]));
     let _burners: Vec<Running> = (0..2 * processors).map(|_| burn()).collect();
     let machine = Machine::new();
-    let arguments = ["peak/f32/fma/device", "--power", "none", "--out", "out"];
+    let arguments = [SMALL, "--power", "none", "--out", "out"];
     let output = output(&mut machine.flopwatt_on("cpu", "run", &arguments));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let report = machine.report();

@@ -24,6 +24,8 @@ pub const FOLDER_VARIABLE: &str = "FLOPWATT_LOCKS";
 
 /// How often a lock is tried again.
 const TRIED_EVERY: Duration = Duration::from_millis(200);
+/// Drivers choose their names, and files have short ones.
+const LONGEST_KEY: usize = 100;
 /// What is read of a file that anybody may write.
 const MOST_READ: u64 = 4096;
 /// What is shown of a command.
@@ -191,7 +193,8 @@ fn key(adapter: &AdapterDescription) -> String {
         '.' => c,
         _ => '-',
     };
-    adapter.physical_device.chars().map(plain).collect()
+    let name = adapter.physical_device.chars().map(plain);
+    name.take(LONGEST_KEY).collect()
 }
 
 /// A folder that every user of the machine may write to and that a restart

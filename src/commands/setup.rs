@@ -74,7 +74,7 @@ impl Turn {
             return Ok(locks.alone(adapter)?);
         }
         let interrupted = interruption()?;
-        let bar = ProgressBar::new_spinner();
+        let bar = ProgressBar::new_spinner().with_message("waiting for the adapter");
         bar.enable_steady_tick(TICK);
         let mut told = String::new();
         let taken = locks.wait(adapter, &mut |held| {
@@ -108,8 +108,9 @@ pub fn this_program() -> Result<Command, Failure> {
     Ok(Command::new(program))
 }
 
-/// Works through `cases` in a worker process, at each of `limits` where they are
-/// varied, with the adapter that was taken; saves into `folder`, where there is one, after every case.
+/// Works through `cases` in a worker process on the adapter that `lock` is of, at each
+/// of `limits` where they are varied; saves into `folder`, where there is one, after
+/// every case.
 pub fn execute(
     goal: Goal,
     retune: bool,

@@ -253,7 +253,7 @@ fn killed(adapter: AdapterDescription) {
     let mut run = Running::start(&mut machine.measure(&arguments));
     let taken = || machine.locks().alone(&adapter);
     until("the lock was never taken", || {
-        matches!(taken(), Err(LockError::Held { .. }))
+        matches!(taken(), Err(LockError::Held(_)))
     });
     run.signal("-KILL");
     assert_eq!(run.exit(), None, "it had no time to tidy up");

@@ -91,11 +91,11 @@ fn is_given(option: &str) -> bool {
 /// criterion's command line has no place to ask for it.
 fn wait_for(adapter: &AdapterDescription) -> Result<AdapterLock, LockError> {
     let mut told = String::new();
-    Locks::of_this_machine().wait(adapter, &mut |held| {
-        let held = held.to_string();
-        if held != told {
-            eprintln!("waiting: {held}");
-            told = held;
+    Locks::of_this_machine().wait(adapter, &mut |in_use| {
+        let in_use = in_use.to_string();
+        if in_use != told {
+            eprintln!("waiting: {in_use}");
+            told = in_use;
         }
         true
     })

@@ -73,7 +73,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return Exit::NothingMeasured;
     }
     match error.downcast_ref() {
-        Some(LockError::Held { .. }) => Exit::NothingMeasured,
+        Some(LockError::Held(_)) => Exit::NothingMeasured,
         Some(LockError::Interrupted) => Exit::Interrupted,
         _ => Exit::Usage,
     }

@@ -77,11 +77,11 @@ impl Turn {
         let bar = ProgressBar::new_spinner().with_message("waiting for the adapter");
         bar.enable_steady_tick(TICK);
         let mut told = String::new();
-        let taken = locks.wait(adapter, &mut |held| {
-            let held = held.to_string();
-            if held != told {
-                bar.suspend(|| say(format!("waiting: {held}")));
-                told = held;
+        let taken = locks.wait(adapter, &mut |in_use| {
+            let in_use = in_use.to_string();
+            if in_use != told {
+                bar.suspend(|| say(format!("waiting: {in_use}")));
+                told = in_use;
             }
             !interrupted.load(Ordering::Relaxed)
         });

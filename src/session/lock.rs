@@ -71,21 +71,23 @@ pub struct Holder {
     command: String,
 }
 
+/// An adapter that somebody else measures on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    adapter: String,
+    /// By whom, where that can be read.
+    holder: Option<Holder>,
+}
+
 /// Why an adapter cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Somebody else measures on it.
     #[error(
-        "{adapter} is in use: {} measures on it. Wait for it with --wait, or measure beside it \
-         with --shared, which flags every figure",
-        .holder.as_ref().map_or_else(|| "another process".to_owned(), Holder::to_string)
+        "{0}. Wait for it with --wait, or measure beside it with --shared, which flags every \
+         figure"
     )]
-    Held {
-        /// The adapter.
-        adapter: String,
-        /// Who holds it, where that can be read.
-        holder: Option<Holder>,
-    },
+    Held(InUse),
     /// The lock's file cannot be used.
     #[error(
         "cannot lock {}: {cause}. {FOLDER_VARIABLE} names another folder, and --shared measures \
@@ -122,9 +124,11 @@ impl Locks {
     /// # Errors
     /// When somebody else measures on it, or there can be no lock.
     pub fn alone(&self, adapter: &AdapterDescription) -> Result<AdapterLock, LockError> {
-        let in_use = |holder| LockError::Held {
-            adapter: adapter.summary(),
-            holder,
+        let in_use = |holder| {
+            LockError::Held(InUse {
+                adapter: adapter.summary(),
+                holder,
+            })
         };
         let path = self.path(adapter, "lock");
         let mut held = open(&path)?;
@@ -148,12 +152,12 @@ impl Locks {
     pub fn wait(
         &self,
         adapter: &AdapterDescription,
-        go_on: &mut dyn FnMut(&LockError) -> bool,
+        go_on: &mut dyn FnMut(&InUse) -> bool,
     ) -> Result<AdapterLock, LockError> {
         loop {
             match self.alone(adapter) {
-                Err(held @ LockError::Held { .. }) => {
-                    if !go_on(&held) {
+                Err(LockError::Held(in_use)) => {
+                    if !go_on(&in_use) {
                         return Err(LockError::Interrupted);
                     }
                     thread::sleep(TRIED_EVERY);
@@ -369,6 +373,16 @@ impl Holder {
     }
 }
 
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is in use: ", self.adapter)?;
+        match &self.holder {
+            Some(holder) => write!(f, "{holder} measures on it"),
+            None => f.write_str("another process measures on it"),
+        }
+    }
+}
+
 /// The command may have been written by anybody.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -436,7 +450,7 @@ mod tests {
             .alone(&adapter(DeviceType::Cpu, "10005:0000 llvmpipe"))
             .unwrap();
         let other = adapter(DeviceType::Cpu, "1ae0:c0de swiftshader device");
-        assert!(matches!(locks.alone(&other), Err(LockError::Held { .. })));
+        assert!(matches!(locks.alone(&other), Err(LockError::Held(_))));
     }
 
     #[test]
@@ -455,7 +469,7 @@ mod tests {
         assert!(!alone.watch().was_shared());
         drop(alone);
         let _guests = [locks.shared(&gpu()), locks.shared(&gpu())];
-        assert!(matches!(locks.alone(&gpu()), Err(LockError::Held { .. })));
+        assert!(matches!(locks.alone(&gpu()), Err(LockError::Held(_))));
     }
 
     #[test]
@@ -465,12 +479,13 @@ mod tests {
         let interrupted = locks.wait(&gpu(), &mut |_| false);
         assert!(matches!(interrupted, Err(LockError::Interrupted)));
         let mut told = Vec::new();
-        let taken = locks.wait(&gpu(), &mut |why| {
-            told.push(why.to_string());
+        let taken = locks.wait(&gpu(), &mut |in_use| {
+            told.push(in_use.to_string());
             held = None;
             true
         });
         assert!(taken.is_ok() && told.len() == 1, "{told:?}");
+        assert!(told[0].ends_with(" measures on it"), "{told:?}");
     }
 
     #[test]
@@ -533,6 +548,6 @@ mod tests {
         assert_eq!(mode & 0o777, 0o666);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).unwrap();
         let _held = locks.alone(&gpu()).unwrap();
-        assert!(matches!(locks.alone(&gpu()), Err(LockError::Held { .. })));
+        assert!(matches!(locks.alone(&gpu()), Err(LockError::Held(_))));
     }
 }

@@ -130,6 +130,8 @@ mod tests {
             command
                 .current_dir(self.0.path())
                 .env("LD_LIBRARY_PATH", self.0.path())
+                // Tests run side by side.
+                .env("FLOPWATT_LOCKS", self.0.path())
                 .env("XDG_CACHE_HOME", self.path("cache"))
                 .env("XDG_CONFIG_HOME", self.path("config"));
             command

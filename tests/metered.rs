@@ -67,6 +67,8 @@ impl Metered {
             .args(["--seed", "7", "--out", "out"])
             .args(cases)
             .env("LD_LIBRARY_PATH", folder.path())
+            // Tests run side by side.
+            .env("FLOPWATT_LOCKS", folder.path())
             .env("XDG_CONFIG_HOME", folder.path().join("config"))
             .current_dir(folder.path())
             .output()

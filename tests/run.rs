@@ -46,6 +46,8 @@ fn flopwatt(folder: &Path) -> Command {
     let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
     command
         .current_dir(folder)
+        // Tests run side by side.
+        .env("FLOPWATT_LOCKS", folder)
         // A user without datasheets of their own.
         .env("XDG_CONFIG_HOME", folder.join("config"))
         // Where there is a source of power, its windows would only take long.

@@ -52,6 +52,8 @@ impl User {
         Command::new(env!("CARGO_BIN_EXE_flopwatt"))
             .current_dir(self.path())
             .env("HOME", self.path())
+            // Tests run side by side.
+            .env("FLOPWATT_LOCKS", self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
             .env("XDG_CONFIG_HOME", self.path().join("config"))
             .args([verb, "--adapter", &wanted, "--json"])

@@ -15,17 +15,18 @@ use flopwatt::kernel::Choice;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::{CaseId, Operation};
 use flopwatt::kernel::inputs::{self, Draw};
-use flopwatt::kernel::problem::{self, Problem};
+use flopwatt::kernel::problem::{self, Problem, Work};
 use flopwatt::kernel::select;
 use flopwatt::kernel::template::Templates;
 use flopwatt::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
+use flopwatt::measure::surroundings::WatchedCase;
 use flopwatt::measure::tier::Tier;
-use flopwatt::measure::{Bench, Meter, Prepared, Stopped};
+use flopwatt::measure::{Bench, Meter, Phase, Prepared, Stopped, Watch};
 use flopwatt::power::PowerSpec;
 use flopwatt::record::{self, Report, Shaders, Start};
 use flopwatt::render;
-use flopwatt::session;
 use flopwatt::session::adapter::{self, Chosen};
+use flopwatt::session::{self, AdapterLock, LockError, Locks};
 use flopwatt::tune::{self, Cache, Key, Tuning};
 use flopwatt::units::Seconds;
 
@@ -40,6 +41,7 @@ const SAMPLES: usize = 30;
 
 /// One run of the benches.
 pub struct Harness<'a> {
+    opened: &'a Opened,
     bench: Bench<'a, 'a>,
     report: Report,
     /// Created when there is something to save: `--list` leaves nothing behind.
@@ -58,6 +60,8 @@ struct Run<'a> {
     prepared: Prepared<'a>,
     /// The windows of its power, if that is read.
     metering: Option<Metering<'a>>,
+    /// Sees what goes on beside it.
+    watched: WatchedCase<'a>,
 }
 
 struct Choices {
@@ -65,10 +69,47 @@ struct Choices {
     tunings: Vec<Tuning>,
 }
 
-/// Opens the wanted adapter, or the default.
-pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, Start))> {
+/// An open adapter, which nobody else is to measure on meanwhile.
+pub struct Opened {
+    gpu: Gpu,
+    adapter: AdapterDescription,
+    start: Start,
+    /// None where nothing is measured.
+    lock: Option<AdapterLock>,
+    watch: Watch,
+    power: PowerSpec,
+}
+
+/// Whether criterion was given this option.
+fn is_given(option: &str) -> bool {
+    record::command_line()
+        .iter()
+        .any(|argument| argument == option)
+}
+
+/// Waits for the adapter: a bench is part of something longer more often than not, and
+/// criterion's command line has no place to ask for it.
+fn wait_for(adapter: &AdapterDescription) -> Result<AdapterLock, LockError> {
+    let mut told = String::new();
+    Locks::of_this_machine().wait(adapter, &mut |in_use| {
+        let in_use = in_use.to_string();
+        if in_use != told {
+            eprintln!("waiting: {in_use}");
+            told = in_use;
+        }
+        true
+    })
+}
+
+/// Opens the wanted adapter, or the default, once nobody else measures on it.
+pub fn open(wanted: Option<&str>, power: PowerSpec) -> anyhow::Result<Opened> {
     let Chosen { adapter, memory } = adapter::choose(wanted)?;
-    let gpu = Gpu::open(&adapter.wgpu, ShaderMode::Unchecked)?;
+    let lock = match is_given("--list") {
+        true => None,
+        false => Some(wait_for(&adapter.description)?),
+    };
+    let mut watch = Watch::new(&adapter.description, &power);
+    let gpu = watch.while_opening(|| Gpu::open(&adapter.wgpu, ShaderMode::Unchecked))?;
     let datasheets = Installed::examine(None)?.sound()?.catalogue;
     let start = Start {
         command: record::command_line(),
@@ -78,36 +119,39 @@ pub fn open(wanted: Option<&str>) -> anyhow::Result<(Gpu, (AdapterDescription, S
         shaders: Shaders::new(None, ShaderMode::Unchecked)?,
         adapter: adapter.description.clone(),
     };
-    Ok((gpu, (adapter.description, start)))
+    Ok(Opened {
+        gpu,
+        adapter: adapter.description,
+        start,
+        lock,
+        watch,
+        power,
+    })
 }
 
 impl<'a> Harness<'a> {
     /// A harness on an open device.
-    pub fn new(
-        gpu: &'a Gpu,
-        (adapter, start): (AdapterDescription, Start),
-        power: PowerSpec,
-    ) -> anyhow::Result<Self> {
+    pub fn new(opened: &'a Opened) -> anyhow::Result<Self> {
+        let (gpu, adapter) = (&opened.gpu, &opened.adapter);
         let templates = Templates::builtin();
-        let key = Key::new(&adapter, templates, gpu.mode());
+        let key = Key::new(adapter, templates, gpu.mode());
         let (cache, warning) = Cache::open(key);
         if let Some(warning) = warning {
             eprintln!("warning: {warning}");
         }
-        let mut report = Report::begin(start);
-        let arguments = record::command_line();
-        let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        let mut report = Report::begin(opened.start.clone());
         // Without --bench criterion runs each benchmark once, as a test.
-        let short = given("--quick") || given("--test") || !given("--bench");
-        let power = if short || given("--list") {
-            PowerSpec::None
+        let short = is_given("--quick") || is_given("--test") || !is_given("--bench");
+        let power = if short || is_given("--list") {
+            &PowerSpec::None
         } else {
-            power
+            &opened.power
         };
-        let (meter, setup) = Meter::open(&power, Some(&adapter), None);
+        let (meter, setup) = Meter::open(power, Some(adapter), None);
         report.power = Some(setup);
         Ok(Self {
-            bench: Bench::new(gpu, Capabilities::from(&adapter), templates)?,
+            opened,
+            bench: Bench::new(gpu, Capabilities::from(adapter), templates)?,
             folder: Path::new("reports").join(record::folder_name(&report)),
             report,
             software: adapter.is_software(),
@@ -130,7 +174,11 @@ impl<'a> Harness<'a> {
     ) {
         let cases = select::select(&[], &[], false, self.software).unwrap_or_default();
         for case in cases.iter().filter(|case| case.id.operation == operation) {
-            if let Some(measurement) = self.bench_case(criterion, &case.id, time) {
+            let sharing = self.opened.lock.as_ref().map(AdapterLock::watch);
+            if let Some(mut measurement) = self.bench_case(criterion, &case.id, time) {
+                if measurement.status == Status::Ok && sharing.is_some_and(|s| s.was_shared()) {
+                    measurement.flag(Flag::SharedAdapter);
+                }
                 self.keep(measurement);
             }
         }
@@ -155,7 +203,7 @@ impl<'a> Harness<'a> {
         }
         let name = format!("{}/{}/{}", id.precision, id.variant, id.shape);
         let problem = self.problem(id);
-        let (bench, meter) = (&self.bench, self.meter.as_ref());
+        let (bench, meter, watch) = (&self.bench, self.meter.as_ref(), &self.opened.watch);
         let (choices, seed) = (&self.choices, self.report.seed);
         let run = AssertUnwindSafe(|| {
             group.bench_function(name, |bencher| {
@@ -164,8 +212,12 @@ impl<'a> Harness<'a> {
                         Some(case) => case,
                         None => {
                             let choice = choices.borrow_mut().choice(bench, id, &*problem, seed);
-                            let case = prepare(bench, id, choice.as_ref(), &*problem, time);
-                            prepared.insert(Run::new(case, meter))
+                            let mut watched = watch.case();
+                            let mut on_phase = |phase| watched.hear(phase);
+                            let choice = choice.as_ref();
+                            let case = prepare(bench, id, choice, &*problem, &mut on_phase);
+                            time.set_amount(amount(&case.work()));
+                            prepared.insert(Run::new(case, meter, watched))
                         }
                     };
                     case.sample().0 * iterations as f64
@@ -244,9 +296,13 @@ impl<'a> Harness<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(prepared: Prepared<'a>, meter: Option<&'a Meter>) -> Self {
+    fn new(prepared: Prepared<'a>, meter: Option<&'a Meter>, watched: WatchedCase<'a>) -> Self {
         let metering = meter.map(|meter| Metering::new(&prepared, meter));
-        Self { prepared, metering }
+        Self {
+            prepared,
+            metering,
+            watched,
+        }
     }
 
     /// Takes batches one after the other for as long as a sample lasts, one in any
@@ -277,8 +333,13 @@ impl<'a> Run<'a> {
         if short {
             prepared.flag(Flag::Short);
         }
-        let finished = prepared.finish();
-        finished.unwrap_or_else(|stopped| stopped.measurement(id))
+        match prepared.finish() {
+            Ok(mut measurement) => {
+                self.watched.enter(&mut measurement);
+                measurement
+            }
+            Err(stopped) => stopped.measurement(id),
+        }
     }
 }
 
@@ -317,18 +378,18 @@ fn prepare<'a>(
     id: &CaseId,
     choice: Option<&Choice>,
     problem: &dyn Problem,
-    time: &DeviceTime,
+    on_phase: &mut dyn FnMut(Phase),
 ) -> Prepared<'a> {
-    let prepared = bench
-        .prepare(id, choice, problem, TIER, &mut |_| {})
-        .unwrap_or_else(|stopped| refuse(stopped));
-    let work = prepared.work();
-    time.set_amount(if work.operations > 0 {
-        work.operations
-    } else {
-        work.bytes
-    } as f64);
-    prepared
+    let prepared = bench.prepare(id, choice, problem, TIER, on_phase);
+    prepared.unwrap_or_else(|stopped| refuse(stopped))
+}
+
+/// What one dispatch is rated by: operations, or bytes where there are none.
+fn amount(work: &Work) -> f64 {
+    match work.operations {
+        0 => work.bytes as f64,
+        operations => operations as f64,
+    }
 }
 
 /// Leaves criterion without a figure: it has no other way out of a benchmark.

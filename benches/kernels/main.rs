@@ -18,24 +18,15 @@ use criterion::Criterion;
 use device_time::DeviceTime;
 use flopwatt::gpu::select::SelectError;
 use flopwatt::power::PowerSpec;
+use flopwatt::session::LockError;
 use harness::Harness;
 
 fn main() -> ExitCode {
-    let wanted = std::env::var("FLOPWATT_ADAPTER").ok();
-    let (gpu, chosen) = match harness::open(wanted.as_deref()) {
-        Ok(opened) => opened,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            let select = error.downcast_ref::<SelectError>();
-            let misnamed = select.is_some_and(|error| !error.nothing_to_measure());
-            return ExitCode::from(if misnamed { 2 } else { 3 });
-        }
-    };
-    let wanted = std::env::var("FLOPWATT_POWER").unwrap_or_default();
-    let power = if wanted.is_empty() {
+    let power = std::env::var("FLOPWATT_POWER").unwrap_or_default();
+    let power = if power.is_empty() {
         Ok(PowerSpec::Auto)
     } else {
-        wanted.parse()
+        power.parse()
     };
     let power = match power {
         Ok(power) => power,
@@ -44,7 +35,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut harness = match Harness::new(&gpu, chosen, power) {
+    let wanted = std::env::var("FLOPWATT_ADAPTER").ok();
+    let opened = match harness::open(wanted.as_deref(), power) {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let select = error.downcast_ref::<SelectError>();
+            let misnamed = select.is_some_and(|error| !error.nothing_to_measure());
+            let usage = misnamed || error.is::<LockError>();
+            return ExitCode::from(if usage { 2 } else { 3 });
+        }
+    };
+    let mut harness = match Harness::new(&opened) {
         Ok(harness) => harness,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use indicatif::ProgressBar;
 use tempfile::TempDir;
 
-use super::setup::{self, interruption, progress_bar, say, this_program};
+use super::setup::{self, Turn, interruption, progress_bar, say, this_program};
 use super::verdicts::{Format, Output};
 use super::{Exit, Failure, Outcome, print};
 use crate::compare::{Case, Comparison, Side, Threshold};
@@ -16,10 +16,14 @@ use crate::gate::base::{Base, BaseError, Difference, Revision};
 use crate::gate::{self, Accepted, Contestant, GateError, Mode, Observer, Plan, accepted};
 use crate::gpu::device::ShaderMode;
 use crate::kernel::{inputs, select};
+use crate::measure::Watch;
+use crate::measure::measurement::Flag;
+use crate::measure::surroundings::Begun;
 use crate::power::PowerSpec;
 use crate::record::{self, Shaders};
 use crate::render::comparison;
-use crate::session;
+use crate::session::lock::Sharing;
+use crate::session::{self, AdapterLock};
 use crate::units::Seconds;
 
 /// Measure this build and another in turn, here and now, and fail if this one is
@@ -77,6 +81,9 @@ pub struct Args {
     /// Shader templates of this build in place of the built-in ones
     #[arg(long, value_name = "DIR")]
     shaders: Option<PathBuf>,
+
+    #[command(flatten)]
+    turn: Turn,
 
     #[command(flatten)]
     output: Output,
@@ -257,6 +264,7 @@ fn measure(
 ) -> Outcome {
     let chosen = session::adapter::choose(args.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
+    let lock = args.turn.take(&adapter)?;
     let software = adapter.is_software();
     let this = this_program()?;
     let worker = |program: &Path| gate::worker(program, software);
@@ -283,6 +291,7 @@ fn measure(
         accepted,
         interrupted,
     };
+    let beside = Beside::begin(&plan, &lock);
     let mut screen = OnScreen {
         bar: progress_bar(0),
     };
@@ -290,6 +299,9 @@ fn measure(
         let test = gate::self_test::run(&plan, &mut screen);
         screen.bar.finish_and_clear();
         let test = test.map_err(failure)?;
+        for warning in beside.end() {
+            say(format!("warning: {warning}"));
+        }
         print(&match args.output.format() {
             Format::Json => serde_json::to_string_pretty(&test)? + "\n",
             Format::Table | Format::Markdown => comparison::self_test(&test, None),
@@ -302,12 +314,43 @@ fn measure(
     }
     let comparison = gate::run(&plan, &mut screen);
     screen.bar.finish_and_clear();
-    let comparison = comparison.map_err(failure)?;
+    let mut comparison = comparison.map_err(failure)?;
+    comparison.warnings.extend(beside.end());
     args.output.publish(&comparison)?;
     if let Some(why) = &comparison.incomparable {
         say(format!("warning: nothing was compared: {why}"));
     }
     Ok(exit(&comparison))
+}
+
+/// What goes on beside a gate.
+struct Beside<'a> {
+    watch: Watch,
+    begun: Begun,
+    sharing: Sharing<'a>,
+}
+
+impl<'a> Beside<'a> {
+    /// Begins to look, before any worker runs: whoever uses the GPU now is another.
+    fn begin(plan: &Plan, lock: &'a AdapterLock) -> Self {
+        let watch = Watch::new(&plan.adapter, &plan.power);
+        Self {
+            begun: watch.begin(),
+            watch,
+            sharing: lock.watch(),
+        }
+    }
+
+    /// What it was, once all workers have ended. The two sides of a pair share it, and
+    /// chance decides which of them it hits.
+    fn end(&self) -> Vec<String> {
+        let shared = self.sharing.was_shared().then_some(Flag::SharedAdapter);
+        let around = self.watch.end(&self.begun).flags();
+        let flags = shared.into_iter().chain(around);
+        flags
+            .map(|flag| format!("{flag}: {}", flag.meaning()))
+            .collect()
+    }
 }
 
 /// The source of power that is read: none where watts would be those of everything

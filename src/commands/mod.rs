@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::gpu::select::SelectError;
-use crate::session::SessionError;
+use crate::session::{LockError, SessionError};
 
 pub mod codegen;
 pub mod compare;
@@ -58,14 +58,24 @@ pub struct Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        let exit = match error.downcast_ref::<SelectError>() {
-            Some(select) if select.nothing_to_measure() => Exit::NothingMeasured,
-            _ => match error.downcast_ref::<SessionError>() {
-                Some(SessionError::Adapter(_)) => Exit::NothingMeasured,
-                _ => Exit::Usage,
-            },
-        };
-        Self { exit, error }
+        Self {
+            exit: exit_of(&error),
+            error,
+        }
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    let nothing_to_measure = error
+        .downcast_ref()
+        .is_some_and(SelectError::nothing_to_measure);
+    if nothing_to_measure || matches!(error.downcast_ref(), Some(SessionError::Adapter(_))) {
+        return Exit::NothingMeasured;
+    }
+    match error.downcast_ref() {
+        Some(LockError::Held(_)) => Exit::NothingMeasured,
+        Some(LockError::Interrupted) => Exit::Interrupted,
+        _ => Exit::Usage,
     }
 }
 

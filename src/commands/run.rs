@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 
 use super::datasheets::DatasheetFile;
 use super::report::print_first;
-use super::setup::{self, Setup, say};
+use super::setup::{self, Setup, Turn, say};
 use super::{Exit, Failure, Outcome, limits};
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
@@ -119,6 +119,7 @@ const BEGINNING: [&str; 15] = [
 /// Runs the cases, saving after each, and prints the outcome.
 pub fn run(args: Args) -> Outcome {
     let format = if args.json { Format::Json } else { args.format };
+    let turn = args.setup.turn;
     let (mut report, plan, folder) = match args.resume {
         Some(folder) => {
             let (report, plan) = resume::load(&folder)?;
@@ -130,7 +131,7 @@ pub fn run(args: Args) -> Outcome {
         }
     };
     let exit = match plan {
-        Some(plan) => measure(&plan, &mut report, &folder, format)?,
+        Some(plan) => measure(&plan, &mut report, &folder, format, turn)?,
         None => {
             print_first(&documents(&report, &folder, format))?;
             say("nothing is missing: the run is complete".into());
@@ -176,8 +177,16 @@ fn begin(args: Args) -> Result<(Report, RunPlan, PathBuf), Failure> {
     Ok((report, plan, folder))
 }
 
-/// Measures what the plan has and the report has not, and prints the outcome.
-fn measure(plan: &RunPlan, report: &mut Report, folder: &Path, format: Format) -> Outcome {
+/// Measures what the plan has and the report has not, once it is this run's turn on
+/// the adapter, and prints the outcome.
+fn measure(
+    plan: &RunPlan,
+    report: &mut Report,
+    folder: &Path,
+    format: Format,
+    turn: Turn,
+) -> Outcome {
+    let lock = turn.take(&report.adapter)?;
     let power: PowerSpec = plan.power.parse()?;
     let limits = limits::start(&plan.power_limits_w, &power, &report.adapter)?;
     let goal = Goal::Measure {
@@ -191,6 +200,7 @@ fn measure(plan: &RunPlan, report: &mut Report, folder: &Path, format: Format) -
         report,
         Some(folder),
         limits.as_ref(),
+        &lock,
     );
     let restored = limits.map_or(Ok(()), PowerLimits::restore);
     if let Err(error) = &restored {

@@ -13,14 +13,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 
 use super::Failure;
+use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::device::ShaderMode;
 use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{Planned, PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan, PowerLimits};
+use crate::session::{self, AdapterLock, Ended, Goal, Locks, Observer, Plan, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
 use crate::units::Seconds;
+
+/// How often what moves on a terminal does.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Options of every verb that works on an adapter.
 #[derive(Debug, clap::Args)]
@@ -44,6 +48,48 @@ pub struct Setup {
     /// Compile shaders with WGSL's bounds and loop checks
     #[arg(long)]
     checked: bool,
+
+    #[command(flatten)]
+    pub turn: Turn,
+}
+
+/// What to do where another run measures on the adapter.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Turn {
+    /// Wait while another run measures on the adapter
+    #[arg(long, conflicts_with = "shared")]
+    wait: bool,
+
+    /// Measure although another run may do so on the adapter, and flag every figure
+    #[arg(long)]
+    shared: bool,
+}
+
+impl Turn {
+    /// The adapter, for this run alone unless others were to be put up with.
+    pub fn take(&self, adapter: &AdapterDescription) -> Result<AdapterLock, Failure> {
+        let locks = Locks::of_this_machine();
+        if self.shared {
+            return Ok(locks.shared(adapter));
+        }
+        if !self.wait {
+            return Ok(locks.alone(adapter)?);
+        }
+        let interrupted = interruption()?;
+        let bar = ProgressBar::new_spinner().with_message("waiting for the adapter");
+        bar.enable_steady_tick(TICK);
+        let mut told = String::new();
+        let taken = locks.wait(adapter, &mut |in_use| {
+            let in_use = in_use.to_string();
+            if in_use != told {
+                bar.suspend(|| say(format!("waiting: {in_use}")));
+                told = in_use;
+            }
+            !interrupted.load(Ordering::Relaxed)
+        });
+        bar.finish_and_clear();
+        Ok(taken?)
+    }
 }
 
 impl Setup {
@@ -64,8 +110,9 @@ pub fn this_program() -> Result<Command, Failure> {
     Ok(Command::new(program))
 }
 
-/// Works through `cases` in a worker process, at each of `limits` where they are
-/// varied; saves into `folder`, where there is one, after every case.
+/// Works through `cases` in a worker process on the adapter that `lock` is of, at each
+/// of `limits` where they are varied; saves into `folder`, where there is one, after
+/// every case.
 pub fn execute(
     goal: Goal,
     retune: bool,
@@ -73,6 +120,7 @@ pub fn execute(
     report: &mut Report,
     folder: Option<&Path>,
     limits: Option<&PowerLimits>,
+    lock: &AdapterLock,
 ) -> Result<Ended, Failure> {
     let program = this_program()?;
     let worker = || {
@@ -86,6 +134,7 @@ pub fn execute(
         goal,
         retune,
         limits,
+        lock,
         interrupted: interruption()?,
     };
     let templates = report.shaders.load()?;
@@ -126,8 +175,11 @@ pub fn say(line: String) {
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-        .context("cannot catch Ctrl-C")?;
+    static CAUGHT: AtomicBool = AtomicBool::new(false);
+    if !CAUGHT.swap(true, Ordering::Relaxed) {
+        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+            .context("cannot catch Ctrl-C")?;
+    }
     Ok(&INTERRUPTED)
 }
 
@@ -209,7 +261,7 @@ pub fn progress_bar(cases: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {prefix}  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(cases as u64).with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.enable_steady_tick(TICK);
     bar
 }
 

@@ -60,6 +60,7 @@ pub fn run(args: Args) -> Outcome {
         )
         .into());
     }
+    let lock = args.setup.turn.take(&adapter)?;
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: Tier::Quick,
@@ -75,6 +76,7 @@ pub fn run(args: Args) -> Outcome {
         &mut report,
         None,
         None,
+        &lock,
     )?;
     print(&if args.json {
         serde_json::to_string_pretty(&report.tuning)? + "\n"

@@ -27,7 +27,8 @@ pub enum Verdict {
     Same,
     /// Slower by more than the threshold.
     Slower,
-    /// Time was up, or samples were too few, before any of the three was certain.
+    /// Time was up, samples were too few, or something disturbed them, before any of the
+    /// three was certain.
     Ambiguous,
     /// Only head has it.
     New,

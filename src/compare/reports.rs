@@ -3,7 +3,7 @@
 
 use super::{Case, Comparison, Ratio, SCHEMA_VERSION, Side, Threshold, Verdict};
 use crate::kernel::inputs::Data;
-use crate::measure::measurement::{Clock, Measurement, Status, Time};
+use crate::measure::measurement::{Clock, Flag, Measurement, Status, Time};
 use crate::record::Report;
 use crate::stats;
 use crate::units::Seconds;
@@ -169,12 +169,17 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         return incomparable(why);
     }
     let ratio = ratio(base, head, before, after);
-    let verdict = ratio.interval.and_then(|ends| threshold.verdict(ends));
-    let mut notes = Vec::new();
+    let mut notes = doubts(base, head);
+    let verdict = match (notes.is_empty(), ratio.interval) {
+        (true, Some(ends)) => threshold.verdict(ends),
+        _ => None,
+    };
     match (verdict, ratio.interval) {
-        (Some(_), _) => {}
-        (None, Some(_)) => notes.push("the interval holds more than one answer".to_owned()),
+        (None, Some(_)) if notes.is_empty() => {
+            notes.push("the interval holds more than one answer".to_owned());
+        }
         (None, None) => notes.push("too few samples for an interval".to_owned()),
+        _ => {}
     }
     if base.chosen != head.chosen {
         let chosen = |m: &Measurement| m.chosen.clone().unwrap_or_default();
@@ -195,6 +200,33 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         notes,
         ..Case::untimed(name, verdict.unwrap_or(Verdict::Ambiguous), "")
     }
+}
+
+/// Why the times tell nothing of the two programs: something else was at work while
+/// one of them was measured, or only one of the devices could not do its best. A GPU
+/// that drives a display always has other processes; the same ones count on neither
+/// side.
+fn doubts(base: &Measurement, head: &Measurement) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for (side, measured, other) in [("base", base, head), ("head", head, base)] {
+        let doubtful = |flag: &&Flag| match flag {
+            Flag::OtherProcesses => programs(measured) != programs(other),
+            flag if flag.is_a_restraint() => !other.flags.contains(flag),
+            flag => flag.is_a_disturbance(),
+        };
+        let flags = measured.flags.iter().filter(doubtful);
+        doubts.extend(flags.map(|flag| format!("{side} {flag}: {}", flag.meaning())));
+    }
+    doubts
+}
+
+/// The names of other processes on the GPU, in order.
+fn programs(measured: &Measurement) -> Vec<Option<&String>> {
+    let processes = measured.surroundings.iter();
+    let processes = processes.filter_map(|around| around.gpu_processes.as_ref());
+    let mut programs: Vec<_> = processes.flatten().map(|p| p.name.as_ref()).collect();
+    programs.sort_unstable();
+    programs
 }
 
 /// Whether the two count other operations or bytes. What a ceiling computes depends
@@ -251,8 +283,10 @@ fn ratio(base: &Measurement, head: &Measurement, before: &Time, after: &Time) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Surroundings;
     use crate::measure::measurement::{Cache, Reason, ReasonCode};
     use crate::measure::tier::Tier;
+    use crate::power::nvml::GpuProcess;
     use crate::record::{Shaders, Start};
 
     const CASE: &str = "matmul/f32/naive/64x64x64";
@@ -316,6 +350,55 @@ mod tests {
         let unsure = verdict(1.015e-3);
         assert_eq!(unsure.verdict, Verdict::Ambiguous);
         assert_eq!(unsure.notes, ["the interval holds more than one answer"]);
+    }
+
+    /// A case that ran beside these programs.
+    fn beside(flags: &[Flag], programs: &[&str]) -> Report {
+        let process = |name: &&str| GpuProcess {
+            pid: 7,
+            name: Some((*name).to_owned()),
+        };
+        report(&[Measurement {
+            flags: flags.to_vec(),
+            surroundings: Some(Box::new(Surroundings {
+                gpu_processes: Some(programs.iter().map(process).collect()),
+                ..Surroundings::default()
+            })),
+            ..measured(CASE, &around(1e-3))
+        }])
+    }
+
+    #[test]
+    fn a_disturbed_case_has_no_verdict() {
+        let quiet = beside(&[], &[]);
+        for flag in [Flag::SharedAdapter, Flag::CpuLoad] {
+            let disturbed = beside(&[flag], &[]);
+            let case = only(&quiet, &disturbed);
+            assert_eq!(case.verdict, Verdict::Ambiguous, "{flag}");
+            assert!(case.ratio.is_some(), "{flag}");
+            let note = case.notes.join("; ");
+            assert!(note.starts_with(&format!("head {flag}: ")), "{note}");
+            assert_eq!(only(&disturbed, &disturbed).verdict, Verdict::Ambiguous);
+        }
+        let harmless = beside(&[Flag::LongDispatch], &[]);
+        assert_eq!(only(&harmless, &quiet).verdict, Verdict::Same);
+    }
+
+    #[test]
+    fn what_both_sides_had_to_put_up_with_counts_on_neither() {
+        let quiet = beside(&[], &[]);
+        for flag in [Flag::OnBattery, Flag::PowerLimited, Flag::Throttled] {
+            let restrained = beside(&[flag], &[]);
+            assert_eq!(only(&restrained, &quiet).verdict, Verdict::Ambiguous);
+            assert_eq!(only(&restrained, &restrained).verdict, Verdict::Same);
+        }
+        let others = |programs: &[&str]| beside(&[Flag::OtherProcesses], programs);
+        let display = others(&["display", "panel"]);
+        let game = others(&["panel", "display", "game"]);
+        assert_eq!(only(&display, &quiet).verdict, Verdict::Ambiguous);
+        assert_eq!(only(&display, &game).verdict, Verdict::Ambiguous);
+        let same = others(&["panel", "display"]);
+        assert_eq!(only(&display, &same).verdict, Verdict::Same);
     }
 
     #[test]

@@ -94,7 +94,8 @@ pub enum EfficiencyError {
 /// The measured case with the most operations per joule in a precision.
 ///
 /// Products and attention are what workloads consist of, so the arithmetic
-/// ceiling is left out, and so are inputs of zeros, which draw less power.
+/// ceiling is left out, and so are inputs of zeros, which draw less power. A case
+/// beside which something else was at work counts only where there is no other.
 ///
 /// # Errors
 /// When the report has no such case with power, or `asked` names none.
@@ -119,12 +120,14 @@ pub fn measured(report: &Report, asked: Option<&str>) -> Result<Device, Efficien
             known,
         });
     };
-    let efficiency = |case: &&Measurement| case.gflops_per_watt.map_or(0.0, |e| e.gross.0);
-    let best = cases
-        .iter()
-        .copied()
-        .max_by(|a, b| efficiency(a).total_cmp(&efficiency(b)))
-        .and_then(|case| device_of(report, case));
+    let undisturbed = |case: &Measurement| !case.flags.iter().any(|f| f.is_a_disturbance());
+    let with_power = cases.iter().filter_map(|case| {
+        let efficiency = case.gflops_per_watt?.gross.0;
+        Some((*case, undisturbed(case), efficiency))
+    });
+    let best = with_power
+        .max_by(|a, b| a.1.cmp(&b.1).then(a.2.total_cmp(&b.2)))
+        .and_then(|(case, ..)| device_of(report, case));
     best.ok_or_else(|| EfficiencyError::NoPower {
         owner,
         precision,
@@ -300,7 +303,7 @@ fn join(names: impl Iterator<Item = impl AsRef<str>>) -> String {
 mod tests {
     use super::*;
     use crate::datasheet::Catalogue;
-    use crate::measure::measurement::{Efficiency, Reason, ReasonCode};
+    use crate::measure::measurement::{Efficiency, Flag, Reason, ReasonCode};
     use crate::units::Gflops;
 
     /// The example, under a name that nobody sells, without power as it is.
@@ -350,6 +353,25 @@ mod tests {
         );
         let half = measured(&report, Some("FP16_f32acc")).unwrap();
         assert_eq!(half.rate, FlopPerSecond(500e9));
+    }
+
+    #[test]
+    fn a_disturbed_case_counts_only_where_there_is_no_other() {
+        let mut report = report();
+        set(&mut report, "matmul/f32/best/1024x1024x1024", 200.0, 4.0);
+        let disturb = |report: &mut Report, id: &str| {
+            let mut cases = report.measurements.iter_mut();
+            let case = cases.find(|case| case.id == id).unwrap();
+            case.flag(Flag::CpuLoad);
+        };
+        disturb(&mut report, "matmul/f32/best/1024x1024x1024");
+        let device = measured(&report, Some("f32")).unwrap();
+        assert_eq!(device.rate, FlopPerSecond(200e9));
+        let source = &device.rate_source;
+        assert!(source.contains("flags: cpu-load"), "{source}");
+        set(&mut report, "attention/f32/best/b1h8s512d64", 300.0, 3.0);
+        let device = measured(&report, Some("f32")).unwrap();
+        assert_eq!(device.rate, FlopPerSecond(300e9));
     }
 
     #[test]

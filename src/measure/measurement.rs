@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::power::Power;
+use super::surroundings::Surroundings;
 use crate::gpu::device::ShaderMode;
 use crate::kernel::Parameters;
 use crate::kernel::id::{CaseId, Operation, Precision};
@@ -67,6 +68,9 @@ pub struct Measurement {
     pub power_reason: Option<Reason>,
     /// Achieved rate per watt.
     pub gflops_per_watt: Option<Efficiency>,
+    /// What else went on meanwhile; null for cases without figures.
+    #[serde(default)]
+    pub surroundings: Option<Box<Surroundings>>,
     /// Whether the shader ran with bounds and loop checks.
     pub shader_mode: ShaderMode,
     /// For `best`: the kernel that tuning chose; `null` for all others.
@@ -402,6 +406,73 @@ pub enum Flag {
     /// The energy of a dispatch differs by more than 5 % from its power times its
     /// median time: some took longer, or the device waited between them.
     PowerUnlikeTime,
+    /// Another run may have measured on the adapter at the time.
+    SharedAdapter,
+    /// Other processes used the GPU.
+    OtherProcesses,
+    /// Others took over 5 % of the processors' time from a software adapter.
+    CpuLoad,
+    /// The machine ran on a battery.
+    OnBattery,
+    /// The power limit was below the one that the device comes with.
+    PowerLimited,
+}
+
+impl Flag {
+    /// What it says, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::NotConverged => "the interval was still too wide when time was up",
+            Self::FewSamples => "under six samples, which have no interval",
+            Self::NotSteady => "the warm-up still showed a trend",
+            Self::HostTimed => "the adapter has no timestamps: timed by the host",
+            Self::TimestampsRejected => {
+                "the timestamps contradict the wall clock: timed by the host"
+            }
+            Self::LongDispatch => {
+                "one dispatch takes over 100 ms, which trips the watchdog of a GPU that drives a display"
+            }
+            Self::AboveCeiling => {
+                "above the measured ceiling, which is then a defect of the ceiling"
+            }
+            Self::AboveDatasheet => "above the datasheet's peak",
+            Self::NoWitness => "checked on samples, without a second kernel for the rest",
+            Self::CandidateRejected => "another form of the kernel computed wrong results here",
+            Self::Short => "from a run too short for the stopping rule",
+            Self::Throttled => "slowed down by heat or the power supply, or at a low clock",
+            Self::PowerCapped => "at the power limit, which is normal under a full load",
+            Self::PowerMethodsDisagree => {
+                "energy counter and integral of the power differ by more than 5 %"
+            }
+            Self::PowerAliased => "the power sensor may have seen the same part of every dispatch",
+            Self::PowerWindowsLost => "some of the windows gave no power",
+            Self::PowerUnlikeTime => {
+                "energy and rate per watt count slow dispatches and waiting, which median time and rate \
+                 leave out: over 5 % here"
+            }
+            Self::SharedAdapter => "another run may have measured on the adapter at the time",
+            Self::OtherProcesses => "other processes used the GPU at the time",
+            Self::CpuLoad => {
+                "other processes, or the hypervisor, took over 5 % of the processors' time"
+            }
+            Self::OnBattery => "the machine ran on a battery",
+            Self::PowerLimited => "the power limit was below the one that the device comes with",
+        }
+    }
+
+    /// Whether something else was at work: the figure is too low by an amount that
+    /// nobody knows.
+    pub fn is_a_disturbance(self) -> bool {
+        matches!(
+            self,
+            Self::SharedAdapter | Self::OtherProcesses | Self::CpuLoad
+        )
+    }
+
+    /// Whether the device could not do its best: the figure is that of this state.
+    pub fn is_a_restraint(self) -> bool {
+        matches!(self, Self::Throttled | Self::OnBattery | Self::PowerLimited)
+    }
 }
 
 impl fmt::Display for Flag {
@@ -422,6 +493,13 @@ impl Measurement {
             name += &format!("@{watts}W");
         }
         name
+    }
+
+    /// Marks the figure, once.
+    pub fn flag(&mut self, flag: Flag) {
+        if !self.flags.contains(&flag) {
+            self.flags.push(flag);
+        }
     }
 
     /// A case without figures: skipped, rejected or failed for `reason`.
@@ -452,6 +530,7 @@ impl Measurement {
                 "the case has no figure",
             )),
             gflops_per_watt: None,
+            surroundings: None,
             shader_mode: ShaderMode::Unchecked,
             chosen: None,
             parameters: Parameters::new(),

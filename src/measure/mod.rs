@@ -10,6 +10,7 @@ mod prepared;
 mod processor;
 pub mod sampling;
 mod stopped;
+pub mod surroundings;
 pub mod tier;
 pub mod verify;
 
@@ -17,6 +18,7 @@ pub use bench::Bench;
 pub use meter::Meter;
 pub use prepared::Prepared;
 pub use stopped::Stopped;
+pub use surroundings::{Surroundings, Watch};
 
 use crate::kernel::problem::Work;
 use crate::units::Seconds;

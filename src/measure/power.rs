@@ -141,6 +141,9 @@ pub(super) fn power_flags(power: &Power, median: Seconds) -> Vec<Flag> {
     {
         flags.push(Flag::PowerCapped);
     }
+    if during.limits().are_lowered() {
+        flags.push(Flag::PowerLimited);
+    }
     flags.extend(power.energy.flags.iter().filter_map(|flag| match flag {
         EnergyFlag::MethodsDisagree => Some(Flag::PowerMethodsDisagree),
         EnergyFlag::Aliased => Some(Flag::PowerAliased),

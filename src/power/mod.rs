@@ -30,7 +30,7 @@ pub mod sensor;
 pub mod setup;
 pub mod spec;
 pub mod state;
-mod sysfs;
+pub(crate) mod sysfs;
 
 pub use discover::{PowerSourceStatus, discover};
 pub use error::{Missing, PowerError, Unavailable};

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::nvml::Limits;
 use crate::units::Watts;
 
 /// Clocks, limits and modes at one moment. Null is what the source does not
@@ -35,6 +36,16 @@ pub struct DeviceState {
     pub driver_version: Option<String>,
     /// Share of the last sensing period in which a kernel ran, in percent.
     pub utilization_percent: Option<u32>,
+}
+
+impl DeviceState {
+    /// The power limits of that moment.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            enforced_w: self.enforced_limit_w,
+            default_w: self.default_limit_w,
+        }
+    }
 }
 
 /// Why clocks are lower than they could be.

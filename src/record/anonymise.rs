@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use super::{Host, Report, Shaders};
 use crate::gpu::adapter::AdapterDescription;
+use crate::measure::Surroundings;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode};
 use crate::measure::power::Power;
+use crate::power::nvml::GpuProcess;
 use crate::power::{Metric, Missing, PowerSetup, PowerSpec, SourceIdentity};
 use crate::tune::{Tried, Tuning};
 
@@ -206,6 +208,7 @@ fn in_case(measurement: &mut Measurement) {
         reason,
         power,
         power_reason,
+        surroundings,
         id: _,
         operation: _,
         precision: _,
@@ -233,6 +236,24 @@ fn in_case(measurement: &mut Measurement) {
     reason.iter_mut().for_each(in_reason);
     power.iter_mut().for_each(|power| in_power(power));
     power_reason.iter_mut().for_each(in_reason);
+    surroundings
+        .iter_mut()
+        .for_each(|around| in_surroundings(around));
+}
+
+fn in_surroundings(surroundings: &mut Surroundings) {
+    let Surroundings {
+        gpu_processes,
+        others_share: _,
+        stolen_share: _,
+        processors_throttled: _,
+        gpu_limits: _,
+        on_battery: _,
+    } = surroundings;
+    // Names of programs may be paths; how many there were is no secret.
+    for GpuProcess { name, pid: _ } in gpu_processes.iter_mut().flatten() {
+        *name = None;
+    }
 }
 
 /// Messages of flopwatt itself hold numbers and names of kernels; those of

@@ -3,10 +3,11 @@
 use super::cells;
 use super::number::MISSING;
 use crate::gpu::adapter::DeviceType;
-use crate::measure::measurement::Flag;
+use crate::measure::measurement::{Flag, Measurement};
 use crate::record::Report;
 
-/// Conventions, what is particular to this report, and its power.
+/// Conventions, what is particular to this report and to where it was measured, and
+/// its power.
 pub(super) fn notes(report: &Report) -> Vec<String> {
     let power = cells::power_notes(report).into_iter();
     let power = power.map(|note| format!("Power: {note}."));
@@ -14,6 +15,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     let software = software.then(|| format!("This is a software adapter: {}.", cells::SOFTWARE));
     conventions(report)
         .into_iter()
+        .chain(surroundings(report))
         .chain(power)
         .chain(software)
         .collect()
@@ -34,36 +36,6 @@ pub(super) fn conventions(report: &Report) -> Vec<String> {
     own.chain(shaders).collect()
 }
 
-/// What a flag says.
-pub(super) fn meaning(flag: Flag) -> &'static str {
-    match flag {
-        Flag::NotConverged => "the interval was still too wide when time was up",
-        Flag::FewSamples => "under six samples, which have no interval",
-        Flag::NotSteady => "the warm-up still showed a trend",
-        Flag::HostTimed => "the adapter has no timestamps: timed by the host",
-        Flag::TimestampsRejected => "the timestamps contradict the wall clock: timed by the host",
-        Flag::LongDispatch => {
-            "one dispatch takes over 100 ms, which trips the watchdog of a GPU that drives a display"
-        }
-        Flag::AboveCeiling => "above the measured ceiling, which is then a defect of the ceiling",
-        Flag::AboveDatasheet => "above the datasheet's peak",
-        Flag::NoWitness => "checked on samples, without a second kernel for the rest",
-        Flag::CandidateRejected => "another form of the kernel computed wrong results here",
-        Flag::Short => "from a run too short for the stopping rule",
-        Flag::Throttled => "slowed down by heat or the power supply, or at a low clock",
-        Flag::PowerCapped => "at the power limit, which is normal under a full load",
-        Flag::PowerMethodsDisagree => {
-            "energy counter and integral of the power differ by more than 5 %"
-        }
-        Flag::PowerAliased => "the power sensor may have seen the same part of every dispatch",
-        Flag::PowerWindowsLost => "some of the windows gave no power",
-        Flag::PowerUnlikeTime => {
-            "energy and rate per watt count slow dispatches and waiting, which median time and rate \
-             leave out: over 5 % here"
-        }
-    }
-}
-
 /// The flags of a report, each once, in the order in which they occur.
 pub(super) fn flags(report: &Report) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
@@ -73,4 +45,37 @@ pub(super) fn flags(report: &Report) -> Vec<Flag> {
         }
     }
     flags
+}
+
+/// What else went on while figures were measured.
+pub(super) fn surroundings(report: &Report) -> Vec<String> {
+    let told = |flag: &Flag| flag.is_a_disturbance() || flag.is_a_restraint();
+    let flags = flags(report).into_iter().filter(told);
+    let sentence = |flag: Flag| {
+        let with_it = |m: &&Measurement| m.flags.contains(&flag);
+        let figures = match report.measurements.iter().filter(with_it).count() {
+            1 => "One figure is".to_owned(),
+            count => format!("{count} figures are"),
+        };
+        let programs = match flag {
+            Flag::OtherProcesses => programs(report),
+            _ => String::new(),
+        };
+        let why = flag.meaning();
+        format!("{figures} not to be quoted without this: {why}{programs}.")
+    };
+    flags.map(sentence).collect()
+}
+
+/// The other processes on the GPU, by name, each once.
+fn programs(report: &Report) -> String {
+    let around = report.measurements.iter().flat_map(|m| &m.surroundings);
+    let processes = around.flat_map(|around| around.gpu_processes.iter().flatten());
+    let mut names: Vec<&str> = processes.flat_map(|p| p.name.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match &names[..] {
+        [] => String::new(),
+        names => format!(" ({})", names.join(", ")),
+    }
 }

@@ -142,7 +142,10 @@ fn notes(report: &Report) -> Vec<String> {
     ];
     let power = cells::power_notes(report).into_iter();
     let power = power.map(|text| format!("power: {text}"));
+    let around = super::notes::surroundings(report).into_iter();
+    let around = around.map(|text| format!("surroundings: {text}"));
     tuning
+        .chain(around)
         .chain(power)
         .chain(notes.into_iter().flatten())
         .collect()

@@ -2,6 +2,7 @@
 
 use super::achieved::{self, Achieved, by_precision, fastest_of, rate};
 use super::cells;
+use super::notes;
 use super::number::{number, rate_unit};
 use super::peaks;
 use crate::datasheet::PeakKind;
@@ -166,6 +167,7 @@ fn missing(report: &Report) -> Vec<String> {
         missing.push(format!("No datasheet belongs to this adapter{why}."));
     }
     missing.extend(doubtful_ceilings(report));
+    missing.extend(notes::surroundings(report));
     let flagged = report.measurements.iter().filter(|m| !m.flags.is_empty());
     match flagged.count() {
         0 => {}
@@ -236,6 +238,8 @@ fn without_figures(report: &Report) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Surroundings;
+    use crate::power::nvml::GpuProcess;
     use crate::render::fixture;
 
     fn named() -> Report {
@@ -335,6 +339,35 @@ mod tests {
         report.measurements[3].flags.push(Flag::AboveCeiling);
         let exceeded = "The ceiling peak/f32/fma/device was exceeded, so it was measured too low: percentages of it are not to be quoted.";
         assert_eq!(said(&report), [exceeded]);
+    }
+
+    #[test]
+    fn what_else_went_on_is_said_with_the_names_of_others() {
+        let mut report = named();
+        let said = |report: &Report| {
+            let missing = Verdict::of(report).missing.into_iter();
+            missing
+                .filter(|text| text.contains("not to be quoted without this"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(said(&report), Vec::<String>::new());
+        let process = |pid, name: &str| GpuProcess {
+            pid,
+            name: Some(name.to_owned()),
+        };
+        for case in [0, 3] {
+            let around = Surroundings {
+                gpu_processes: Some(vec![process(8, "train"), process(7, "display")]),
+                ..Surroundings::default()
+            };
+            around.enter(&mut report.measurements[case]);
+        }
+        report.measurements[3].flag(Flag::OnBattery);
+        let expected = [
+            "2 figures are not to be quoted without this: other processes used the GPU at the time (display, train).",
+            "One figure is not to be quoted without this: the machine ran on a battery.",
+        ];
+        assert_eq!(said(&report), expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod guard;
 mod limits;
+pub mod lock;
 mod process;
 pub mod protocol;
 mod run;
@@ -15,6 +16,7 @@ mod watchdog;
 pub mod worker;
 
 pub use limits::{GuardError, PowerLimits};
+pub use lock::{AdapterLock, LockError, Locks};
 pub use process::{Process, WorkerError};
 pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};
 

@@ -5,13 +5,14 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use super::limits::{GuardError, PowerLimits};
+use super::lock::AdapterLock;
 use super::process::{Process, WorkerError};
 use super::protocol::{Event, PowerRequest, Request};
 use crate::kernel::Choice;
 use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
-use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
+use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{self, Planned, PowerTrace, Report, SaveError};
@@ -31,6 +32,8 @@ pub struct Plan<'a> {
     /// Power limits at each of which every case is measured, where they are
     /// varied.
     pub limits: Option<&'a PowerLimits>,
+    /// The adapter, for this run alone or not.
+    pub lock: &'a AdapterLock,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
 }
@@ -141,6 +144,7 @@ pub fn execute(
             },
         };
         let id = &planned.id;
+        let sharing = plan.lock.watch();
         let mut case = Case {
             id,
             data: planned.data,
@@ -170,7 +174,10 @@ pub fn execute(
         };
         report.complete = index + 1 == steps.len();
         let (trace, device_is_gone) = match outcome {
-            Some(outcome) => {
+            Some(mut outcome) => {
+                if outcome.measurement.status == Status::Ok && sharing.was_shared() {
+                    outcome.measurement.flag(Flag::SharedAdapter);
+                }
                 let device_is_gone = outcome.device_is_gone;
                 (outcome.enter(report, planned.data, limit), device_is_gone)
             }
@@ -203,6 +210,10 @@ impl Outcome {
         let mut measurement = self.measurement;
         measurement.data = data;
         measurement.power_limit_w = limit;
+        if limit.is_some() {
+            // It is meant, and stands in the case's name.
+            measurement.flags.retain(|flag| *flag != Flag::PowerLimited);
+        }
         let trace = record::trace_name(&measurement);
         if let Some(power) = &mut measurement.power {
             power.trace = Some(trace);
@@ -382,12 +393,14 @@ impl Case<'_> {
             id: self.id.to_string(),
             seed: self.report.seed,
         };
+        let sharing = self.plan.lock.watch();
         let tuning = match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
             Event::Tuned { tuning } => tuning,
             other => return Err(WorkerError::out_of_turn(&other)),
         };
-        // What is the fastest at a lower limit need not be so without it.
-        if let (Ok(tuning), None) = (&tuning, self.plan.limits) {
+        // What is the fastest at a lower limit, or beside another run, need not be so
+        // without it.
+        if let (Ok(tuning), None, false) = (&tuning, self.plan.limits, sharing.was_shared()) {
             self.cache.insert(tuning);
             if let Err(error) = keep(self.cache) {
                 self.observer.warn(&error);
@@ -418,6 +431,7 @@ pub(super) mod tests {
     use crate::gpu::adapter::AdapterDescription;
     use crate::power::sensor::{Averaging, Known, Sensor};
     use crate::record::tests::report as begun;
+    use crate::session::lock::Locks;
     use crate::units::Seconds;
 
     /// An adapter that exists in no machine.
@@ -526,6 +540,9 @@ pub(super) mod tests {
             command.envs(variables.iter().copied());
             command
         };
+        let folder = tempfile::tempdir().unwrap();
+        let locks = Locks::in_folder(folder.path());
+        let lock = locks.alone(&report.adapter).unwrap();
         let plan = Plan {
             cases: &cases,
             worker: &worker,
@@ -535,6 +552,7 @@ pub(super) mod tests {
             },
             retune: false,
             limits: None,
+            lock: &lock,
             interrupted: &AtomicBool::new(interrupted),
         };
         let mut heard = Heard::default();

@@ -19,7 +19,7 @@ use crate::kernel::select;
 use crate::kernel::template::Templates;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
-use crate::measure::{Bench, Meter, Phase, Stopped};
+use crate::measure::{Bench, Meter, Phase, Stopped, Watch};
 use crate::power::PowerSpec;
 use crate::record::{Computed, PowerTrace, SCHEMA_VERSION, Shaders};
 use crate::tune;
@@ -39,6 +39,7 @@ pub fn serve() -> io::Result<()> {
         requests: read_requests(),
         device: None,
         meter: None,
+        watch: None,
         problem: None,
     };
     worker.say(&Event::Hello {
@@ -128,6 +129,8 @@ struct Worker {
     device: Option<OpenDevice>,
     /// Taken away while a case is measured.
     meter: Option<Meter>,
+    /// Sees what else goes on; taken away as well.
+    watch: Option<Watch>,
     /// Kernels of one problem follow one another; its reference is kept.
     problem: Option<(CaseId, Draw, Box<dyn Problem>)>,
 }
@@ -164,16 +167,18 @@ impl Worker {
         });
         let adapter = found.ok_or("the adapter is gone: it is no longer listed")?;
         let templates = shaders.load().map_err(|e| e.to_string())?;
-        let gpu = Gpu::open(&adapter.wgpu, shaders.mode).map_err(|e| e.to_string())?;
+        let spec: PowerSpec = power.wanted.parse().map_err(|e| format!("{e}"))?;
+        let mut watch = Watch::new(wanted, &spec);
+        let gpu = watch.while_opening(|| Gpu::open(&adapter.wgpu, shaders.mode));
         self.device = Some(OpenDevice {
             adapter,
             templates,
             mode: shaders.mode,
-            gpu: Some(gpu),
+            gpu: Some(gpu.map_err(|e| e.to_string())?),
         });
-        let spec: PowerSpec = power.wanted.parse().map_err(|e| format!("{e}"))?;
         let (meter, power) = Meter::open(&spec, Some(wanted), power.sensor);
         self.meter = meter;
+        self.watch = Some(watch);
         Ok(Event::Opened { power })
     }
 
@@ -186,10 +191,15 @@ impl Worker {
     }
 
     fn measure(&mut self, case: &Case) -> Result<Event, String> {
-        let meter = self.meter.take();
+        let (meter, watch) = (self.meter.take(), self.watch.take());
         let mut trace = None;
         let measured = self.with_bench(case.id, case.draw, |bench, id, problem, on_phase| {
-            let mut prepared = bench.prepare(id, case.choice, problem, case.tier, on_phase)?;
+            let mut watched = watch.as_ref().map(Watch::case);
+            let mut on_begin = |phase| {
+                watched.iter_mut().for_each(|watched| watched.hear(phase));
+                on_phase(phase);
+            };
+            let mut prepared = bench.prepare(id, case.choice, problem, case.tier, &mut on_begin)?;
             match meter.as_ref().filter(|_| case.metered) {
                 Some(meter) => {
                     let metered = prepared.converge_metered(meter, on_phase)?;
@@ -197,11 +207,14 @@ impl Worker {
                 }
                 None => prepared.converge(on_phase)?,
             }
-            let measurement = prepared.finish()?;
+            let mut measurement = prepared.finish()?;
+            if let Some(watched) = watched {
+                watched.enter(&mut measurement);
+            }
             Ok(case.dumped(id, problem, measurement, prepared.output(), on_phase))
         });
         let sensor = meter.as_ref().map(Meter::sensor);
-        self.meter = meter;
+        (self.meter, self.watch) = (meter, watch);
         let (id, outcome) = measured?;
         let device_is_gone = outcome.as_ref().is_err_and(Stopped::ends_the_run);
         let measurement = outcome.unwrap_or_else(|stopped| stopped.measurement(&id));

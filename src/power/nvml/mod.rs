@@ -12,9 +12,11 @@ use thiserror::Error;
 
 mod limits;
 mod source;
+mod watched;
 
 pub use limits::{Allowed, LimitError, LimitedGpu};
 pub use source::{NvmlSource, open};
+pub use watched::{GpuProcess, Limits, WatchedGpu};
 
 use super::discover::PowerSourceStatus;
 use crate::gpu::bus::VisibleGpu;

@@ -211,7 +211,7 @@ pub fn open(library: Library, wanted: &NvmlDevice) -> Result<NvmlSource, Unavail
 }
 
 /// The GPU and its number.
-fn find(library: &Library, wanted: &NvmlDevice) -> Result<(u32, NvmlGpu), Unavailable> {
+pub(super) fn find(library: &Library, wanted: &NvmlDevice) -> Result<(u32, NvmlGpu), Unavailable> {
     let mut known = Vec::new();
     for (index, gpu) in (0..).zip(library.gpus()?) {
         let fits = match (wanted, &gpu) {

@@ -367,7 +367,7 @@ fn text(text: String) -> Cell {
 fn flags(report: &Report) -> Vec<[String; 2]> {
     let flags = notes::flags(report).into_iter();
     flags
-        .map(|flag| [flag.to_string(), notes::meaning(flag).to_owned()])
+        .map(|flag| [flag.to_string(), flag.meaning().to_owned()])
         .collect()
 }
 

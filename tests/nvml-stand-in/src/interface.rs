@@ -359,26 +359,83 @@ pub extern "C" fn nvmlDeviceSetPowerManagementLimit(device: nvmlDevice_t, limit:
     set.err().unwrap_or(SUCCESS)
 }
 
-/// No process runs, whatever the version of the structure.
-fn no_processes(device: nvmlDevice_t, function: &str, count: *mut c_uint) -> Code {
-    // SAFETY: NVML's contract is that `count` can be written.
-    unsafe { give(answer(device, function, |_, _| Ok(0)), count) }
+/// The processes that the script has on a device, and the one that loaded this
+/// library where it is to be among them.
+fn processes(device: &Device, graphics: bool) -> Vec<c_uint> {
+    let scripted = device.processes.iter().filter(|p| p.graphics == graphics);
+    let own = (device.lists_itself && !graphics).then(std::process::id);
+    scripted.map(|process| process.pid).chain(own).collect()
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses(
-    device: nvmlDevice_t,
+/// Writes the processes that `list` holds, or how many there are where there is no
+/// room for them.
+///
+/// # Safety
+/// `count` can be written, and `infos` has room for as many as it says.
+unsafe fn give_processes(
+    list: Result<Vec<c_uint>, Code>,
     count: *mut c_uint,
-    _infos: *mut nvmlProcessInfo_v1_t,
+    infos: *mut nvmlProcessInfo_t,
 ) -> Code {
-    no_processes(device, "nvmlDeviceGetComputeRunningProcesses", count)
+    let pids = match list {
+        Ok(pids) => pids,
+        Err(code) => return code,
+    };
+    // SAFETY: the caller's promise.
+    let room = unsafe { count.replace(pids.len() as c_uint) } as usize;
+    if pids.len() > room {
+        return nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE;
+    }
+    for (i, pid) in pids.into_iter().enumerate() {
+        let info = nvmlProcessInfo_t {
+            pid,
+            usedGpuMemory: 1 << 20,
+            gpuInstanceId: c_uint::MAX,
+            computeInstanceId: c_uint::MAX,
+        };
+        // SAFETY: the caller's promise, and there is room.
+        unsafe { infos.add(i).write(info) };
+    }
+    SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     device: nvmlDevice_t,
     count: *mut c_uint,
-    _infos: *mut nvmlProcessInfo_t,
+    infos: *mut nvmlProcessInfo_t,
 ) -> Code {
-    no_processes(device, "nvmlDeviceGetComputeRunningProcesses_v3", count)
+    let list = answer(device, "nvmlDeviceGetComputeRunningProcesses_v3", |d, _| {
+        Ok(processes(d, false))
+    });
+    // SAFETY: NVML's contract is that there is room for as many as `count` says.
+    unsafe { give_processes(list, count, infos) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
+    device: nvmlDevice_t,
+    count: *mut c_uint,
+    infos: *mut nvmlProcessInfo_t,
+) -> Code {
+    let list = answer(
+        device,
+        "nvmlDeviceGetGraphicsRunningProcesses_v3",
+        |d, _| Ok(processes(d, true)),
+    );
+    // SAFETY: NVML's contract is that there is room for as many as `count` says.
+    unsafe { give_processes(list, count, infos) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlSystemGetProcessName(
+    pid: c_uint,
+    to: *mut c_char,
+    length: c_uint,
+) -> Code {
+    let devices = STAGE.script.devices.iter();
+    let process = devices.flat_map(|d| &d.processes).find(|p| p.pid == pid);
+    let name = process.and_then(|process| process.name.as_deref());
+    // SAFETY: NVML's contract is that `to` has room for `length` characters.
+    unsafe { give_text(name.ok_or(NOT_FOUND), to, length) }
 }

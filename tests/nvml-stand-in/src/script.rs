@@ -61,12 +61,28 @@ pub struct Device {
     /// Another limit, which no program sets: the enforced one is never higher.
     pub other_limit_watts: Option<f64>,
     pub throttle_reasons: u64,
+    /// Processes that use it.
+    pub processes: Vec<Process>,
+    /// Whether the process that loaded the library is one of them.
+    pub lists_itself: bool,
     pub mig: bool,
     /// NVML's number: 0 none, 1 passed through, 2 vGPU.
     pub virtualization_mode: u32,
     /// Error of a function, or of a power field by NVML's name for it
     /// (`POWER_INSTANT`); `*` stands for every function of the device.
     pub faults: BTreeMap<String, Fault>,
+}
+
+/// A process that uses a device.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    pub pid: u32,
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Whether it draws; else it computes.
+    #[serde(default)]
+    pub graphics: bool,
 }
 
 /// An error that a function answers with.
@@ -99,6 +115,8 @@ impl Default for Device {
             limit_watts: 300.0,
             other_limit_watts: None,
             throttle_reasons: 0,
+            processes: Vec::new(),
+            lists_itself: false,
             mig: false,
             virtualization_mode: 0,
             faults: BTreeMap::new(),

@@ -250,8 +250,9 @@ test_binary() {
 start_local_cluster() {
     cluster_script=$PWD/ci/fleet/slurm/local-cluster
     cluster_logs=$1
-    # Munge insists on a folder that nobody else could have changed.
+    # Munge insists on a folder that everybody can enter and nobody else change.
     cluster=$(mktemp -d /tmp/flopwatt-slurm.XXXXXX)
+    chmod 755 "$cluster"
     trap end_local_cluster EXIT
     "$cluster_script" start "$cluster" >/dev/null
     export SLURM_CONF=$cluster/slurm.conf

@@ -27,8 +27,8 @@ REFERENCES = {
         'matmul/f32/register/64x64x64/gflops': (1, -0.9, None, 'GFLOP/s'),
     },
     # 'cluster:gpu': {
-    #     'matmul/f32/best/4096x4096x4096/gflops': (…, -0.05, 0.05, 'GFLOP/s'),
-    #     'matmul/f32/best/4096x4096x4096/gflops_per_watt': (…, -0.1, 0.1, 'GFLOP/s/W'),
+    #     'matmul/f32/best/4096x4096x4096/gflops': (VALUE, -0.05, 0.05, 'GFLOP/s'),
+    #     'matmul/f32/best/4096x4096x4096/gflops_per_watt': (VALUE, -0.1, 0.1, 'GFLOP/s/W'),
     # },
 }
 

@@ -244,3 +244,22 @@ test_binary() {
     [ -x "$program" ] || die 1 "the tests were not built"
     echo "$program"
 }
+
+# start_local_cluster FOLDER: a Slurm of this machine alone until the script ends;
+# its logs are then in the folder.
+start_local_cluster() {
+    cluster_script=$PWD/ci/fleet/slurm/local-cluster
+    cluster_logs=$1
+    # Munge insists on a folder that everybody can enter and nobody else change.
+    cluster=$(mktemp -d /tmp/flopwatt-slurm.XXXXXX)
+    chmod 755 "$cluster"
+    trap end_local_cluster EXIT
+    "$cluster_script" start "$cluster" >/dev/null
+    export SLURM_CONF=$cluster/slurm.conf
+}
+
+end_local_cluster() {
+    "$cluster_script" stop "$cluster" || say "Slurm did not end: $cluster"
+    cp "$cluster"/*.log "$cluster_logs" || true
+    rm -rf "$cluster"
+}

@@ -41,7 +41,7 @@ pub fn row(fault: &str, expected: &Outcome, seen: &Outcome) {
         "NOT AS EXPECTED"
     };
     let line = telling(seen.said, expected.said);
-    let cells = [&program(), fault, &line, &status, seen.kept, verdict].map(cell);
+    let cells = [&program(), fault, line, &status, seen.kept, verdict].map(cell);
     if let Some(table) = std::env::var_os(TABLE) {
         let file = OpenOptions::new().create(true).append(true).open(table);
         let mut file = file.expect("ci/faults names a file that can be written");

@@ -177,10 +177,12 @@ unsafe extern "system" fn create_instance(
         let result = create(info, allocator, instance);
         if result == vk::Result::SUCCESS {
             let found = (link.find)(*instance, c"vkEnumeratePhysicalDevices".as_ptr());
+            let enumerate_physical_devices: vk::PFN_vkEnumeratePhysicalDevices =
+                transmute(found.expect("of Vulkan 1.0"));
             *INSTANCE.write().expect("no panic") = Some(NextOfInstance {
                 instance: *instance,
                 find: link.find,
-                enumerate_physical_devices: transmute(found.expect("of Vulkan 1.0")),
+                enumerate_physical_devices,
             });
         }
         result
@@ -203,12 +205,17 @@ unsafe extern "system" fn create_device(
         let result = create(physical, info, allocator, device);
         if result == vk::Result::SUCCESS {
             let find = |name: &CStr| (link.find)(*device, name.as_ptr()).expect("of Vulkan 1.0");
+            let queue_submit: vk::PFN_vkQueueSubmit = transmute(find(c"vkQueueSubmit"));
+            let allocate_memory: vk::PFN_vkAllocateMemory = transmute(find(c"vkAllocateMemory"));
+            let copy_results: vk::PFN_vkCmdCopyQueryPoolResults =
+                transmute(find(c"vkCmdCopyQueryPoolResults"));
+            let update_buffer: vk::PFN_vkCmdUpdateBuffer = transmute(find(c"vkCmdUpdateBuffer"));
             *DEVICE.write().expect("no panic") = Some(Next {
                 find: link.find,
-                queue_submit: transmute(find(c"vkQueueSubmit")),
-                allocate_memory: transmute(find(c"vkAllocateMemory")),
-                copy_results: transmute(find(c"vkCmdCopyQueryPoolResults")),
-                update_buffer: transmute(find(c"vkCmdUpdateBuffer")),
+                queue_submit,
+                allocate_memory,
+                copy_results,
+                update_buffer,
             });
             LOST.store(false, Ordering::SeqCst);
         }

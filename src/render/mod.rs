@@ -19,6 +19,7 @@ mod flat;
 mod fom;
 mod github_benchmark;
 mod google_benchmark;
+mod grouped;
 mod html;
 mod json;
 mod jsonl;
@@ -52,7 +53,7 @@ pub use markdown::Markdown;
 pub use sort::SortField;
 pub use svg::Svg;
 pub use table::Table;
-pub(crate) use untrusted::plain;
+pub(crate) use untrusted::{plain, printable};
 
 use std::path::Path;
 

@@ -19,15 +19,20 @@ const CUTS: usize = 12;
 /// Changed versions of each file.
 const CHANGES: u64 = 60;
 
-/// Files of a target's corpus, in the order of their names.
-fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new("fuzz/corpus").join(name);
-    let entries = fs::read_dir(&folder).expect("each target has a corpus");
+/// What a folder holds, in the order of names; nothing where there is no folder.
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a file").path()).collect();
     paths.sort();
-    assert!(!paths.is_empty(), "{name} has an empty corpus");
-    let read = |path| fs::read(path).expect("a file of the corpus");
+    let read = |path| fs::read(path).expect("a file of the project");
     paths.into_iter().map(read).collect()
+}
+
+/// What a target's fuzzing starts from.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let files = files(&Path::new("fuzz/corpus").join(name));
+    assert!(!files.is_empty(), "{name} has no corpus");
+    files
 }
 
 /// Inputs that no corpus holds: nested deeper than any document, numbers with
@@ -57,6 +62,7 @@ fn excessive() -> Vec<Vec<u8>> {
 
 fn all_inputs(name: &str) -> Vec<Vec<u8>> {
     let mut inputs = excessive();
+    inputs.extend(files(&Path::new("fuzz/found").join(name)));
     for (file, seed) in corpus(name).into_iter().zip(1..) {
         inputs.extend((0..CUTS).map(|cut| file[..cut * file.len() / CUTS].to_vec()));
         let mut random = Random(seed);

@@ -99,7 +99,7 @@ macro_rules! tests {
     };
 }
 
-tests!(reports, traces, datasheets, workloads, accepted, arguments, events);
+tests!(reports, traces, datasheets, workloads, accepted, surveys, arguments, events);
 
 /// The files of a corpus are what their target is about, and not turned away at the
 /// door.

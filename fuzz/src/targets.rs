@@ -6,6 +6,8 @@ use std::path::{Component, Path};
 use std::sync::LazyLock;
 
 use clap::{Parser, ValueEnum};
+use flopwatt::codegen::survey::{Shader, Survey};
+use flopwatt::codegen;
 use flopwatt::commands::Cli;
 use flopwatt::compare::{self, Comparison};
 use flopwatt::datasheet::{Catalogue, PeakKind};
@@ -24,12 +26,13 @@ use flopwatt::session::protocol::{Event, Request};
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("reports", reports),
     ("traces", traces),
     ("datasheets", datasheets),
     ("workloads", workloads),
     ("accepted", accepted),
+    ("surveys", surveys),
     ("arguments", arguments),
     ("events", events),
 ];
@@ -144,6 +147,16 @@ pub fn accepted(data: &[u8]) {
     };
     if let Err(why) = Accepted::parse(text) {
         assert!(!why.is_empty());
+    }
+}
+
+/// What compilers made of kernels: a comparison with itself.
+pub fn surveys(data: &[u8]) {
+    if let Ok(survey) = serde_json::from_slice::<Survey>(data) {
+        let titles = survey.shaders.iter().map(Shader::title);
+        assert!(titles.into_iter().all(|title| !title.is_empty()));
+        let comparison = codegen::compare::Comparison::of(&survey, &survey, true);
+        assert!(serde_json::to_string(&comparison).is_ok());
     }
 }
 

@@ -39,7 +39,7 @@ pub enum LoadError {
         cause: io::Error,
     },
     /// The file is no report.
-    #[error("{}:{line}:{column}: not a flopwatt report: {}", path.display(), misfit)]
+    #[error("{}:{line}:{column}: not a flopwatt report: {misfit}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,

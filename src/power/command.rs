@@ -7,7 +7,7 @@
 //! left running; one that ends after printing is run again for each further
 //! value. Nothing runs in a shell.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -218,7 +218,7 @@ fn end_of(printed: Result<usize, PowerError>, status: Option<ExitStatus>) -> Opt
 fn next_line(output: &mut impl BufRead) -> Result<Option<String>, PowerError> {
     const LONGEST: u64 = 1000;
     let mut line = Vec::new();
-    let read = output.take(LONGEST).read_until(b'\n', &mut line);
+    let read = output.by_ref().take(LONGEST).read_until(b'\n', &mut line);
     read.map_err(|error| PowerError::CommandEnded(error.to_string()))?;
     let text = String::from_utf8_lossy(&line);
     if line.len() as u64 == LONGEST {

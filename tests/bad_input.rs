@@ -32,13 +32,20 @@ fn files_are_refused_with_their_line_and_field() {
     insta::assert_snapshot!(with("deep.json", &"[".repeat(100_000), &["report", "deep.json"]), @"");
     let workloads = include_str!("../fuzz/corpus/workloads/training.json");
     let workloads = workloads.replace("\"claims\":[", "\"claims\":[\n1,");
-    let arguments = ["estimate", "--accelerator", "nvidia-h100-sxm5", "--workload", "w.json"];
+    let arguments = [
+        "estimate",
+        "--accelerator",
+        "nvidia-h100-sxm5",
+        "--workload",
+        "w.json",
+    ];
     insta::assert_snapshot!(with("w.json", &workloads, &arguments), @"");
     let datasheets = include_str!("../fuzz/corpus/datasheets/one.json");
     let datasheets = datasheets.replace("\"value\":", "\"value\":\n-");
     let arguments = ["datasheets", "--datasheets", "d.json"];
     insta::assert_snapshot!(with("d.json", &datasheets, &arguments), @"");
-    let accepted = r#"{"version": 1, "accepted": [{"case": "[", "change": "gone", "reason": "x"}]}"#;
+    let accepted =
+        r#"{"version": 1, "accepted": [{"case": "[", "change": "gone", "reason": "x"}]}"#;
     let arguments = ["gate", "--base", "HEAD", "--accepted", "a.json"];
     insta::assert_snapshot!(with("a.json", accepted, &arguments), @"");
     let accepted = accepted.replace("\"x\"", "\n7");
@@ -52,12 +59,18 @@ fn messages_cannot_be_obeyed_and_end() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let hostile = "\u{1b}[2J\u{9b}1m\u{202e}##[group]x".repeat(10_000);
     let report = include_str!("../fuzz/corpus/reports/software.json");
-    let report = report.replace("\"tier\":\"quick\"", &format!("\"tier\":{}", quoted(&hostile)));
+    let report = report.replace(
+        "\"tier\":\"quick\"",
+        &format!("\"tier\":{}", quoted(&hostile)),
+    );
     assert!(report.contains("group"), "the report has a tier");
     fs::write(folder.path().join("report.json"), report).expect("a temporary file");
     let message = refused(folder.path(), &["report", "report.json"]);
     assert!(message.contains("tier"), "{message}");
-    assert!(!message.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{message}");
+    assert!(
+        !message.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
+        "{message}"
+    );
     assert!(!message.contains("##["), "{message}");
     assert!(message.chars().count() < 10_000, "{}", message.len());
 }

@@ -28,7 +28,11 @@ const DRAWN: &str = include_str!("numpy/inputs.txt");
 #[test]
 fn inputs_are_those_that_another_program_draws() {
     let mut lines = String::new();
-    for (name, element) in [("f32", Element::F32), ("f16", Element::F16), ("i8", Element::I8)] {
+    for (name, element) in [
+        ("f32", Element::F32),
+        ("f16", Element::F16),
+        ("i8", Element::I8),
+    ] {
         for data in ["normal", "uniform", "sparse:0.25"] {
             lines += &format!("{data} {name} {}\n", hash(&drawn(data, element)));
         }
@@ -52,7 +56,9 @@ fn reference(id: &str, data: &str, threads: usize) -> Vec<u8> {
         let problem = problem(&id.parse().expect("a case"), Draw { seed: 7, data });
         let export = problem.and_then(|problem| problem.export());
         let reference = export.and_then(|export| export.reference);
-        reference.expect("small problems are computed in full").bytes
+        reference
+            .expect("small problems are computed in full")
+            .bytes
     })
 }
 
@@ -71,7 +77,10 @@ fn references_have_the_same_bits_on_every_number_of_threads() {
             let alone = reference(id, data, 1);
             for threads in [2, 3, 8] {
                 let together = reference(id, data, threads);
-                assert!(alone == together, "{id} on {data} inputs, {threads} threads");
+                assert!(
+                    alone == together,
+                    "{id} on {data} inputs, {threads} threads"
+                );
             }
         }
     }

@@ -38,7 +38,8 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 /// Inputs that no corpus holds: nested deeper than any document, numbers with
 /// thousands of digits, patterns that a matcher is large for.
 fn excessive() -> Vec<Vec<u8>> {
-    let within = |key: &str, value: &str| format!("{{\"schema_version\":\"1.0\",\"{key}\":{value}}}");
+    let within =
+        |key: &str, value: &str| format!("{{\"schema_version\":\"1.0\",\"{key}\":{value}}}");
     let texts = [
         "[".repeat(100_000),
         "{\"a\":".repeat(100_000),
@@ -75,7 +76,11 @@ fn all_inputs(name: &str) -> Vec<Vec<u8>> {
 fn run(name: &str, target: Target) {
     for input in all_inputs(name) {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| target(&input)));
-        assert!(outcome.is_ok(), "{name}: {}", String::from_utf8_lossy(&input));
+        assert!(
+            outcome.is_ok(),
+            "{name}: {}",
+            String::from_utf8_lossy(&input)
+        );
     }
 }
 
@@ -99,7 +104,9 @@ macro_rules! tests {
     };
 }
 
-tests!(reports, traces, datasheets, workloads, accepted, surveys, arguments, events);
+tests!(
+    reports, traces, datasheets, workloads, accepted, surveys, arguments, events
+);
 
 /// The files of a corpus are what their target is about, and not turned away at the
 /// door.

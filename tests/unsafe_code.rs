@@ -10,7 +10,9 @@ const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
 /// How often each file's code says `unsafe`.
 fn counted() -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    FOLDERS.iter().for_each(|folder| count(Path::new(folder), &mut counts));
+    FOLDERS
+        .iter()
+        .for_each(|folder| count(Path::new(folder), &mut counts));
     counts
 }
 

@@ -33,7 +33,19 @@ const TEXTS: [&str; 24] = [
 
 /// Numbers at the edges of types and of what can be drawn.
 const NUMBERS: [f64; 14] = [
-    0.0, -0.0, 1.0, -1.0, 0.1, 5e-324, 1e-300, 1e-12, 1e15, 1e300, f64::MAX, f64::MIN, 4294967295.0,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.1,
+    5e-324,
+    1e-300,
+    1e-12,
+    1e15,
+    1e300,
+    f64::MAX,
+    f64::MIN,
+    4294967295.0,
     9007199254740993.0,
 ];
 

@@ -6,8 +6,8 @@ use std::path::{Component, Path};
 use std::sync::LazyLock;
 
 use clap::{Parser, ValueEnum};
-use flopwatt::codegen::survey::{Shader, Survey};
 use flopwatt::codegen;
+use flopwatt::codegen::survey::{Shader, Survey};
 use flopwatt::commands::Cli;
 use flopwatt::compare::{self, Comparison};
 use flopwatt::datasheet::{Catalogue, PeakKind};
@@ -265,7 +265,8 @@ fn is_safe(document: &Document, runs: &[Run]) {
 fn has_no_controls(text: &str) {
     let control = text.chars().find(|c| c.is_control() && *c != '\n');
     assert_eq!(control, None);
-    let turning = |c: char| matches!(c, '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turning =
+        |c: char| matches!(c, '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     assert!(!text.contains(turning));
 }
 
@@ -273,12 +274,22 @@ fn has_no_controls(text: &str) {
 fn has_no_markup(text: &str) {
     has_no_controls(text);
     for rest in text.split('<').skip(1) {
-        let ours = ["https://", "http://", "details>", "summary>", "/summary>", "/details>"];
+        let ours = [
+            "https://",
+            "http://",
+            "details>",
+            "summary>",
+            "/summary>",
+            "/details>",
+        ];
         assert!(ours.iter().any(|tag| rest.starts_with(tag)), "<{rest:.20}");
     }
     for rest in text.split("](").skip(1) {
         let ours = ["<https://", "<http://", "charts/"];
-        assert!(ours.iter().any(|link| rest.starts_with(link)), "]({rest:.20}");
+        assert!(
+            ours.iter().any(|link| rest.starts_with(link)),
+            "]({rest:.20}"
+        );
     }
 }
 
@@ -317,9 +328,11 @@ fn compared(verdicts: &Comparison) {
     has_no_controls(&comparison::table(verdicts, Some(100)));
     has_no_markup(&comparison::markdown(verdicts));
     is_xml(&comparison::junit(verdicts));
-    let json: serde_json::Value =
-        serde_json::from_str(&comparison::json(verdicts)).expect("JSON");
-    assert_eq!(json["cases"].as_array().map(Vec::len), Some(verdicts.cases.len()));
+    let json: serde_json::Value = serde_json::from_str(&comparison::json(verdicts)).expect("JSON");
+    assert_eq!(
+        json["cases"].as_array().map(Vec::len),
+        Some(verdicts.cases.len())
+    );
     for line in comparison::annotations(verdicts).lines() {
         let commands = ["::error title=", "::warning title=", "::notice title="];
         assert!(commands.iter().any(|c| line.starts_with(c)), "{line}");

@@ -100,8 +100,8 @@ impl Accepted {
             why,
         };
         let text = json_file::read(path, LARGEST_FILE).map_err(read)?;
-        let text = text
-            .ok_or_else(|| form("too large to be a list of accepted changes".to_owned()))?;
+        let text =
+            text.ok_or_else(|| form("too large to be a list of accepted changes".to_owned()))?;
         Self::parse(&text).map_err(form)
     }
 
@@ -262,9 +262,10 @@ mod tests {
         let misplaced = r#"{"case": "a", "change": "gone", "at_most_percent": 1, "reason": "b"}"#;
         assert!(error(misplaced).contains("belongs to the change \"slower\""));
         assert!(error(r#"{"case": "[", "change": "gone", "reason": "b"}"#).starts_with("entry 1"));
-        assert!(error(r#"{"case": "a", "change": "faster", "reason": "b"}"#).starts_with(
-            "line 1, column 59: accepted[0].change: unknown variant `faster`"
-        ));
+        assert!(
+            error(r#"{"case": "a", "change": "faster", "reason": "b"}"#)
+                .starts_with("line 1, column 59: accepted[0].change: unknown variant `faster`")
+        );
         assert!(Accepted::parse(r#"{"version": 2, "accepted": []}"#).is_err());
     }
 

@@ -216,7 +216,10 @@ mod tests {
             through(Element::F16, (1.0 + 1.0 / 2048.0f64).next_up()),
             1.0 + 1.0 / 1024.0
         );
-        assert_eq!(through(Element::F16, (1.0 + 1.0 / 2048.0f64).next_down()), 1.0);
+        assert_eq!(
+            through(Element::F16, (1.0 + 1.0 / 2048.0f64).next_down()),
+            1.0
+        );
         // 65520 is half-way from the largest number to the next power of two; half of
         // the least subnormal number, 2⁻²⁵, is half-way to zero.
         assert_eq!(through(Element::F16, 65520f64.next_down()), 65504.0);

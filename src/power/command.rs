@@ -267,7 +267,10 @@ mod tests {
         assert_eq!(lines.next(), None);
         let endless = next_line(&mut BufReader::new(std::io::repeat(b'1')));
         let error = endless.unwrap_err().to_string();
-        assert!(error.contains(&"1".repeat(40)) && error.len() < 400, "{error}");
+        assert!(
+            error.contains(&"1".repeat(40)) && error.len() < 400,
+            "{error}"
+        );
     }
 
     #[test]

@@ -229,7 +229,10 @@ mod tests {
             fs::write(&path, contents).unwrap();
             load(folder.path()).unwrap_err().to_string()
         };
-        assert!(message("{\"schema_version\": \"1").contains("report.json:1:21: not a flopwatt report: "));
+        assert!(
+            message("{\"schema_version\": \"1")
+                .contains("report.json:1:21: not a flopwatt report: ")
+        );
         assert!(message("{\"schema_version\": \"2.0\"}").contains("schema version 2.0"));
         assert!(message("{\"schema_version\": \"1.0\"}").contains("missing field `run_id`"));
         assert!(

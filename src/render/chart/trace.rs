@@ -420,7 +420,10 @@ mod tests {
         before.window = Some(1);
         points.push(before);
         let trace = Trace::of(&points).unwrap();
-        assert_eq!((trace.courses, trace.windows), (usual.courses, usual.windows));
+        assert_eq!(
+            (trace.courses, trace.windows),
+            (usual.courses, usual.windows)
+        );
     }
 
     #[test]

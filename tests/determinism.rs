@@ -45,7 +45,11 @@ fn inputs_are_those_that_another_program_draws() {
 #[test]
 fn doubles_have_the_same_bits_everywhere() {
     let hashes = ["normal", "uniform", "sorted"].map(|data| hash(&drawn(data, Element::F64)));
-    insta::assert_snapshot!(hashes.join("\n"), @"");
+    insta::assert_snapshot!(hashes.join("\n"), @"
+    1e8593d3a2453826987193a87426be9ce0f36406e2b70d1312f51a1f2e5013dd
+    b3f0dd9bb665d8638bbce6863e23caac09dcbbfb56538e358a6421469adcfc2e
+    8a13866ec7299faefc8554ee15d74a4f91a41b0cc7a4c181310daf3ab4171d7c
+    ");
 }
 
 /// Bits of a reference that is computed with so many threads.

@@ -244,7 +244,8 @@ fn stays_inside(path: &str, parts: usize) {
 fn is_safe(document: &Document, runs: &[Run]) {
     let Document { file, text } = document;
     stays_inside(file, 1 + file.matches('/').count());
-    assert!(text.ends_with('\n'), "{file}");
+    // JSON Lines of no case are no line.
+    assert!(text.is_empty() || text.ends_with('\n'), "{file}");
     match file.rsplit_once('.').map_or("", |(_, kind)| kind) {
         "json" => drop(serde_json::from_str::<serde_json::Value>(text).expect("JSON")),
         "jsonl" => text.lines().for_each(|line| {

@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
 pub struct Document {
     /// Its name in a folder, which does not depend on what the reports hold.
     pub file: String,
-    /// Its text, ending in a line feed.
+    /// Its text: whole lines, of which JSON Lines without a case have none.
     pub text: String,
 }
 

@@ -264,7 +264,7 @@ mod tests {
         assert!(error(r#"{"case": "[", "change": "gone", "reason": "b"}"#).starts_with("entry 1"));
         assert!(
             error(r#"{"case": "a", "change": "faster", "reason": "b"}"#)
-                .starts_with("line 1, column 59: accepted[0].change: unknown variant `faster`")
+                .starts_with("line 1, column 60: accepted[0].change: unknown variant `faster`")
         );
         assert!(Accepted::parse(r#"{"version": 2, "accepted": []}"#).is_err());
     }

@@ -367,9 +367,9 @@ fn what_is_no_report_is_named() {
         let error = usage_error(&[GL, text(&path)]);
         error.replace(text(folder.path()), "DIR")
     };
-    insta::assert_snapshot!(broken("cut.json", "{\"schema_version\": \"1"), @"error: DIR/cut.json is not a flopwatt report: EOF while parsing a string at line 1 column 21");
+    insta::assert_snapshot!(broken("cut.json", "{\"schema_version\": \"1"), @"error: DIR/cut.json:1:21: not a flopwatt report: schema_version: EOF while parsing a string");
     insta::assert_snapshot!(broken("future.json", "{\"schema_version\": \"2.0\"}"), @"error: DIR/future.json has schema version 2.0, this program reads 1.4");
-    insta::assert_snapshot!(broken("other.json", "{\"measurements\": []}"), @"error: DIR/other.json is not a flopwatt report: missing field `schema_version` at line 1 column 20");
+    insta::assert_snapshot!(broken("other.json", "{\"measurements\": []}"), @"error: DIR/other.json:1:20: not a flopwatt report: missing field `schema_version`");
     let huge = folder.path().join("huge.json");
     let file = fs::File::create(&huge).expect("a temporary file");
     file.set_len(257 << 20).expect("a file with a hole");

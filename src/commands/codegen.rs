@@ -2,7 +2,6 @@
 //! running any.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -15,10 +14,15 @@ use crate::codegen::compare::Comparison;
 use crate::codegen::survey::{Shader, Survey, Surveyor};
 use crate::codegen::{CodegenError, Compiler, listing};
 use crate::gpu::adapter::AdapterDescription;
+use crate::json_file;
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::template::Templates;
 use crate::kernel::{self, BuildError, select};
 use crate::session;
+use crate::units::Bytes;
+
+/// Larger files are no surveys; one of all kernels is a hundredth of it.
+const LARGEST_SURVEY: Bytes = Bytes(16 << 20);
 
 /// Show what the driver's compiler made of the kernels: registers, spills,
 /// instructions of the hot loop
@@ -138,8 +142,9 @@ fn compiler_name(adapter: &AdapterDescription) -> String {
 }
 
 fn load(path: &Path) -> Result<Survey, Failure> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = json_file::read(path, LARGEST_SURVEY)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .ok_or_else(|| anyhow!("{} is larger than {LARGEST_SURVEY}", path.display()))?;
     let survey = serde_json::from_str(&text).with_context(|| {
         format!(
             "{} holds no output of `flopwatt codegen --json`",

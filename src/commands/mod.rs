@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::gpu::select::SelectError;
+use crate::render::printable;
 use crate::session::{LockError, SessionError};
 
 pub mod codegen;
@@ -92,7 +93,7 @@ pub type Outcome = Result<Exit, Failure>;
 /// set the result against the datasheet.
 #[derive(Debug, Parser)]
 #[command(name = "flopwatt", version, arg_required_else_help = true)]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -136,15 +137,26 @@ pub fn main() -> ExitCode {
         Command::LimitGuard(args) => limit_guard::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        setup::say(format!("error: {failure}"));
+        let failure = failure.to_string();
+        setup::say(format!("error: {}", printable(&brief(failure))));
         failure.exit
     });
     ExitCode::from(exit as u8)
 }
 
-/// Writes to standard output; a reader that has seen enough is no error.
+/// A message that quotes what it is about must not be as long as that may be.
+fn brief(message: String) -> String {
+    const LONGEST: usize = 4000;
+    match message.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} … ({} bytes in all)", &message[..end], message.len()),
+        None => message,
+    }
+}
+
+/// Writes to standard output, where nothing steers a terminal or commands a build
+/// server; a reader that has seen enough is no error.
 fn print(text: &str) -> io::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::stdout().lock().write_all(printable(text).as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

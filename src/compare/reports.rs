@@ -1,6 +1,8 @@
 //! Two reports: information, not a judgement, since they were measured at
 //! different times.
 
+use std::collections::HashMap;
+
 use super::{Case, Comparison, Ratio, SCHEMA_VERSION, Side, Threshold, Verdict};
 use crate::kernel::inputs::Data;
 use crate::measure::measurement::{Clock, Flag, Measurement, Status, Time};
@@ -126,21 +128,27 @@ fn warnings(base: &Report, head: &Report) -> Vec<String> {
 
 /// Every case of either report, in the order of head.
 fn cases(base: &Report, head: &Report, threshold: Threshold) -> Vec<Case> {
-    let find = |report: &'_ Report, name: &str| {
-        let found = report.measurements.iter().find(|m| m.name() == name);
-        found.cloned()
-    };
+    let (in_base, names) = (by_name(base), by_name(head));
     let in_head = head.measurements.iter().map(|measured| {
         let name = measured.name();
-        match find(base, &name) {
-            Some(before) => case(&before, measured, threshold),
+        match in_base.get(&name) {
+            Some(before) => case(before, measured, threshold),
             None => Case::untimed(name, Verdict::New, "base has no such case"),
         }
     });
     let gone = base.measurements.iter().map(Measurement::name);
-    let gone = gone.filter(|name| find(head, name).is_none());
+    let gone = gone.filter(|name| !names.contains_key(name));
     let gone = gone.map(|name| Case::untimed(name, Verdict::Gone, "head has no such case"));
     in_head.chain(gone).collect()
+}
+
+/// The cases of a report; the first of those that share a name.
+fn by_name(report: &Report) -> HashMap<String, &Measurement> {
+    let mut named = HashMap::new();
+    for measurement in &report.measurements {
+        named.entry(measurement.name()).or_insert(measurement);
+    }
+    named
 }
 
 /// One case that both reports have.

@@ -1,13 +1,16 @@
 //! Regressions that are meant, by a file that is committed beside the change.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
-use globset::{Glob, GlobMatcher};
+use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Case, Verdict};
+use crate::json_file::{self, Misfit};
+use crate::kernel::select;
+use crate::units::Bytes;
 
 /// Where the file lies unless it is named.
 pub const USUAL_FILE: &str = "ci/accepted-changes.json";
@@ -16,7 +19,7 @@ pub const USUAL_FILE: &str = "ci/accepted-changes.json";
 const VERSION: u32 = 1;
 
 /// Files larger than this are none of ours.
-const MAX_BYTES: u64 = 1 << 20;
+const LARGEST_FILE: Bytes = Bytes(1 << 20);
 
 /// The file of accepted changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,7 +82,7 @@ pub enum AcceptedError {
 /// The changes that are accepted.
 #[derive(Clone, Debug, Default)]
 pub struct Accepted {
-    entries: Vec<(Entry, GlobMatcher)>,
+    entries: Vec<(Entry, GlobSet)>,
 }
 
 impl Accepted {
@@ -96,17 +99,22 @@ impl Accepted {
             path: path.to_owned(),
             why,
         };
-        if fs::metadata(path).map_err(read)?.len() > MAX_BYTES {
-            return Err(form(
-                "too large to be a list of accepted changes".to_owned(),
-            ));
-        }
-        let text = fs::read_to_string(path).map_err(read)?;
+        let text = json_file::read(path, LARGEST_FILE).map_err(read)?;
+        let text =
+            text.ok_or_else(|| form("too large to be a list of accepted changes".to_owned()))?;
         Self::parse(&text).map_err(form)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    /// Reads the text of such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = serde_json::from_str(text).map_err(|error| {
+            let misfit = Misfit::of(text, &error);
+            let (line, column) = misfit.line_and_column(text);
+            format!("line {line}, column {column}: {misfit}")
+        })?;
         if file.version != VERSION {
             return Err(format!(
                 "version {} is unknown: this program reads {VERSION}",
@@ -121,8 +129,8 @@ impl Accepted {
             if entry.at_most_percent.is_some() && entry.change != Change::Slower {
                 return Err(wrong("at_most_percent belongs to the change \"slower\""));
             }
-            let glob = Glob::new(&entry.case).map_err(|error| wrong(&error.to_string()))?;
-            Ok((entry, glob.compile_matcher()))
+            let glob = select::glob(&entry.case).map_err(|error| wrong(&error))?;
+            Ok((entry, glob))
         };
         let entries = file.accepted.into_iter().enumerate().map(matcher);
         Ok(Self {
@@ -147,7 +155,7 @@ impl Accepted {
 
 /// The entries, and which of them were needed.
 pub(super) struct Usage<'a> {
-    entries: &'a [(Entry, GlobMatcher)],
+    entries: &'a [(Entry, GlobSet)],
     used: Vec<bool>,
     /// Whether a case of that name was compared.
     met: Vec<bool>,
@@ -278,7 +286,10 @@ mod tests {
         let misplaced = r#"{"case": "a", "change": "gone", "at_most_percent": 1, "reason": "b"}"#;
         assert!(error(misplaced).contains("belongs to the change \"slower\""));
         assert!(error(r#"{"case": "[", "change": "gone", "reason": "b"}"#).starts_with("entry 1"));
-        assert!(error(r#"{"case": "a", "change": "faster", "reason": "b"}"#).contains("faster"));
+        assert!(
+            error(r#"{"case": "a", "change": "faster", "reason": "b"}"#)
+                .starts_with("line 1, column 60: accepted[0].change: unknown variant `faster`")
+        );
         assert!(Accepted::parse(r#"{"version": 2, "accepted": []}"#).is_err());
     }
 

@@ -20,8 +20,12 @@ use crate::units::Bytes;
 /// # Errors
 /// When it cannot be read or is no text.
 pub(crate) fn read(path: &Path, limit: Bytes) -> io::Result<Option<String>> {
-    let mut bytes = Vec::new();
     let file = File::open(path)?;
+    if file.metadata()?.len() > limit.0 {
+        return Ok(None);
+    }
+    // Devices and pipes have no length.
+    let mut bytes = Vec::new();
     file.take(limit.0 + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit.0 {
         return Ok(None);
@@ -41,7 +45,21 @@ pub(crate) struct Misfit {
     pub problem: String,
 }
 
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.as_str() {
+            "" => f.write_str(&self.problem),
+            field => write!(f, "{field}: {}", self.problem),
+        }
+    }
+}
+
 impl Misfit {
+    /// Its line and column in `text`, counted from one.
+    pub(crate) fn line_and_column(&self, text: &str) -> (usize, usize) {
+        position::line_and_column(text, self.end.saturating_sub(1))
+    }
+
     /// What serde_json says of `text`, with the field added and its own words on the
     /// place taken off.
     pub(crate) fn of(text: &str, error: &serde_json::Error) -> Self {

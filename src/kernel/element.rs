@@ -86,7 +86,7 @@ impl Element {
         match self {
             Self::F64 => bytes[..8].copy_from_slice(&value.to_le_bytes()),
             Self::F32 => bytes[..4].copy_from_slice(&(value as f32).to_le_bytes()),
-            Self::F16 => bytes[..2].copy_from_slice(&f16::from_f64(value).to_le_bytes()),
+            Self::F16 => bytes[..2].copy_from_slice(&nearest_f16(value).to_le_bytes()),
             Self::I8 => bytes[0] = (value.round() as i8).to_le_bytes()[0],
             Self::I32 => bytes[..4].copy_from_slice(&(value.round() as i32).to_le_bytes()),
         }
@@ -104,6 +104,17 @@ impl Element {
             Self::I32 => elements(bytes, |b| f64::from(i32::from_le_bytes(b))),
         }
     }
+}
+
+/// The nearest half-precision number, ties to even, by the same bits everywhere:
+/// processors' own instructions round once or twice, and the library without them
+/// drops the lower 32 bits. Those are rounded to odd here, after which no later
+/// rounding to nearest goes wrong (Boldo and Melquiond, IEEE Trans. Comput. 57(4),
+/// 2008).
+fn nearest_f16(value: f64) -> f16 {
+    let bits = value.to_bits();
+    let dropped = bits & 0xffff_ffff != 0;
+    f16::from_f64_const(f64::from_bits(bits | u64::from(dropped) << 32))
 }
 
 fn elements<const N: usize>(bytes: &[u8], widen: impl Fn([u8; N]) -> f64) -> Vec<f64> {
@@ -199,6 +210,25 @@ mod tests {
             through(Element::F16, 1.0 + 3.0 / 2048.0),
             1.0 + 2.0 / 1024.0
         );
+        // The least above a tie goes up, which rounding to single precision first, or
+        // leaving out the last bits, would not find.
+        assert_eq!(
+            through(Element::F16, (1.0 + 1.0 / 2048.0f64).next_up()),
+            1.0 + 1.0 / 1024.0
+        );
+        assert_eq!(
+            through(Element::F16, (1.0 + 1.0 / 2048.0f64).next_down()),
+            1.0
+        );
+        // 65520 is half-way from the largest number to the next power of two; half of
+        // the least subnormal number, 2⁻²⁵, is half-way to zero.
+        assert_eq!(through(Element::F16, 65520f64.next_down()), 65504.0);
+        assert_eq!(through(Element::F16, 65520.0), f64::INFINITY);
+        let least = 2f64.powi(-24);
+        assert_eq!(through(Element::F16, least / 2.0), 0.0);
+        assert_eq!(through(Element::F16, (least / 2.0).next_up()), least);
+        assert_eq!(through(Element::F16, -1.5 * least), -2.0 * least);
+        assert!(through(Element::F16, f64::NAN).is_nan());
         assert_eq!(through(Element::I8, 2.6), 3.0);
         assert_eq!(through(Element::I8, 1e9), 127.0);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use globset::{Glob, GlobMatcher};
+use globset::{Glob, GlobSet};
 
 use super::id::{CaseId, IdError};
 use super::shape::Shape;
@@ -99,7 +99,7 @@ pub enum SelectError {
         /// The filter.
         filter: String,
         /// What is wrong with it.
-        cause: globset::Error,
+        cause: String,
     },
     /// `--shape` that no selected operation takes.
     #[error(
@@ -228,12 +228,10 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
     } else {
         format!("{}/*", filter.trim_end_matches('/'))
     };
-    let glob: GlobMatcher = Glob::new(&pattern)
-        .map_err(|cause| SelectError::Glob {
-            filter: filter.to_owned(),
-            cause,
-        })?
-        .compile_matcher();
+    let glob = glob(&pattern).map_err(|cause| SelectError::Glob {
+        filter: filter.to_owned(),
+        cause,
+    })?;
     let cases: Vec<Selected> = all(software)
         .filter(|id| glob.is_match(id.to_string()))
         .map(|id| Selected {
@@ -245,6 +243,22 @@ fn matching(filter: &str, software: bool) -> Result<Vec<Selected>, SelectError> 
         return Err(no_match(filter));
     }
     Ok(cases)
+}
+
+/// A pattern over ids, ready to match.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn glob(pattern: &str) -> Result<GlobSet, String> {
+    /// Far longer than any id: what it compiles to stays small.
+    const LONGEST: usize = 1000;
+    if pattern.len() > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    let glob = Glob::new(pattern).map_err(|error| error.kind().to_string())?;
+    // A single glob's own matcher panics where it does not compile.
+    let set = GlobSet::builder().add(glob).build();
+    set.map_err(|error| error.kind().to_string())
 }
 
 /// Every listed case: each kernel on each of its shapes, and after the kernels

@@ -114,9 +114,9 @@ pub struct ShapeError {
     expected: &'static str,
 }
 
-/// Multiply-adds beyond which a shape is refused: a day of work for the fastest
-/// accelerator, and small enough that no product of dimensions overflows.
-const MAX_MACS: u128 = 1 << 60;
+/// Multiply-adds beyond which a shape is refused: far more than a run has time for,
+/// and so few that neither counts of operations nor of bytes overflow.
+const MAX_MACS: u128 = 1 << 58;
 
 impl Shape {
     /// Parses the shape part of a case id of `operation`.
@@ -128,7 +128,7 @@ impl Shape {
         let (parsed, expected) = match operation {
             Operation::Matmul => (
                 parse_gemm(text).map(Self::Gemm),
-                "[bBATCH-]MxNxK[-nt|-tn] with sizes of at least 1 and at most 2^60 multiply-adds, such as 1024x1024x1024",
+                "[bBATCH-]MxNxK[-nt|-tn] with sizes of at least 1 and at most 2^58 multiply-adds, such as 1024x1024x1024",
             ),
             Operation::Attention => (
                 parse_attention(text).map(Self::Attention),
@@ -253,6 +253,8 @@ fn parse_attention(text: &str) -> Option<AttentionShape> {
         "-causal" => true,
         _ => return None,
     };
+    // A device counts the heads of all sequences in 32 bits.
+    batch.checked_mul(heads)?;
     let fits = within_limit(&[batch, heads, q_len, kv_len, head_dim]);
     (fits && heads % kv_heads == 0).then_some(AttentionShape {
         batch,
@@ -326,6 +328,9 @@ mod tests {
         let absurd = "4294967295x4294967295x4294967295";
         assert!(Shape::parse(Operation::Matmul, absurd).is_err());
         assert!(Shape::parse(Operation::Attention, "b1h8kv3s16d64").is_err());
+        assert!(Shape::parse(Operation::Attention, "b65536h65536s1d1").is_err());
+        // 2¹⁵·2¹⁶·2²⁹ = 2⁶⁰ elements of each of Q, K, V and O have 2⁶⁴ bytes.
+        assert!(Shape::parse(Operation::Attention, "b32768h65536s1d536870912").is_err());
         assert!(Shape::parse(Operation::Bandwidth, "256MB").is_err());
     }
 

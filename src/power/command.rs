@@ -7,7 +7,7 @@
 //! left running; one that ends after printing is run again for each further
 //! value. Nothing runs in a shell.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -176,10 +176,9 @@ impl Program {
     }
 
     /// Takes over values until the program ends; how many there were.
-    fn listen(&self, output: Output) -> Result<usize, PowerError> {
+    fn listen(&self, mut output: Output) -> Result<usize, PowerError> {
         let mut values = 0;
-        for line in output.lines() {
-            let line = line.map_err(|error| PowerError::CommandEnded(error.to_string()))?;
+        while let Some(line) = next_line(&mut output)? {
             if let Some(value) = value(&line)? {
                 self.latest.set(value);
                 values += 1;
@@ -214,6 +213,21 @@ fn end_of(printed: Result<usize, PowerError>, status: Option<ExitStatus>) -> Opt
     }
 }
 
+/// The next line; nothing at the end. What is longer than any value is unclear, and
+/// not collected: it may have no end.
+fn next_line(output: &mut impl BufRead) -> Result<Option<String>, PowerError> {
+    const LONGEST: u64 = 1000;
+    let mut line = Vec::new();
+    let read = output.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+    read.map_err(|error| PowerError::CommandEnded(error.to_string()))?;
+    let text = String::from_utf8_lossy(&line);
+    if line.len() as u64 == LONGEST {
+        let start: String = text.chars().take(40).collect();
+        return Err(PowerError::CommandUnclear(format!("{start}…")));
+    }
+    Ok((!line.is_empty()).then(|| text.into_owned()))
+}
+
 /// The value on a line; nothing on a blank line or a comment.
 fn value(line: &str) -> Result<Option<Value>, PowerError> {
     let line = line.trim();
@@ -242,6 +256,22 @@ fn value(line: &str) -> Result<Option<Value>, PowerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_end_where_no_value_is_as_long() {
+        let mut output = "1 W\n# \u{e9}\n2 W".as_bytes();
+        let mut lines = std::iter::from_fn(|| next_line(&mut output).unwrap());
+        assert_eq!(lines.next().as_deref(), Some("1 W\n"));
+        assert_eq!(lines.next().as_deref(), Some("# é\n"));
+        assert_eq!(lines.next().as_deref(), Some("2 W"));
+        assert_eq!(lines.next(), None);
+        let endless = next_line(&mut BufReader::new(std::io::repeat(b'1')));
+        let error = endless.unwrap_err().to_string();
+        assert!(
+            error.contains(&"1".repeat(40)) && error.len() < 400,
+            "{error}"
+        );
+    }
 
     #[test]
     fn values_are_read_with_their_units() {

@@ -24,10 +24,10 @@ pub use plan::{Planned, Resumption, RunPlan, steps};
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use store::{
-    LoadError, REPORT_FILE, SaveError, is_readable, load, save, write_atomically,
+    LoadError, REPORT_FILE, SaveError, from_json, is_readable, load, save, write_atomically,
     write_with_folders,
 };
-pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};
+pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name, trace_points};
 
 use crate::datasheet::Datasheet;
 use crate::gpu::adapter::AdapterDescription;

@@ -4,14 +4,18 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::{Report, SCHEMA_VERSION};
+use crate::json_file::{self, Misfit};
+use crate::units::Bytes;
 
 /// Name of the report's file in its folder.
 pub const REPORT_FILE: &str = "report.json";
 
 /// Reports larger than this are refused: ten thousand cases with raw samples
 /// stay below it.
-const MAX_BYTES: u64 = 256 << 20;
+const LARGEST_REPORT: Bytes = Bytes(256 << 20);
 
 /// A file that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +39,16 @@ pub enum LoadError {
         cause: io::Error,
     },
     /// The file is no report.
-    #[error("{} is not a flopwatt report: {cause}", path.display())]
+    #[error("{}:{line}:{column}: not a flopwatt report: {misfit}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where, by line and column.
-        cause: serde_json::Error,
+        /// Line, counted from one.
+        line: usize,
+        /// Column in bytes, counted from one.
+        column: usize,
+        /// The field, and what is wrong with it.
+        misfit: String,
     },
     /// The report is of a version that this program does not read.
     #[error("{} has schema version {version}, this program reads {SCHEMA_VERSION}", path.display())]
@@ -51,7 +59,7 @@ pub enum LoadError {
         version: String,
     },
     /// The file is too large to be a report.
-    #[error("{} is larger than {} MiB: not a report", path.display(), MAX_BYTES >> 20)]
+    #[error("{} is larger than {LARGEST_REPORT}: not a report", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -148,14 +156,17 @@ pub fn load(path: &Path) -> Result<Report, LoadError> {
         path: path.clone(),
         cause,
     };
-    if fs::metadata(&path).map_err(read)?.len() > MAX_BYTES {
-        return Err(LoadError::TooLarge { path });
+    match json_file::read(&path, LARGEST_REPORT).map_err(read)? {
+        Some(text) => from_json(&text, &path),
+        None => Err(LoadError::TooLarge { path }),
     }
-    let text = fs::read_to_string(&path).map_err(read)?;
-    let parse = |cause| LoadError::Parse {
-        path: path.clone(),
-        cause,
-    };
+}
+
+/// Parses the text of `path`, which is named in errors.
+///
+/// # Errors
+/// When it is no report, or one of another major version.
+pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
     // The version first: a report of another version may not parse at all.
     #[derive(serde::Deserialize)]
     struct Versioned {
@@ -163,11 +174,25 @@ pub fn load(path: &Path) -> Result<Report, LoadError> {
     }
     let Versioned {
         schema_version: version,
-    } = serde_json::from_str(&text).map_err(parse)?;
+    } = parse(text, path)?;
     if !is_readable(&version) {
+        let path = path.to_owned();
         return Err(LoadError::Version { path, version });
     }
-    serde_json::from_str(&text).map_err(parse)
+    parse(text, path)
+}
+
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, LoadError> {
+    serde_json::from_str(text).map_err(|error| {
+        let misfit = Misfit::of(text, &error);
+        let (line, column) = misfit.line_and_column(text);
+        LoadError::Parse {
+            path: path.to_owned(),
+            line,
+            column,
+            misfit: misfit.to_string(),
+        }
+    })
 }
 
 /// Whether this program reads records of schema `version`: those of its own major
@@ -204,7 +229,10 @@ mod tests {
             fs::write(&path, contents).unwrap();
             load(folder.path()).unwrap_err().to_string()
         };
-        assert!(message("{\"schema_version\": \"1").contains("line 1 column"));
+        assert!(
+            message("{\"schema_version\": \"1")
+                .contains("report.json:1:21: not a flopwatt report: ")
+        );
         assert!(message("{\"schema_version\": \"2.0\"}").contains("schema version 2.0"));
         assert!(message("{\"schema_version\": \"1.0\"}").contains("missing field `run_id`"));
         assert!(

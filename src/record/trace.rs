@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Report;
 use super::store::{self, SaveError};
+use crate::json_file;
 use crate::measure::measurement::Measurement;
 use crate::measure::meter::Metered;
 use crate::power::energy::Window;
 use crate::power::sampler::{StateAt, Trace};
-use crate::units::{Joules, Seconds, Watts};
+use crate::units::{Bytes, Joules, Seconds, Watts};
 
 /// Readings, states of the device and the windows in which it worked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,17 +65,37 @@ pub struct TracePoint {
 /// The traces of a report, by [`Measurement::name`].
 pub type Traces = BTreeMap<String, Vec<TracePoint>>;
 
+/// A trace that is larger than this is none: an hour of readings is a thirtieth of it.
+const LARGEST_TRACE: Bytes = Bytes(64 << 20);
+
 /// Reads the traces that lie in the report's folder. Those that are missing or
 /// broken are left out: the report holds its figures without them.
 pub fn load_traces(report: &Report, folder: &Path) -> Traces {
-    let metered = report.measurements.iter().filter(|m| m.power.is_some());
-    let read = |m: &Measurement| {
+    let mut traces = Traces::new();
+    for measurement in report.measurements.iter().filter(|m| m.power.is_some()) {
+        let name = measurement.name();
+        if traces.contains_key(&name) {
+            continue;
+        }
         // Not by the name that the report states, which could be any path.
-        let reader = csv::Reader::from_path(folder.join(trace_name(m))).ok()?;
-        let points: Result<Vec<TracePoint>, _> = reader.into_deserialize().collect();
-        Some((m.name(), points.ok()?))
-    };
-    metered.filter_map(read).collect()
+        let text = json_file::read(&folder.join(trace_name(measurement)), LARGEST_TRACE);
+        if let Ok(Some(text)) = text
+            && let Ok(points) = trace_points(&text)
+        {
+            traces.insert(name, points);
+        }
+    }
+    traces
+}
+
+/// The readings in the text of a trace.
+///
+/// # Errors
+/// When it is no such text, with the line and the column.
+pub fn trace_points(text: &str) -> Result<Vec<TracePoint>, csv::Error> {
+    csv::Reader::from_reader(text.as_bytes())
+        .into_deserialize()
+        .collect()
 }
 
 impl PowerTrace {

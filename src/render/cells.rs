@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::grouped::grouped;
 use super::number::{MISSING, brief, duration, fixed, number, rate_unit};
 use super::peaks;
 use crate::datasheet::Peak;
@@ -300,19 +301,18 @@ pub(super) fn power_missing(report: &Report) -> Vec<String> {
         .measurements
         .iter()
         .filter(|m| m.status == Status::Ok);
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (id, reason) in measured.filter_map(|m| Some((&m.id, m.power_reason.as_ref()?))) {
-        match reasons.iter_mut().find(|(r, _)| *r == reason.message) {
-            Some((_, ids)) => ids.push(id),
-            None => reasons.push((&reason.message, vec![id])),
-        }
-    }
+    let unmeasured = measured.filter_map(|m| Some((m.id.as_str(), m.power_reason.as_ref()?)));
+    let reasons = grouped(unmeasured, |(_, reason)| &reason.message);
     let source = power_source(report);
-    let of_all = |ids: &[&str]| ids.len() == report.measurements.len() || source.is_none();
-    let missing = reasons.iter().map(|(reason, ids)| match &ids[..] {
-        ids if of_all(ids) => format!("not measured: {reason}"),
-        [id] => format!("not measured for {id}: {reason}"),
-        ids => format!("not measured for {} cases: {reason}", ids.len()),
+    let missing = reasons.iter().filter_map(|cases| {
+        let (id, reason) = cases.first()?;
+        let reason = &reason.message;
+        let of_all = cases.len() == report.measurements.len() || source.is_none();
+        Some(match cases.len() {
+            _ if of_all => format!("not measured: {reason}"),
+            1 => format!("not measured for {id}: {reason}"),
+            several => format!("not measured for {several} cases: {reason}"),
+        })
     });
     missing.collect()
 }

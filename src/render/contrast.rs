@@ -1,6 +1,7 @@
 //! What the distribution of the inputs does to one program: its rate, its power
 //! and its clock, beside one another.
 
+use super::grouped::grouped;
 use super::number::{MISSING, number, rate_unit};
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
@@ -30,20 +31,14 @@ pub(super) const HEADINGS: [&str; 7] = [
 
 /// The cases that a report holds in several distributions.
 pub(super) fn contrasts(report: &Report) -> Vec<Contrast<'_>> {
-    let mut contrasts: Vec<Contrast> = Vec::new();
-    for measurement in &report.measurements {
-        match contrasts.iter_mut().find(|c| c.id() == measurement.id) {
-            Some(contrast) => contrast.measurements.push(measurement),
-            None => contrasts.push(Contrast {
-                measurements: vec![measurement],
-            }),
-        }
-    }
-    contrasts.retain(|contrast| {
-        let first = contrast.measurements[0].data;
-        contrast.measurements.iter().any(|m| m.data != first)
-    });
+    let cases = grouped(report.measurements.iter(), |m| &m.id).into_iter();
+    let contrasts = cases.map(|measurements| Contrast { measurements });
     contrasts
+        .filter(|contrast| {
+            let first = contrast.measurements[0].data;
+            contrast.measurements.iter().any(|m| m.data != first)
+        })
+        .collect()
 }
 
 impl Contrast<'_> {

@@ -35,20 +35,17 @@ fn write(runs: &[Run]) -> Result<Vec<u8>, Box<dyn Error>> {
 fn cell(value: Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => plain(&without_formula(text)),
+        Value::String(text) => without_formula(plain(&text)),
         other => other.to_string(),
     }
 }
 
 /// Spreadsheets run a cell that starts like a formula, whoever wrote it, unless
-/// an apostrophe comes first.
+/// an apostrophe comes first. Some take the signs in their full width as well.
 fn without_formula(text: String) -> String {
+    const SIGNS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     let is_number = text.parse().is_ok_and(f64::is_finite);
-    if text
-        .trim_start_matches(' ')
-        .starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])
-        && !is_number
-    {
+    if text.trim_start().starts_with(SIGNS) && !is_number {
         format!("'{text}")
     } else {
         text
@@ -80,11 +77,11 @@ mod tests {
     #[test]
     fn nothing_is_run_as_a_formula() {
         let texts = [
-            "=1+1", "+x", "-x", "@x", "\tx", "\rx", "-inf", "-5", "x=1", "",
+            "=1+1", "+x", "-x", "@x", "\t=x", "\r-x", "\u{a0}@x", "＝1", "-inf", "-5", "x=1", "",
         ];
-        let cells = texts.map(|text| without_formula(text.to_owned()));
+        let cells = texts.map(|text| cell(text.into()));
         let expected = [
-            "'=1+1", "'+x", "'-x", "'@x", "'\tx", "'\rx", "'-inf", "-5", "x=1", "",
+            "'=1+1", "'+x", "'-x", "'@x", "' =x", "' -x", "' @x", "'＝1", "'-inf", "-5", "x=1", "",
         ];
         assert_eq!(cells, expected);
     }

@@ -1,5 +1,6 @@
 //! Rate, power and efficiency against the power limit.
 
+use super::grouped::grouped;
 use super::number::{MISSING, fixed, number, rate_unit};
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
@@ -35,16 +36,9 @@ pub(super) fn rows(report: &Report) -> Vec<[String; 7]> {
 /// Measurements of the same case at different limits, at least two of them, of
 /// which any has a figure.
 fn sweeps(report: &Report) -> Vec<Vec<&Measurement>> {
-    let mut sweeps: Vec<Vec<&Measurement>> = Vec::new();
-    for measurement in &report.measurements {
-        if measurement.power_limit_w.is_none() {
-            continue;
-        }
-        match sweeps.iter_mut().find(|s| s[0].id == measurement.id) {
-            Some(sweep) => sweep.push(measurement),
-            None => sweeps.push(vec![measurement]),
-        }
-    }
+    let limited = report.measurements.iter();
+    let limited = limited.filter(|m| m.power_limit_w.is_some());
+    let mut sweeps = grouped(limited, |m| &m.id);
     sweeps.retain(|sweep| sweep.len() > 1 && sweep.iter().any(|m| m.time.is_some()));
     sweeps
 }

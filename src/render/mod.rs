@@ -19,6 +19,7 @@ mod flat;
 mod fom;
 mod github_benchmark;
 mod google_benchmark;
+mod grouped;
 mod html;
 mod json;
 mod jsonl;
@@ -52,7 +53,7 @@ pub use markdown::Markdown;
 pub use sort::SortField;
 pub use svg::Svg;
 pub use table::Table;
-pub(crate) use untrusted::plain;
+pub(crate) use untrusted::{plain, printable};
 
 use std::path::Path;
 
@@ -82,7 +83,7 @@ impl<'a> Run<'a> {
 pub struct Document {
     /// Its name in a folder, which does not depend on what the reports hold.
     pub file: String,
-    /// Its text, ending in a line feed.
+    /// Its text: whole lines, of which JSON Lines without a case have none.
     pub text: String,
 }
 

@@ -1,6 +1,6 @@
 //! Names that tell several reports, and the cases of several reports, apart.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::Run;
 use super::untrusted::{plain, word};
@@ -38,14 +38,14 @@ pub(super) fn labels(runs: &[Run]) -> Vec<String> {
 /// the report's label where there are several reports.
 pub(super) fn cases(runs: &[Run]) -> Vec<Vec<String>> {
     let labels = labels(runs);
-    let mut taken = HashSet::new();
+    let mut taken = Taken::default();
     let named = runs.iter().zip(labels).map(|(run, label)| {
         let names = run.report.measurements.iter().map(|measurement| {
             let name = match runs.len() {
                 1 => measurement.name(),
                 _ => format!("{}@{label}", measurement.name()),
             };
-            word(&untaken(name, &mut taken))
+            word(&taken.untaken(name))
         });
         names.collect()
     });
@@ -54,17 +54,36 @@ pub(super) fn cases(runs: &[Run]) -> Vec<Vec<String>> {
 
 /// The same texts, a number behind those that are there already.
 fn unique(texts: Vec<String>) -> Vec<String> {
-    let mut taken = HashSet::new();
+    let mut taken = Taken::default();
     let texts = texts.into_iter();
-    texts.map(|text| untaken(text, &mut taken)).collect()
+    texts.map(|text| taken.untaken(text)).collect()
 }
 
-/// `text`, with a number where it is taken already, as a word.
-fn untaken(text: String, taken: &mut HashSet<String>) -> String {
-    let numbered = (2..).map(|number| format!("{text} ({number})"));
-    let mut candidates = std::iter::once(text.clone()).chain(numbered);
-    let free = candidates.find(|candidate| taken.insert(word(candidate)));
-    free.unwrap_or(text)
+/// Texts that are in use, as words.
+#[derive(Default)]
+struct Taken {
+    words: HashSet<String>,
+    /// The number that each got last: a report may hold one name a hundred thousand
+    /// times.
+    numbers: HashMap<String, usize>,
+}
+
+impl Taken {
+    /// `text`, with a number where it is taken already, as a word.
+    fn untaken(&mut self, text: String) -> String {
+        let taken = word(&text);
+        if self.words.insert(taken.clone()) {
+            return text;
+        }
+        let number = self.numbers.entry(taken).or_insert(1);
+        loop {
+            *number += 1;
+            let numbered = format!("{text} ({number})");
+            if self.words.insert(word(&numbered)) {
+                return numbered;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 //! What 100 % stands for in a report.
 
+use std::collections::HashSet;
+
 use crate::datasheet::{Catalogue, Datasheet, Peak, PeakKind, Rate, Source};
 use crate::measure::measurement::Measurement;
 use crate::record::{Report, peak_kind};
 
 /// The measured ceilings that percentages of a report refer to.
 pub(super) fn ceilings(report: &Report) -> Vec<&Measurement> {
-    let is_used = |ceiling: &Measurement| {
-        let mut related = report.measurements.iter();
-        related.any(|m| {
-            m.percent_of_ceiling.is_some()
-                && m.ceiling_id.as_ref() == Some(&ceiling.id)
-                && m.power_limit_w == ceiling.power_limit_w
-        })
-    };
-    report.measurements.iter().filter(|m| is_used(m)).collect()
+    let limit = |m: &Measurement| m.power_limit_w.map(|limit| limit.0.to_bits());
+    let related = report.measurements.iter();
+    let related = related.filter(|m| m.percent_of_ceiling.is_some());
+    let used: HashSet<_> = related
+        .filter_map(|m| Some((m.ceiling_id.as_ref()?, limit(m))))
+        .collect();
+    let measured = report.measurements.iter();
+    measured
+        .filter(|m| used.contains(&(&m.id, limit(m))))
+        .collect()
 }
 
 /// The datasheet's peaks that percentages of a report refer to.

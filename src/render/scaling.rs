@@ -1,5 +1,6 @@
 //! How the cost of square products grows with their size.
 
+use super::grouped::grouped;
 use super::number::{MISSING, duration, number, rate_unit};
 use crate::kernel::id::CaseId;
 use crate::kernel::inputs::Data;
@@ -33,29 +34,27 @@ pub(super) const HEADINGS: [&str; 6] = [
 
 /// Kernels of which the report has enough square sizes.
 pub(super) fn scalings(report: &Report) -> Vec<Scaling<'_>> {
-    let mut scalings: Vec<Scaling> = Vec::new();
-    for measurement in &report.measurements {
-        let Some((kernel, side)) = square(measurement) else {
-            continue;
-        };
-        let size = (side, measurement);
-        let (data, limit) = (measurement.data, measurement.power_limit_w);
-        let is_it = |s: &&mut Scaling| (&s.kernel, s.data, s.limit) == (&kernel, data, limit);
-        match scalings.iter_mut().find(is_it) {
-            Some(scaling) => scaling.sizes.push(size),
-            None => scalings.push(Scaling {
-                kernel,
-                data,
-                limit,
-                sizes: vec![size],
-            }),
-        }
-    }
-    scalings.retain(|s| s.sizes.len() >= LEAST_SIZES);
-    for scaling in &mut scalings {
-        scaling.sizes.sort_by_key(|(side, _)| *side);
-    }
-    scalings
+    let squares = report.measurements.iter().filter_map(|m| {
+        let (kernel, side) = square(m)?;
+        Some((kernel, side, m))
+    });
+    let alike = |(kernel, _, m): &(CaseId, u32, &Measurement)| {
+        let limit = m.power_limit_w.map(|limit| limit.0.to_bits());
+        (kernel.clone(), m.data.to_string(), limit)
+    };
+    let kernels = grouped(squares, alike).into_iter();
+    let scalings = kernels.filter_map(|squares| {
+        let (kernel, _, first) = squares.first().filter(|_| squares.len() >= LEAST_SIZES)?;
+        let mut sizes: Vec<_> = squares.iter().map(|(_, side, m)| (*side, *m)).collect();
+        sizes.sort_by_key(|(side, _)| *side);
+        Some(Scaling {
+            kernel: kernel.clone(),
+            data: first.data,
+            limit: first.power_limit_w,
+            sizes,
+        })
+    });
+    scalings.collect()
 }
 
 /// The kernel of a measured square product, as a case of one element, and the side.

@@ -1,5 +1,7 @@
 //! Text that somebody else wrote, made harmless for where it is shown.
 
+use std::borrow::Cow;
+
 /// On one line and without characters that steer a terminal or turn the
 /// direction of text.
 pub(crate) fn plain(text: &str) -> String {
@@ -9,10 +11,43 @@ pub(crate) fn plain(text: &str) -> String {
 fn visible(c: char) -> char {
     match c {
         _ if c.is_whitespace() => ' ',
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        _ if c.is_control() => '\u{fffd}',
+        _ if steers(c) => '\u{fffd}',
         _ => c,
     }
+}
+
+/// Whether a character steers a terminal or turns the direction of text.
+fn steers(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || turns
+}
+
+/// A whole text as standard output and standard error can show it, on as many
+/// lines. What steers a terminal, and what GitHub's runner takes from the output of
+/// a job as a command, is written as `\u001b`, so that JSON stays the same data.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !steers(c) || matches!(c, '\n' | '\t');
+    let commands = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
+    if text.chars().all(harmless) && !text.lines().any(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut printable = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut line = line.replace("##[", "##\\u005b");
+        if commands(&line) {
+            line = line.replacen("::", "\\u003a:", 1);
+        }
+        for c in line.chars() {
+            match harmless(c) {
+                true => printable.push(c),
+                false => printable += &format!("\\u{:04x}", u32::from(c)),
+            }
+        }
+    }
+    Cow::Owned(printable)
 }
 
 /// As one word, which a line of words can hold.
@@ -108,7 +143,35 @@ mod tests {
         assert_eq!(word("a b\t"), "a_b_");
     }
 
+    #[test]
+    fn a_whole_text_keeps_its_lines_and_its_json() {
+        let shown = printable("a\tb\nc\u{1b}[1m\u{9b}2J\u{61c}\n");
+        assert_eq!(shown, "a\tb\nc\\u001b[1m\\u009b2J\\u061c\n");
+        let usual = "{\n  \"a\": [\"µ::b\"]\n}\n";
+        assert!(matches!(printable(usual), Cow::Borrowed(text) if text == usual));
+    }
+
+    /// Runner commands as its source has them: `::` at the start of a line, blanks
+    /// aside, and the older `##[` anywhere.
+    #[test]
+    fn no_line_commands_githubs_runner() {
+        let shown = printable("a\n  ::error::b\nc ##[group]d\ne::f[1]\n");
+        assert_eq!(
+            shown,
+            "a\n  \\u003a:error::b\nc ##\\u005bgroup]d\ne::f[1]\n"
+        );
+    }
+
     proptest! {
+        #[test]
+        fn json_stays_the_same_data(text in "[\\PC\\p{Cc}\u{9b}\u{202e}#\\[:]{0,40}") {
+            let json = serde_json::to_string_pretty(&[&text]).unwrap();
+            let shown = printable(&json);
+            prop_assert!(!shown.chars().any(|c| steers(c) && c != '\n'));
+            let back: Vec<String> = serde_json::from_str(&shown).unwrap();
+            prop_assert_eq!(back, [text]);
+        }
+
         #[test]
         fn no_text_brings_markup_into_html(text in "[\\PC\\s<>&\"']{0,40}") {
             let escaped = markup(&text);

@@ -1,8 +1,8 @@
 //! Choices that outlive a run, one file an adapter, driver, set of templates and
 //! version of the program.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,11 +10,13 @@ use sha2::{Digest, Sha256};
 use super::Tuning;
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::device::ShaderMode;
+use crate::json_file;
 use crate::kernel::id::CaseId;
 use crate::kernel::template::Templates;
+use crate::units::Bytes;
 
 /// Larger files are none of ours.
-const MAX_BYTES: u64 = 16 << 20;
+const LARGEST_FILE: Bytes = Bytes(16 << 20);
 
 /// All that a choice depends on besides the problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,17 +156,14 @@ fn read(path: &Path, key: &Key) -> Result<Vec<Tuning>, CacheError> {
         path: path.to_owned(),
         why,
     };
-    match fs::metadata(path) {
+    let text = match json_file::read(path, LARGEST_FILE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unread(error)),
-        Ok(metadata) if metadata.len() > MAX_BYTES => {
-            return Err(damaged("it is too large".into()));
-        }
-        Ok(_) => {}
-    }
-    let text = fs::read(path).map_err(unread)?;
+        Ok(None) => return Err(damaged("it is too large".into())),
+        Ok(Some(text)) => text,
+    };
     let contents: Contents =
-        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     if contents.key != *key {
         return Err(damaged("it is of another adapter or driver".into()));
     }
@@ -173,6 +172,8 @@ fn read(path: &Path, key: &Key) -> Result<Vec<Tuning>, CacheError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::kernel::Choice;
     use crate::units::Seconds;

@@ -283,6 +283,8 @@ def check_drawings(driver, folder):
             )
             is_dark = luminance(ground) < 0.2
             check(f"{where}: dark is dark and light is light", is_dark == (scheme == "dark"))
+            foreign = driver.find_elements("css selector", "script, img, image, a, foreignObject")
+            check(f"{where}: nothing but a drawing", not foreign)
             check_requests(driver, where, drawing.resolve().as_uri())
 
 

@@ -23,6 +23,8 @@ use crate::render::peaks;
 
 /// More points than this cannot be told apart; the table has them all.
 const MOST_POINTS: usize = 120;
+/// The same for measured peaks.
+const MOST_ROOFS: usize = 60;
 
 /// Numbers at an axis of powers of ten: those of 2 and 5 where few decades leave
 /// room, not all of the powers where there are many.
@@ -258,7 +260,7 @@ fn roofs(report: &Report) -> Vec<Roof> {
     });
     memory
         .into_iter()
-        .chain(compute)
+        .chain(compute.take(MOST_ROOFS))
         .chain(stated_roofs(report))
         .collect()
 }

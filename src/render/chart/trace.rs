@@ -54,14 +54,18 @@ struct Trace {
 }
 
 impl Trace {
-    /// `None` where nothing of it can be drawn.
+    /// `None` where nothing of it can be drawn. Readings at no moment since the first
+    /// are none.
     fn of(points: &[TracePoint]) -> Option<Self> {
+        let is_since_first = |p: &&TracePoint| p.time_s.0 >= 0.0;
+        let points: Vec<TracePoint> = points.iter().filter(is_since_first).copied().collect();
+        let points = points.as_slice();
         let course = |what, color, value: &dyn Fn(&TracePoint) -> Option<f64>| Course {
             what,
             color,
             points: points
                 .iter()
-                .map(|p| (p.time_s.0, value(p).filter(|v| v.abs() < 1e12)))
+                .map(|p| (p.time_s.0, value(p).filter(is_shown)))
                 .collect(),
         };
         let read = course("W", LINE, &|p| Some(p.power_w?.0));
@@ -85,6 +89,11 @@ impl Trace {
             end_s,
         })
     }
+}
+
+/// A value that a chart can show; a file may hold any number.
+fn is_shown(value: &f64) -> bool {
+    value.abs() < 1e12
 }
 
 impl Course {
@@ -181,7 +190,7 @@ fn slope(points: &[TracePoint]) -> Vec<(f64, Option<f64>)> {
             return (0.0, None);
         };
         let watts = (after - before) / (to - from);
-        (to, Some(watts).filter(|w| w.is_finite() && *w >= 0.0))
+        (to, Some(watts).filter(|w| is_shown(w) && *w >= 0.0))
     };
     moves.windows(2).map(power).collect()
 }
@@ -385,15 +394,36 @@ mod tests {
 
     #[test]
     fn empty_and_absurd_traces_are_no_charts() {
-        let (report, mut traces) = fixture::metered();
-        for trace in traces.values_mut() {
-            *trace = vec![
-                point(0.0, Some(f64::NAN), None),
-                point(f64::INFINITY, None, None),
-            ];
+        let absurd = [
+            [(0.0, f64::NAN, 0.0), (f64::INFINITY, 1.0, 1.0)],
+            [(f64::NAN, 1.0, 1.0), (-1.0, 1.0, 2.0)],
+            [(0.0, 1e300, 0.0), (1e-300, -1e300, 1e300)],
+        ];
+        for readings in absurd {
+            let (report, mut traces) = fixture::metered();
+            for trace in traces.values_mut() {
+                let readings = readings.iter();
+                let read = |&(at, watts, joules)| point(at, Some(watts), Some(joules));
+                *trace = readings.map(read).collect();
+            }
+            let report = &report;
+            assert!(charts(&Run { report, traces }, 1).is_empty());
         }
-        let report = &report;
-        assert!(charts(&Run { report, traces }, 1).is_empty());
+    }
+
+    #[test]
+    fn readings_from_before_the_first_are_left_out() {
+        let mut points = vec![point(0.0, Some(1.0), None), point(1.0, Some(2.0), None)];
+        points[1].window = Some(1);
+        let usual = Trace::of(&points).unwrap();
+        let mut before = point(-1e300, Some(1e11), None);
+        before.window = Some(1);
+        points.push(before);
+        let trace = Trace::of(&points).unwrap();
+        assert_eq!(
+            (trace.courses, trace.windows),
+            (usual.courses, usual.windows)
+        );
     }
 
     #[test]

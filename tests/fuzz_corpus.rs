@@ -1,0 +1,135 @@
+//! The fuzz targets over their corpora, over cut and changed versions of these, and
+//! over what is too deep or too large for anything: without libFuzzer, so that it
+//! runs everywhere and every time the same.
+
+use std::fs;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+
+#[path = "../fuzz/src/mutate.rs"]
+mod mutate;
+#[path = "../fuzz/src/targets.rs"]
+mod targets;
+
+use mutate::{Random, changed};
+use targets::Target;
+
+/// Lengths at which each file is cut.
+const CUTS: usize = 12;
+/// Changed versions of each file.
+const CHANGES: u64 = 60;
+
+/// What a folder holds, in the order of names; nothing where there is no folder.
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a file").path()).collect();
+    paths.sort();
+    let read = |path| fs::read(path).expect("a file of the project");
+    paths.into_iter().map(read).collect()
+}
+
+/// What a target's fuzzing starts from.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let files = files(&Path::new("fuzz/corpus").join(name));
+    assert!(!files.is_empty(), "{name} has no corpus");
+    files
+}
+
+/// Inputs that no corpus holds: nested deeper than any document, numbers with
+/// thousands of digits, patterns that a matcher is large for.
+fn excessive() -> Vec<Vec<u8>> {
+    let within =
+        |key: &str, value: &str| format!("{{\"schema_version\":\"1.0\",\"{key}\":{value}}}");
+    let texts = [
+        "[".repeat(100_000),
+        "{\"a\":".repeat(100_000),
+        within("measurements", &"[".repeat(100_000)),
+        within("unknown", &"[".repeat(100_000)),
+        within("seed", &"9".repeat(10_000)),
+        within("seed", "1e999999"),
+        format!("{{\"{}\": 1}}", "k".repeat(100_000)),
+        "?".repeat(100_000),
+        "{".repeat(900),
+        format!("{}{}", "{a,".repeat(300), "}".repeat(300)),
+        format!("matmul/f32/{}", "[!a]".repeat(200)),
+        format!("run\n--shape\n{}x1x1", "9".repeat(1000)),
+        "power\n--for\n1e300".to_owned(),
+        "power\n--for\n9223372036854775807h".to_owned(),
+        "gate\n--budget\n9223372036854775807s".to_owned(),
+        format!("time_s,power_w\n{}", "1,".repeat(50_000)),
+    ];
+    texts.map(String::into_bytes).into()
+}
+
+fn all_inputs(name: &str) -> Vec<Vec<u8>> {
+    let mut inputs = excessive();
+    inputs.extend(files(&Path::new("fuzz/found").join(name)));
+    for (file, seed) in corpus(name).into_iter().zip(1..) {
+        inputs.extend((0..CUTS).map(|cut| file[..cut * file.len() / CUTS].to_vec()));
+        let mut random = Random(seed);
+        inputs.extend((0..CHANGES).map(|_| changed(&file, &mut random)));
+        inputs.push(file);
+    }
+    inputs
+}
+
+fn run(name: &str, target: Target) {
+    for input in all_inputs(name) {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| target(&input)));
+        assert!(
+            outcome.is_ok(),
+            "{name}: {}",
+            String::from_utf8_lossy(&input)
+        );
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident),+) => {
+        $(
+            #[test]
+            fn $name() {
+                run(stringify!($name), targets::$name);
+            }
+        )+
+
+        #[test]
+        fn every_target_is_run() {
+            let run = [$(stringify!($name)),+];
+            assert_eq!(targets::ALL.map(|(name, _)| name), run);
+            let folders = fs::read_dir("fuzz/corpus").expect("the corpora").count();
+            let binaries = fs::read_dir("fuzz/fuzz_targets").expect("the targets").count();
+            assert_eq!([folders, binaries], [run.len(); 2]);
+        }
+    };
+}
+
+tests!(
+    reports, traces, datasheets, workloads, accepted, surveys, arguments, events
+);
+
+/// The files of a corpus are what their target is about, and not turned away at the
+/// door.
+#[test]
+fn corpora_are_accepted() {
+    use flopwatt::{datasheet::Catalogue, estimate::Workloads, gate::Accepted, record};
+    let file = Path::new("a file");
+    for text in corpus("reports") {
+        let text = String::from_utf8(text).expect("text");
+        record::from_json(&text, file).expect("a report");
+    }
+    for text in corpus("datasheets") {
+        let text = String::from_utf8(text).expect("text");
+        Catalogue::from_json(&text, file).expect("datasheets");
+    }
+    for text in corpus("workloads") {
+        let text = String::from_utf8(text).expect("text");
+        Workloads::from_json(&text, file).expect("workloads");
+    }
+    for text in corpus("accepted") {
+        Accepted::parse(str::from_utf8(&text).expect("text")).expect("a list");
+    }
+    for text in corpus("traces") {
+        record::trace_points(str::from_utf8(&text).expect("text")).expect("readings");
+    }
+}

@@ -39,6 +39,8 @@ pub mod compare;
 
 pub mod gate;
 
+pub mod fleet;
+
 pub mod render;
 
 pub mod commands;

@@ -4,11 +4,13 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::gpu::select::SelectError;
+use crate::record::{self, LoadError, Report};
 use crate::session::SessionError;
 
 pub mod codegen;
@@ -16,6 +18,7 @@ pub mod compare;
 pub mod datasheets;
 pub mod devices;
 pub mod estimate;
+pub mod fleet;
 pub mod gate;
 pub mod limit_guard;
 mod limits;
@@ -91,6 +94,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Report(report::Args),
+    Fleet(fleet::Args),
     Compare(compare::Args),
     Gate(gate::Args),
     Devices(devices::Args),
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Report(args) => report::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Gate(args) => gate::run(args),
         Command::Devices(args) => devices::run(args),
@@ -130,6 +135,19 @@ pub fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit as u8)
+}
+
+/// Reads a report, and says so where it is not what was once written.
+fn load(path: &Path) -> Result<Report, LoadError> {
+    let (report, content) = record::read(path)?;
+    if content.is_altered() {
+        setup::say(format!(
+            "warning: {} was changed after it was written: its content does not have the hash that \
+             it states",
+            path.display()
+        ));
+    }
+    Ok(report)
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.

@@ -1,12 +1,15 @@
 //! The report: the one record of a run, from which everything else is derived.
 
 mod anonymise;
+mod container;
+mod content;
 mod dump;
 mod environment;
 mod folder;
 mod npy;
 mod relate;
 mod shaders;
+mod slurm;
 mod store;
 mod trace;
 
@@ -15,15 +18,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use anonymise::anonymise;
+pub use anonymise::{WITHHELD, anonymise};
+pub use container::Container;
+pub use content::Content;
 pub use dump::Computed;
-pub use environment::{Git, Host, built_from, command_line};
+pub use environment::{Git, Host, UNKNOWN_HOST, built_from, command_line};
 pub use folder::folder_name;
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
+pub use slurm::SlurmTask;
 pub use store::{
-    LoadError, REPORT_FILE, SaveError, is_readable, load, save, write_atomically,
-    write_with_folders,
+    LoadError, REPORT_FILE, SaveError, is_readable, load, read, save, sealed, stream_atomically,
+    write_atomically, write_with_folders,
 };
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name};
 
@@ -37,7 +43,7 @@ use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
 /// other.
-pub const SCHEMA_VERSION: &str = "1.3";
+pub const SCHEMA_VERSION: &str = "1.4";
 
 /// One run: a process, a machine, an adapter, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +53,14 @@ pub struct Report {
     /// Time-ordered unique id (UUIDv7).
     #[schemars(with = "String", extend("format" = "uuid"))]
     pub run_id: Uuid,
+    /// SHA-256 of the report's content without this member, in the canonical form that
+    /// docs/fleet.md states; null until it is saved, and in reports before schema 1.4.
+    #[serde(default)]
+    pub content_sha256: Option<String>,
+    /// Whether the report is a copy of another under changed names, made to try out
+    /// programs with many reports: its figures are nobody's.
+    #[serde(default)]
+    pub synthetic: bool,
     /// Start of the run, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
@@ -69,6 +83,9 @@ pub struct Report {
     pub data: Data,
     /// The machine.
     pub host: Host,
+    /// The Slurm task that measured; null outside of Slurm.
+    #[serde(default)]
+    pub slurm: Option<SlurmTask>,
     /// The adapter, as its driver describes it.
     pub adapter: AdapterDescription,
     /// The datasheet that belongs to the adapter.
@@ -110,6 +127,8 @@ impl Report {
         Self {
             schema_version: SCHEMA_VERSION.to_owned(),
             run_id: Uuid::now_v7(),
+            content_sha256: None,
+            synthetic: false,
             started: now,
             ended: now,
             complete: false,
@@ -120,6 +139,7 @@ impl Report {
             seed: start.seed,
             data: Data::default(),
             host: Host::this(),
+            slurm: SlurmTask::this(),
             adapter: start.adapter,
             datasheet_reason: start.datasheet.as_ref().err().cloned(),
             datasheet: start.datasheet.ok(),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Report, SCHEMA_VERSION};
+use super::{Content, Report, SCHEMA_VERSION};
 
 /// Name of the report's file in its folder.
 pub const REPORT_FILE: &str = "report.json";
@@ -58,17 +58,32 @@ pub enum LoadError {
     },
 }
 
-/// Writes `report.json` into `folder`, which is created where it is missing.
+/// Writes `report.json` into `folder`, which is created where it is missing, with the
+/// hash of its content.
 ///
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
     let path = folder.join(REPORT_FILE);
-    let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
+    let json = sealed(report).and_then(|report| serde_json::to_string_pretty(&report));
+    let json = json.map_err(|e| SaveError {
         path: path.clone(),
         cause: e.into(),
     })?;
     write_with_folders(&path, (json + "\n").as_bytes())
+}
+
+/// The report as it is written, which is with the hash of its content.
+///
+/// # Errors
+/// When it cannot be JSON: its maps have strings as keys, so that it can.
+pub fn sealed(report: &Report) -> serde_json::Result<Report> {
+    let text = serde_json::to_string(report)?;
+    let content = Content::of(&serde_json::from_str(&text)?);
+    Ok(Report {
+        content_sha256: Some(content.found),
+        ..report.clone()
+    })
 }
 
 /// Writes a file as [`write_atomically`], with the folders above it.
@@ -139,6 +154,14 @@ fn make_readable(_file: &File) -> io::Result<()> {
 /// # Errors
 /// When the file cannot be read, is no report, or is of another major version.
 pub fn load(path: &Path) -> Result<Report, LoadError> {
+    read(path).map(|(report, _)| report)
+}
+
+/// Reads a report as [`load`], and tells whether it is what was written.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(path: &Path) -> Result<(Report, Content), LoadError> {
     let path = if path.is_dir() {
         path.join(REPORT_FILE)
     } else {
@@ -167,7 +190,9 @@ pub fn load(path: &Path) -> Result<Report, LoadError> {
     if !is_readable(&version) {
         return Err(LoadError::Version { path, version });
     }
-    serde_json::from_str(&text).map_err(parse)
+    let report = serde_json::from_str(&text).map_err(parse)?;
+    let content = Content::of(&serde_json::from_str(&text).map_err(parse)?);
+    Ok((report, content))
 }
 
 /// Whether this program reads records of schema `version`: those of its own major

@@ -2,6 +2,7 @@
 
 use super::flat::Row;
 use super::{Document, Renderer, Run};
+use crate::record::Report;
 
 /// One measurement a line, with the same keys in the same order on each; what
 /// is missing is null.
@@ -10,15 +11,19 @@ pub struct JsonLines;
 
 impl Renderer for JsonLines {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let rows = runs
-            .iter()
-            .flat_map(|Run { report, .. }| report.measurements.iter().map(|m| Row(report, m)));
-        let lines = rows.map(|row| {
-            let line = serde_json::to_string(&row);
-            line.expect("a row has strings as keys") + "\n"
-        });
+        let lines = runs.iter().map(|run| rows(run.report));
         Document::only("report.jsonl", lines.collect())
     }
+}
+
+/// The lines of one report.
+pub fn rows(report: &Report) -> String {
+    let rows = report.measurements.iter().map(|m| Row(report, m));
+    let lines = rows.map(|row| {
+        let line = serde_json::to_string(&row);
+        line.expect("a row has strings as keys") + "\n"
+    });
+    lines.collect()
 }
 
 #[cfg(test)]

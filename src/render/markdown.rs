@@ -88,9 +88,9 @@ fn one(report: &Report, charts: String) -> String {
 
 /// Where the figures come from.
 fn provenance(report: &Report) -> String {
-    let rows = provenance::rows(report);
+    let rows = provenance::rows(report).into_iter();
     let rows = rows.map(|(label, text)| row([label.to_owned(), escape(&text)]));
-    format!("| | |\n|---|---|\n{}", rows.concat())
+    format!("| | |\n|---|---|\n{}", rows.collect::<String>())
 }
 
 /// The table of all cases.

@@ -1,13 +1,23 @@
 //! Where the figures of a report come from.
 
 use super::cells;
-use crate::record::{Git, Host, Report};
+use crate::record::{Container, Git, Host, Report, SlurmTask};
 
 /// What is known of the run, by name.
-pub(super) fn rows(report: &Report) -> [(&'static str, String); 10] {
+pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
     let adapter = &report.adapter;
     let started = report.started.strftime("%Y-%m-%d %H:%M:%S UTC");
-    [
+    let container = report.host.container.as_ref().map(container);
+    let made_up = "a copy of another report under changed names: the figures are nobody's";
+    let sometimes = [
+        ("container", container),
+        ("Slurm", report.slurm.as_ref().map(slurm)),
+        ("synthetic", report.synthetic.then(|| made_up.to_owned())),
+    ];
+    let sometimes = sometimes
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text?)));
+    let always = [
         ("adapter", adapter.name.clone()),
         ("driver", adapter.driver_and_version()),
         (
@@ -21,7 +31,32 @@ pub(super) fn rows(report: &Report) -> [(&'static str, String); 10] {
         ("flopwatt", version(report)),
         ("started", started.to_string()),
         ("run id", report.run_id.to_string()),
-    ]
+    ];
+    always.into_iter().chain(sometimes).collect()
+}
+
+fn container(container: &Container) -> String {
+    let Container { engine, image } = container;
+    match image {
+        Some(image) => format!("{engine}, {image}"),
+        None => format!("{engine}, which does not tell the image"),
+    }
+}
+
+fn slurm(task: &SlurmTask) -> String {
+    let number = |what: &str, number: Option<u64>| number.map(|n| format!("{what} {n}"));
+    let array = task.array_job_id.zip(task.array_task_id);
+    let known = [
+        Some(format!("job {}", task.job_id)),
+        array.map(|(job, task)| format!("task {task} of array {job}")),
+        number("process", task.process_id),
+        number("restart", Some(task.restart_count).filter(|&n| n > 0)),
+        task.node.as_ref().map(|node| format!("on {node}")),
+        task.cluster
+            .as_ref()
+            .map(|cluster| format!("cluster {cluster}")),
+    ];
+    known.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn host(host: &Host) -> String {

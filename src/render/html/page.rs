@@ -96,33 +96,33 @@ struct Tile {
 }
 
 #[derive(Serialize)]
-struct Figure {
+pub(super) struct Figure {
     caption: String,
     wide: String,
     narrow: String,
 }
 
 #[derive(Serialize)]
-struct Table {
-    title: String,
-    headings: Vec<Heading>,
-    rows: Vec<Vec<Cell>>,
+pub(super) struct Table {
+    pub(super) title: String,
+    pub(super) headings: Vec<Heading>,
+    pub(super) rows: Vec<Vec<Cell>>,
 }
 
 #[derive(Serialize)]
-struct Heading {
-    text: String,
-    numeric: bool,
+pub(super) struct Heading {
+    pub(super) text: String,
+    pub(super) numeric: bool,
 }
 
 #[derive(Serialize)]
-struct Cell {
-    text: String,
+pub(super) struct Cell {
+    pub(super) text: String,
     /// What goes on below the text.
-    note: String,
-    class: String,
+    pub(super) note: String,
+    pub(super) class: String,
     /// What a column of numbers is sorted by.
-    value: Option<String>,
+    pub(super) value: Option<String>,
 }
 
 /// A peak of the datasheet and where it is stated.
@@ -195,7 +195,7 @@ fn subtitle(report: &Report) -> String {
     )
 }
 
-fn figure(chart: &Chart, caption: String) -> Figure {
+pub(super) fn figure(chart: &Chart, caption: String) -> Figure {
     let [wide, narrow] = chart.inline();
     Figure {
         caption,
@@ -427,7 +427,8 @@ fn small(title: String, headings: Vec<(&str, bool)>, rows: Vec<Vec<String>>) -> 
 }
 
 fn provenance(report: &Report) -> Vec<[String; 2]> {
-    let rows = provenance::rows(report).map(|(name, value)| [name.to_owned(), value]);
+    let rows = provenance::rows(report).into_iter();
+    let rows = rows.map(|(name, value)| [name.to_owned(), value]);
     let verification = "each error stands beside its bound, which is derived from the number of roundings and not tuned";
     let own = [
         ("sensor", sensor(report)),
@@ -437,7 +438,7 @@ fn provenance(report: &Report) -> Vec<[String; 2]> {
     let own = own
         .into_iter()
         .filter_map(|(name, value)| Some([name.to_owned(), value?]));
-    rows.into_iter().chain(own).collect()
+    rows.chain(own).collect()
 }
 
 /// What the power sensor is and does with time, or why there is none.

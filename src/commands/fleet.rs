@@ -149,20 +149,18 @@ fn files(path: &Path) -> Vec<Result<PathBuf, LeftOut>> {
                 .is_some_and(|extension| extension == "json");
             (entry.file_type().is_file() && is_json).then(|| Ok(entry.into_path()))
         }
-        Err(error) => Some(Err(LeftOut {
-            file: error.path().unwrap_or(path).display().to_string(),
-            why: Why::Unreadable,
-            message: error.to_string(),
-        })),
+        Err(error) => {
+            let file = error.path().unwrap_or(path);
+            Some(Err(LeftOut::new(file, Why::Unreadable, error.to_string())))
+        }
     });
     files.collect()
 }
 
 fn read(path: &Path) -> Result<Entry, LeftOut> {
-    let file = path.display().to_string();
     match record::read(path) {
-        Ok((report, content)) => Ledger::judge(file, &report, &content),
-        Err(error) => Err(LeftOut::unloadable(file, &error)),
+        Ok((report, content)) => Ledger::judge(path, &report, &content),
+        Err(error) => Err(LeftOut::unloadable(path, &error)),
     }
 }
 
@@ -207,7 +205,7 @@ fn rows(merged: &Merged, out: &mut dyn Write) -> io::Result<()> {
     for entries in merged.entries.chunks(AT_A_TIME) {
         let lines = entries.par_iter().map(|entry| {
             bar.inc(1);
-            let report = record::load(Path::new(&entry.file));
+            let report = record::load(&entry.file);
             report.map(|report| render::rows(&report))
         });
         for lines in lines.collect::<Vec<_>>() {

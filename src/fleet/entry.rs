@@ -1,6 +1,7 @@
 //! What is kept of a report.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -20,7 +21,7 @@ use crate::units::Watts;
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its file.
-    pub file: String,
+    pub file: PathBuf,
     pub(super) run: Run,
     pub(super) attempt: Option<Attempt>,
     pub(super) started: Timestamp,
@@ -163,7 +164,7 @@ fn is_a_doubt_of_power(flag: Flag) -> bool {
 
 impl Entry {
     /// What is kept of the report in `file`.
-    pub fn of(file: String, report: &Report, content: &Content) -> Self {
+    pub fn of(file: &Path, report: &Report, content: &Content) -> Self {
         let attempt = report.slurm.as_ref().map(|task| Attempt {
             task: (task.cluster.clone(), task.job_id, task.process_id),
             restart_count: task.restart_count,
@@ -181,13 +182,13 @@ impl Entry {
             hashed: content.stated.is_some(),
             accelerator: accelerator(report),
             tells_card: card.is_some(),
-            card: card.unwrap_or_else(|| format!("the card of {file}")),
+            card: card.unwrap_or_else(|| format!("the card of {}", file.display())),
             host: report.host.name.clone(),
             driver: report.adapter.driver_and_version(),
             kernels: report.shaders.hash.clone(),
             absent: report.measurements.len() - cases.len(),
             cases,
-            file,
+            file: file.to_owned(),
         }
     }
 }
@@ -246,7 +247,7 @@ mod tests {
             stated: None,
             found: "abc".into(),
         };
-        Entry::of("a.json".into(), report, &content)
+        Entry::of(Path::new("a.json"), report, &content)
     }
 
     /// The fixture's cases: 60.2 TFLOP/s; 268 435 456 B in 100 µs; 2.345 µs; two

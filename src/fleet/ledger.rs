@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::mem;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,16 +42,24 @@ pub enum Why {
 }
 
 impl LeftOut {
+    /// A file that does not count, and why.
+    pub fn new(file: &Path, why: Why, message: String) -> Self {
+        Self {
+            file: file.display().to_string(),
+            why,
+            message,
+        }
+    }
+
     /// A file that could not be loaded.
-    pub fn unloadable(file: String, error: &LoadError) -> Self {
+    pub fn unloadable(file: &Path, error: &LoadError) -> Self {
         let why = match error {
             LoadError::Read { .. } => Why::Unreadable,
             LoadError::Parse { .. } | LoadError::Version { .. } | LoadError::TooLarge { .. } => {
                 Why::NotAReport
             }
         };
-        let message = error.to_string();
-        Self { file, why, message }
+        Self::new(file, why, error.to_string())
     }
 }
 
@@ -75,16 +84,14 @@ pub struct Merged {
 
 impl Ledger {
     /// Takes in a report that was loaded from `file`.
-    pub fn judge(file: String, report: &Report, content: &Content) -> Result<Entry, LeftOut> {
+    pub fn judge(file: &Path, report: &Report, content: &Content) -> Result<Entry, LeftOut> {
         if content.is_altered() {
-            return Err(LeftOut {
-                message: format!(
-                    "{file} was changed after it was written: its content does not have the hash \
-                     that it states"
-                ),
-                file,
-                why: Why::Altered,
-            });
+            let message = format!(
+                "{} was changed after it was written: its content does not have the hash that it \
+                 states",
+                file.display()
+            );
+            return Err(LeftOut::new(file, Why::Altered, message));
         }
         Ok(Entry::of(file, report, content))
     }
@@ -111,12 +118,14 @@ impl Ledger {
                 }
             }
         };
-        let kept = &self.entries[self.runs[&repeated.run]].file;
-        self.left_out.push(LeftOut {
-            message: format!("{} holds a run that {kept} holds as well", repeated.file),
-            file: repeated.file,
-            why: Why::Repeated,
-        });
+        let kept = &self.entries[self.runs[&repeated.run]];
+        let message = format!(
+            "{} holds a run that {} holds as well",
+            repeated.file.display(),
+            kept.file.display()
+        );
+        let repeated = LeftOut::new(&repeated.file, Why::Repeated, message);
+        self.left_out.push(repeated);
     }
 
     /// Ends it. What a Slurm task left unfinished gives way to what it left when it
@@ -141,14 +150,11 @@ impl Ledger {
             });
             let superseded = again && !entry.complete;
             if superseded {
-                left_out.push(LeftOut {
-                    file: entry.file.clone(),
-                    why: Why::Superseded,
-                    message: format!(
-                        "{} ended before its time, and its Slurm task was run again",
-                        entry.file
-                    ),
-                });
+                let message = format!(
+                    "{} ended before its time, and its Slurm task was run again",
+                    entry.file.display()
+                );
+                left_out.push(LeftOut::new(&entry.file, Why::Superseded, message));
             }
             !superseded
         });
@@ -171,7 +177,7 @@ mod tests {
     }
 
     fn read(file: &str, report: &Report) -> Result<Entry, LeftOut> {
-        Ledger::judge(file.into(), report, &content())
+        Ledger::judge(Path::new(file), report, &content())
     }
 
     fn merged(reports: &[(&str, &Report)]) -> (Vec<String>, Vec<(String, Why)>) {
@@ -180,7 +186,7 @@ mod tests {
             ledger.add(read(file, report));
         }
         let merged = ledger.close();
-        let kept = merged.entries.into_iter().map(|entry| entry.file);
+        let kept = merged.entries.iter().map(|e| e.file.display().to_string());
         let left_out = merged.left_out.into_iter().map(|l| (l.file, l.why));
         (kept.collect(), left_out.collect())
     }
@@ -212,10 +218,11 @@ mod tests {
                 stated: None,
                 found: found.into(),
             };
-            ledger.add(Ledger::judge(file.into(), &one, &content));
+            ledger.add(Ledger::judge(Path::new(file), &one, &content));
         }
-        let kept = ledger.close().entries.into_iter().map(|entry| entry.file);
-        assert_eq!(kept.collect::<Vec<_>>(), ["a", "b"]);
+        let kept = ledger.close().entries.into_iter();
+        let kept: Vec<_> = kept.map(|entry| entry.file).collect();
+        assert_eq!(kept, [Path::new("a"), Path::new("b")]);
     }
 
     #[test]
@@ -226,7 +233,7 @@ mod tests {
         };
         let mut report = fixture::report();
         report.measurements[0].gflops.as_mut().unwrap().median = Gflops(1e9);
-        let left_out = Ledger::judge("a".into(), &report, &altered).unwrap_err();
+        let left_out = Ledger::judge(Path::new("a"), &report, &altered).unwrap_err();
         assert_eq!(left_out.why, Why::Altered);
         assert!(
             left_out.message.starts_with("a was changed"),

@@ -55,8 +55,9 @@ def compare(what, families, report):
     assert values.keys() == wanted.keys(), values.keys() ^ wanted.keys()
     for key, value in wanted.items():
         assert math.isclose(values[key], value, rel_tol=1e-12), (key, values[key], value)
-    statuses = [s.labels["status"] for s in samples if s.name == "flopwatt_case_status"]
-    assert statuses == [m["status"] for m in report["measurements"]], statuses
+    statuses = [s.labels for s in samples if s.name == "flopwatt_case_status"]
+    statuses = {labels["case"]: labels["status"] for labels in statuses}
+    assert statuses == {m["id"]: m["status"] for m in report["measurements"]}, statuses
     [run] = [s for s in samples if s.name == "flopwatt_run_info"]
     assert run.labels["run_id"] == report["run_id"], run
     assert run.labels["host"] == report["host"]["name"], run

@@ -5,7 +5,7 @@ use crate::measure::measurement::Flag;
 /// A report of a card with one case.
 fn entry(card: &str, host: &str, case: Case) -> Entry {
     Entry {
-        file: format!("{card}.json"),
+        file: format!("{card}.json").into(),
         run: Run::Content(card.into()),
         attempt: None,
         started: "2026-01-02T03:04:05Z".parse().unwrap(),

@@ -43,12 +43,11 @@ pub(super) fn example() -> Fleet {
             stated: None,
             found: String::new(),
         };
-        ledger.add(Ledger::judge(format!("{card}.json"), &report, &content));
+        let file = format!("{card}.json");
+        ledger.add(Ledger::judge(file.as_ref(), &report, &content));
     }
-    ledger.add(Err(LeftOut {
-        file: "<i>.json".into(),
-        why: Why::NotAReport,
-        message: "<i>.json is not a flopwatt report: \u{1b}[31m".into(),
-    }));
+    let message = "<i>.json is not a flopwatt report: \u{1b}[31m".to_owned();
+    let broken = LeftOut::new("<i>.json".as_ref(), Why::NotAReport, message);
+    ledger.add(Err(broken));
     Fleet::of(&ledger.close(), true).expect("there are reports")
 }

@@ -13,7 +13,7 @@ use crate::units::Seconds;
 pub(in crate::render) struct Part {
     /// What stands above it.
     pub title: String,
-    /// Its columns, and whether they are of numbers.
+    /// Its columns, which may be of several lines, and whether they are of numbers.
     pub headings: Vec<(&'static str, bool)>,
     /// Its rows, with a cell for each column.
     pub rows: Vec<Vec<Cell>>,
@@ -139,11 +139,9 @@ fn accelerator(accelerator: &Accelerator) -> Part {
         ("cards", true),
         ("median", true),
         ("p5", true),
-        ("p25", true),
-        ("p75", true),
         ("p95", true),
-        ("range %", true),
-        ("% of datasheet", true),
+        ("range\n%", true),
+        ("% of\ndatasheet", true),
         ("W", true),
         ("per W", true),
     ];
@@ -165,8 +163,6 @@ fn case(case: &CaseSpread) -> Vec<Cell> {
         whole(case.cards),
         scale.with_unit(spread.median),
         percentile(spread.p5),
-        percentile(spread.p25),
-        percentile(spread.p75),
         percentile(spread.p95),
         known(case.range_percent),
         known(case.percent_of_datasheet),
@@ -180,7 +176,7 @@ fn outliers(outliers: &[Outlier]) -> Part {
         ("card", false),
         ("host", false),
         ("accelerator", false),
-        ("stands out in", true),
+        ("stands\nout in", true),
         ("most in", false),
         ("reached", true),
         ("median", true),

@@ -71,8 +71,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fleet_is_words_and_tables() {
-        insta::assert_snapshot!(table(&example(), Some(120)).text);
+    fn a_hostile_fleet_is_words_and_tables() {
+        let text = table(&example(), Some(120)).text;
+        let mut rest = text.as_str();
+        for part in [
+            "4 reports of 4 cards on 4 hosts, 2026-01-02 03:04 to 2026-01-02 03:04 UTC\n",
+            "4 of the reports without a hash",
+            "cases with flags: not-converged 4\n",
+            "power: 300 W, the highest of 3 cards, added up, not drawn at one time; 1 card without\n",
+            "vulkan: 4 cards, 4 reports\n",
+            "2.345 µs  2.345",
+            "Cards far from others of their kind\n",
+            "5 of 5  peak/f32/fma/device",
+            "-50.0\n",
+            "f32        1",
+            "344 GFLOP/s  100  the whole card",
+            "node03<b>      1        1     50.0  peak/f32/fma/device  50.0\n",
+            "Left out: 1 file\n<i>.json is not a flopwatt report: \u{fffd}[31m\n",
+        ] {
+            let at = rest.find(part);
+            let at = at.unwrap_or_else(|| panic!("{part} is missing, or too early: {text}"));
+            rest = &rest[at..];
+        }
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
     }
 
     #[test]

@@ -85,6 +85,8 @@ fn the_help_fits_eighty_columns() {
               times in another
             - bencher:          Bencher Metric Format
             - google-benchmark: Google Benchmark's JSON, for its compare.py
+            - openmetrics:      For node_exporter's textfile collector, and
+              whatever else reads Prometheus's formats
 
         --json
             Short for --format json

@@ -86,10 +86,17 @@ fn only_report(folder: &Path) -> PathBuf {
 
 fn report_is_valid() {
     let folder = folder();
-    let output = output(flopwatt(folder.path()).args([SMALL, "--seed", "7"]));
+    let mut command = flopwatt(folder.path());
+    command
+        .args([SMALL, "--seed", "7"])
+        .env("SLURM_JOB_ID", "12");
+    let output = output(&mut command);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let path = only_report(folder.path());
     let report = read_report(&path);
+    let (_, content) = flopwatt::record::read(&path).expect("a report");
+    assert!(content.stated.is_some() && !content.is_altered());
+    assert_eq!(report["slurm"]["job_id"], 12);
 
     let schema = serde_json::to_value(flopwatt::record::Report::schema()).expect("a schema");
     let validator = jsonschema::validator_for(&schema).expect("a valid schema");

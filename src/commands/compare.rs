@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::verdicts::Output;
 use super::{Exit, Failure, Outcome};
 use crate::compare::{self, Comparison, Threshold, Verdict};
-use crate::record::{self, LoadError, Report};
+use crate::record::{LoadError, Report};
 
 /// Compare two reports case by case. Runs of different times are information, not a
 /// judgement: for that there is gate
@@ -58,7 +58,7 @@ pub fn run(args: Args) -> Outcome {
 
 /// A report, or why it cannot be compared with any.
 fn load(path: &Path) -> Result<Result<Report, String>, Failure> {
-    match record::load(path) {
+    match super::load(path) {
         Ok(report) => Ok(Ok(report)),
         Err(error @ LoadError::Version { .. }) => Ok(Err(error.to_string())),
         Err(error) => Err(error.into()),

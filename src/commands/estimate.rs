@@ -17,7 +17,6 @@ use crate::estimate::{
     self, Assumptions, Basis, CarbonIntensity, Claim, Device, Estimate, Hardware, Lifetime, Line,
     Money, Pue, Span, Tariff, Utilisation, Work, Workload, Workloads, text,
 };
-use crate::record;
 use crate::units::{FlopPerSecond, Gflops, Seconds};
 
 /// Estimate time, energy and cost of a workload, or check the articles' figures
@@ -116,7 +115,7 @@ impl Args {
     fn device(&self, catalogue: &Catalogue) -> anyhow::Result<Device> {
         let asked = self.precision.as_deref();
         let device = match (&self.report, &self.accelerator) {
-            (Some(path), _) => estimate::measured(&record::load(path)?, asked),
+            (Some(path), _) => estimate::measured(&super::load(path)?, asked),
             (None, Some(name)) => {
                 estimate::stated(catalogue, one_datasheet(catalogue, name)?, asked)
             }

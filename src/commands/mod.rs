@@ -4,11 +4,13 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::gpu::select::SelectError;
+use crate::record::{self, LoadError, Report};
 use crate::render::printable;
 use crate::session::{LockError, SessionError};
 
@@ -17,6 +19,7 @@ pub mod compare;
 pub mod datasheets;
 pub mod devices;
 pub mod estimate;
+pub mod fleet;
 pub mod gate;
 pub mod limit_guard;
 mod limits;
@@ -102,6 +105,7 @@ pub struct Cli {
 enum Command {
     Run(run::Args),
     Report(report::Args),
+    Fleet(fleet::Args),
     Compare(compare::Args),
     Gate(gate::Args),
     Devices(devices::Args),
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Report(args) => report::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Gate(args) => gate::run(args),
         Command::Devices(args) => devices::run(args),
@@ -151,6 +156,19 @@ fn brief(message: String) -> String {
         Some((end, _)) => format!("{} … ({} bytes in all)", &message[..end], message.len()),
         None => message,
     }
+}
+
+/// Reads a report, and says so where it is not what was once written.
+fn load(path: &Path) -> Result<Report, LoadError> {
+    let (report, content) = record::read(path)?;
+    if content.is_altered() {
+        setup::say(format!(
+            "warning: {} was changed after it was written: its content does not have the hash that \
+             it states",
+            path.display()
+        ));
+    }
+    Ok(report)
 }
 
 /// Writes to standard output, where nothing steers a terminal or commands a build

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Outcome {
     let formats = formats(&args)?;
     let mut reports: Vec<(Report, Traces)> = Vec::new();
     for path in &args.reports {
-        let report = record::load(path)?;
+        let report = super::load(path)?;
         let traces = record::load_traces(&report, folder_of(path));
         reports.push((report, traces));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{identity, pci};
+use super::{identity, pci, uuid};
 use crate::kernel::capabilities::{CooperativeShape, Scalar};
 use crate::units::Bytes;
 
@@ -134,6 +134,10 @@ pub struct AdapterDescription {
     pub driver_info: String,
     /// Place on the PCI bus, `dddd:bb:dd.f` in lower case.
     pub pci_address: Option<String>,
+    /// The device's UUID, as its Vulkan driver has it. NVIDIA's driver gives each card
+    /// one of its own, the same that NVML knows; others may give one to many.
+    #[serde(default)]
+    pub uuid: Option<String>,
     /// PCI vendor, or a Khronos vendor number above 0xffff; 0 is unknown.
     pub vendor_id: u32,
     /// PCI device of the vendor; 0 is unknown.
@@ -263,6 +267,7 @@ impl AdapterDescription {
                 info.device_type.into()
             },
             pci_address: pci::normalise(&info.device_pci_bus_id),
+            uuid: uuid::of(adapter),
             vendor_id: info.vendor,
             device_id: info.device,
             physical_device: String::new(),
@@ -367,6 +372,7 @@ pub(crate) mod tests {
             driver: String::new(),
             driver_info: String::new(),
             pci_address: pci_address.map(Into::into),
+            uuid: None,
             vendor_id: ids.0,
             device_id: ids.1,
             physical_device: String::new(),

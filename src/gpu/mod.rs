@@ -8,3 +8,4 @@ pub mod identity;
 pub mod pci;
 pub mod select;
 pub mod timer;
+mod uuid;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::{Host, Report, Shaders};
+use super::{Container, Host, Report, Shaders};
 use crate::gpu::adapter::AdapterDescription;
 use crate::measure::Surroundings;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode};
@@ -18,24 +18,27 @@ use crate::tune::{Tried, Tuning};
 
 /// Stands where a text was that must not be published, but whose absence would
 /// mean something else.
-const WITHHELD: &str = "withheld";
+pub const WITHHELD: &str = "withheld";
 
-/// The report without the host's name and kernel, the run's id, UUIDs and PCI
-/// addresses, paths, the command line, and messages of drivers, which may hold any
+/// The report without the host's name and kernel, its container's image, the Slurm
+/// task, the run's id, UUIDs and PCI addresses, paths, the command line, and messages of drivers, which may hold any
 /// of these. In place of the run's id stands `number`, which tells the reports
 /// of one publication apart.
 pub fn anonymise(mut report: Report, number: u64) -> Report {
     let Report {
         run_id,
+        content_sha256,
         command,
         plan,
         host,
+        slurm,
         adapter,
         shaders,
         power,
         tuning,
         measurements,
         schema_version: _,
+        synthetic: _,
         started: _,
         ended: _,
         complete: _,
@@ -50,9 +53,12 @@ pub fn anonymise(mut report: Report, number: u64) -> Report {
         datasheet_reason: _,
     } = &mut report;
     *run_id = Uuid::from_u128(number.into());
+    // It is that of what is left out.
+    *content_sha256 = None;
     command.clear();
     // It names folders and meters, and a published report does not go on.
     *plan = None;
+    *slurm = None;
     in_host(host);
     in_adapter(adapter);
     in_shaders(shaders);
@@ -70,6 +76,7 @@ fn in_host(host: &mut Host) {
     let Host {
         name,
         kernel,
+        container,
         os: _,
         arch: _,
         cpu: _,
@@ -79,11 +86,16 @@ fn in_host(host: &mut Host) {
     *name = withheld();
     // Kernels built at home carry names.
     *kernel = None;
+    if let Some(container) = container {
+        let Container { image, engine: _ } = container;
+        *image = None;
+    }
 }
 
 fn in_adapter(adapter: &mut AdapterDescription) {
     let AdapterDescription {
         pci_address,
+        uuid,
         physical_device,
         index: _,
         name: _,
@@ -99,6 +111,7 @@ fn in_adapter(adapter: &mut AdapterDescription) {
         limits: _,
     } = adapter;
     *pci_address = None;
+    *uuid = None;
     // It may hold the PCI address.
     *physical_device = withheld();
 }

@@ -4,7 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sysinfo::System;
 
+use super::Container;
 use crate::units::Bytes;
+
+/// Name of a host that does not tell its own.
+pub const UNKNOWN_HOST: &str = "unknown";
 
 /// The machine that measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +27,9 @@ pub struct Host {
     pub cpus: Option<usize>,
     /// Main memory.
     pub memory_bytes: Option<Bytes>,
+    /// The container that this program ran in; null where nothing tells of one.
+    #[serde(default)]
+    pub container: Option<Container>,
 }
 
 impl Host {
@@ -37,13 +44,14 @@ impl Host {
         let brand = brand.map(|cpu| cpu.brand().trim().to_owned());
         let memory = system.as_ref().map(|system| Bytes(system.total_memory()));
         Self {
-            name: System::host_name().unwrap_or_else(|_| "unknown".into()),
+            name: System::host_name().unwrap_or_else(|_| UNKNOWN_HOST.into()),
             os: System::long_os_version().ok(),
             kernel: System::kernel_version().ok(),
             arch: std::env::consts::ARCH.to_owned(),
             cpu: brand.filter(|brand| !brand.is_empty()),
             cpus: std::thread::available_parallelism().ok().map(Into::into),
             memory_bytes: memory.filter(|m| m.0 > 0),
+            container: Container::this(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The report: the one record of a run, from which everything else is derived.
 
 mod anonymise;
+mod container;
+mod content;
 mod dump;
 mod environment;
 mod folder;
@@ -8,6 +10,7 @@ mod npy;
 mod plan;
 mod relate;
 mod shaders;
+mod slurm;
 mod store;
 mod trace;
 
@@ -16,16 +19,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use anonymise::anonymise;
+pub use anonymise::{WITHHELD, anonymise};
+pub use container::Container;
+pub use content::Content;
 pub use dump::Computed;
-pub use environment::{Git, Host, built_from, command_line};
+pub use environment::{Git, Host, UNKNOWN_HOST, built_from, command_line};
 pub use folder::folder_name;
 pub use plan::{Planned, Resumption, RunPlan, steps};
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
+pub use slurm::SlurmTask;
 pub use store::{
-    LoadError, REPORT_FILE, SaveError, from_json, is_readable, load, save, write_atomically,
-    write_with_folders,
+    LoadError, REPORT_FILE, SaveError, from_json, is_readable, load, read, save, sealed,
+    stream_atomically, write_atomically, write_with_folders,
 };
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name, trace_points};
 
@@ -49,6 +55,14 @@ pub struct Report {
     /// Time-ordered unique id (UUIDv7).
     #[schemars(with = "String", extend("format" = "uuid"))]
     pub run_id: Uuid,
+    /// SHA-256 of the report's content without this member, in the canonical form that
+    /// docs/fleet.md states; null until it is saved, and in reports before schema 1.4.
+    #[serde(default)]
+    pub content_sha256: Option<String>,
+    /// Whether the report is a copy of another under changed names, made to try out
+    /// programs with many reports: its figures are nobody's.
+    #[serde(default)]
+    pub synthetic: bool,
     /// Start of the run, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
@@ -78,6 +92,9 @@ pub struct Report {
     pub data: Data,
     /// The machine.
     pub host: Host,
+    /// The Slurm task that measured; null outside of Slurm.
+    #[serde(default)]
+    pub slurm: Option<SlurmTask>,
     /// The adapter, as its driver describes it.
     pub adapter: AdapterDescription,
     /// The datasheet that belongs to the adapter.
@@ -119,6 +136,8 @@ impl Report {
         Self {
             schema_version: SCHEMA_VERSION.to_owned(),
             run_id: Uuid::now_v7(),
+            content_sha256: None,
+            synthetic: false,
             started: now,
             ended: now,
             complete: false,
@@ -131,6 +150,7 @@ impl Report {
             seed: start.seed,
             data: Data::default(),
             host: Host::this(),
+            slurm: SlurmTask::this(),
             adapter: start.adapter,
             datasheet_reason: start.datasheet.as_ref().err().cloned(),
             datasheet: start.datasheet.ok(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::{Report, SCHEMA_VERSION};
+use super::{Content, Report, SCHEMA_VERSION};
 use crate::json_file::{self, Misfit};
 use crate::units::Bytes;
 
@@ -66,17 +66,32 @@ pub enum LoadError {
     },
 }
 
-/// Writes `report.json` into `folder`, which is created where it is missing.
+/// Writes `report.json` into `folder`, which is created where it is missing, with the
+/// hash of its content.
 ///
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
     let path = folder.join(REPORT_FILE);
-    let json = serde_json::to_string_pretty(report).map_err(|e| SaveError {
+    let json = sealed(report).and_then(|report| serde_json::to_string_pretty(&report));
+    let json = json.map_err(|e| SaveError {
         path: path.clone(),
         cause: e.into(),
     })?;
     write_with_folders(&path, (json + "\n").as_bytes())
+}
+
+/// The report as it is written, which is with the hash of its content.
+///
+/// # Errors
+/// When it cannot be JSON: its maps have strings as keys, so that it can.
+pub fn sealed(report: &Report) -> serde_json::Result<Report> {
+    let text = serde_json::to_string(report)?;
+    let content = Content::of(&serde_json::from_str(&text)?);
+    Ok(Report {
+        content_sha256: Some(content.found),
+        ..report.clone()
+    })
 }
 
 /// Writes a file as [`write_atomically`], with the folders above it.
@@ -147,18 +162,32 @@ fn make_readable(_file: &File) -> io::Result<()> {
 /// # Errors
 /// When the file cannot be read, is no report, or is of another major version.
 pub fn load(path: &Path) -> Result<Report, LoadError> {
+    let (path, text) = text(path)?;
+    from_json(&text, &path)
+}
+
+/// Reads a report as [`load`], and tells whether it is what was written.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(path: &Path) -> Result<(Report, Content), LoadError> {
+    let (path, text) = text(path)?;
+    let report = from_json(&text, &path)?;
+    let content = Content::of(&parse(&text, &path)?);
+    Ok((report, content))
+}
+
+/// The file of a report, which is given by itself or its folder, and what it holds.
+fn text(path: &Path) -> Result<(PathBuf, String), LoadError> {
     let path = if path.is_dir() {
         path.join(REPORT_FILE)
     } else {
         path.to_owned()
     };
-    let read = |cause| LoadError::Read {
-        path: path.clone(),
-        cause,
-    };
-    match json_file::read(&path, LARGEST_REPORT).map_err(read)? {
-        Some(text) => from_json(&text, &path),
-        None => Err(LoadError::TooLarge { path }),
+    match json_file::read(&path, LARGEST_REPORT) {
+        Ok(Some(text)) => Ok((path, text)),
+        Ok(None) => Err(LoadError::TooLarge { path }),
+        Err(cause) => Err(LoadError::Read { path, cause }),
     }
 }
 

@@ -213,7 +213,7 @@ pub(super) fn effort(report: &Report) -> String {
 }
 
 /// The name of an enumeration's value, as in the report.
-fn name(value: impl Serialize) -> String {
+pub(super) fn name(value: impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or("unknown").to_owned()
 }

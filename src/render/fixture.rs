@@ -20,7 +20,7 @@ use crate::units::Gflops;
 
 /// A ceiling, two kernels, bandwidth and latency, a case skipped and one
 /// rejected, on a card that no one makes: 70 TFLOP/s FP32, 3000 GB/s, 500 W.
-pub(super) fn report() -> Report {
+pub(crate) fn report() -> Report {
     let mut report = empty();
     report.push(ok("peak/f32/fma/device", 60_200_000_000_000, 0, 1.0));
     report.push(ok("bandwidth/f32/copy/256MiB", 0, 268_435_456, 100e-6));
@@ -95,7 +95,7 @@ pub(super) fn slower(name: &str) -> Report {
 }
 
 /// The same report with the power of a product: 100 W, 0.4 J a dispatch.
-pub(super) fn powered() -> Report {
+pub(crate) fn powered() -> Report {
     let mut report = report();
     let source = serde_json::json!({
         "name": "nvml:0", "device": "Testcard 0", "covers": "gpu-board",
@@ -151,6 +151,8 @@ fn empty() -> Report {
     Report {
         schema_version: SCHEMA_VERSION.into(),
         run_id: uuid::Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001),
+        content_sha256: None,
+        synthetic: false,
         started,
         ended: started,
         complete: false,
@@ -163,6 +165,7 @@ fn empty() -> Report {
         seed: 7,
         data: Data::Normal,
         host: host(),
+        slurm: None,
         adapter: adapter(),
         datasheet: Some(datasheet()),
         datasheet_reason: None,
@@ -200,6 +203,7 @@ fn host() -> Host {
         cpu: None,
         cpus: Some(16),
         memory_bytes: None,
+        container: None,
     }
 }
 
@@ -212,6 +216,7 @@ fn adapter() -> AdapterDescription {
         driver: "NVIDIA".into(),
         driver_info: "550.54.15".into(),
         pci_address: Some("0000:01:00.0".into()),
+        uuid: None,
         vendor_id: 0x10de,
         device_id: 0x0001,
         physical_device: "pci 0000:01:00.0".into(),

@@ -3,10 +3,11 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::fleet;
 use crate::kernel::shape::{AttentionShape, GemmShape, Shape};
 use crate::measure::measurement::{Efficiency, Measurement, Rate, Time};
 use crate::measure::power::Power;
-use crate::record::Report;
+use crate::record::{Report, SlurmTask};
 
 /// A column: its name, with the unit as suffix, and its value in a row, which
 /// is never an object or an array.
@@ -17,6 +18,10 @@ pub(super) const COLUMNS: &[Column] = &[
     // The run.
     ("run_id", |r, _| value(r.run_id)),
     ("started", |r, _| value(r.started)),
+    ("ended", |r, _| value(r.ended)),
+    ("complete", |r, _| value(r.complete)),
+    ("synthetic", |r, _| value(r.synthetic)),
+    ("content_sha256", |r, _| value(&r.content_sha256)),
     ("flopwatt_version", |r, _| value(&r.flopwatt_version)),
     ("git_commit", |r, _| {
         value(r.git.as_ref().map(|g| &g.commit))
@@ -28,12 +33,34 @@ pub(super) const COLUMNS: &[Column] = &[
     ("host", |r, _| value(&r.host.name)),
     ("os", |r, _| value(&r.host.os)),
     ("cpu", |r, _| value(&r.host.cpu)),
+    ("container_engine", |r, _| {
+        value(r.host.container.as_ref().map(|c| &c.engine))
+    }),
+    ("container_image", |r, _| {
+        value(r.host.container.as_ref().and_then(|c| c.image.as_ref()))
+    }),
+    ("slurm_cluster", |r, _| slurm(r, |s| value(&s.cluster))),
+    ("slurm_job_id", |r, _| slurm(r, |s| value(s.job_id))),
+    ("slurm_array_job_id", |r, _| {
+        slurm(r, |s| value(s.array_job_id))
+    }),
+    ("slurm_array_task_id", |r, _| {
+        slurm(r, |s| value(s.array_task_id))
+    }),
+    ("slurm_process_id", |r, _| slurm(r, |s| value(s.process_id))),
+    ("slurm_restart_count", |r, _| {
+        slurm(r, |s| value(s.restart_count))
+    }),
+    ("slurm_node", |r, _| slurm(r, |s| value(&s.node))),
+    ("accelerator", |r, _| value(fleet::accelerator(r))),
+    ("card", |r, _| value(fleet::card(r))),
     ("adapter", |r, _| value(&r.adapter.name)),
     ("device_type", |r, _| value(r.adapter.device_type)),
     ("backend", |r, _| value(r.adapter.backend)),
     ("driver", |r, _| value(&r.adapter.driver)),
     ("driver_info", |r, _| value(&r.adapter.driver_info)),
     ("pci_address", |r, _| value(&r.adapter.pci_address)),
+    ("uuid", |r, _| value(&r.adapter.uuid)),
     ("vendor_id", |r, _| value(r.adapter.vendor_id)),
     ("device_id", |r, _| value(r.adapter.device_id)),
     ("datasheet", |r, _| {
@@ -141,10 +168,13 @@ pub(super) const COLUMNS: &[Column] = &[
     }),
     // How it was measured.
     ("shader_mode", |_, m| value(m.shader_mode)),
+    ("shaders_hash", |r, _| value(&r.shaders.hash)),
     ("parameters", |_, m| value(value(&m.parameters).to_string())),
     ("flags", |_, m| {
         value(super::cells::flags(m).replace(' ', ""))
     }),
+    ("doubtful", |r, m| value(fleet::is_doubtful(r, m))),
+    ("doubtful_power", |_, m| value(fleet::is_power_doubtful(m))),
 ];
 
 /// One measurement of a report, as an object with a key for every column.
@@ -158,6 +188,10 @@ impl Serialize for Row<'_> {
             .map(|(name, value)| (name, value(report, measurement)));
         serializer.collect_map(values)
     }
+}
+
+fn slurm(report: &Report, field: fn(&SlurmTask) -> Value) -> Value {
+    report.slurm.as_ref().map_or(Value::Null, field)
 }
 
 fn power(measurement: &Measurement, field: impl Fn(&Power) -> Value) -> Value {

@@ -2,6 +2,7 @@
 
 use super::flat::Row;
 use super::{Document, Renderer, Run};
+use crate::record::Report;
 
 /// One measurement a line, with the same keys in the same order on each; what
 /// is missing is null.
@@ -10,15 +11,19 @@ pub struct JsonLines;
 
 impl Renderer for JsonLines {
     fn render(&self, runs: &[Run]) -> Vec<Document> {
-        let rows = runs
-            .iter()
-            .flat_map(|Run { report, .. }| report.measurements.iter().map(|m| Row(report, m)));
-        let lines = rows.map(|row| {
-            let line = serde_json::to_string(&row);
-            line.expect("a row has strings as keys") + "\n"
-        });
+        let lines = runs.iter().map(|run| rows(run.report));
         Document::only("report.jsonl", lines.collect())
     }
+}
+
+/// The lines of one report.
+pub fn rows(report: &Report) -> String {
+    let rows = report.measurements.iter().map(|m| Row(report, m));
+    let lines = rows.map(|row| {
+        let line = serde_json::to_string(&row);
+        line.expect("a row has strings as keys") + "\n"
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
@@ -45,11 +50,18 @@ mod tests {
 
     #[test]
     fn a_line_holds_run_case_and_figures() {
-        let text = fixture::rendered(&JsonLines, &fixture::report());
+        let report = fixture::report();
+        let text = fixture::rendered(&JsonLines, &report);
+        // Any change to a shader changes it.
+        let text = text.replace(&report.shaders.hash, "HASH");
         let kernel = text.lines().find(|l| l.contains("matmul/f32/register"));
         insta::assert_snapshot!(kernel.unwrap().replace(",\"", ",\n\""), @r#"
         {"run_id":"01980000-0000-7000-8000-000000000001",
         "started":"2026-01-02T03:04:05Z",
+        "ended":"2026-01-02T03:04:05Z",
+        "complete":true,
+        "synthetic":false,
+        "content_sha256":null,
         "flopwatt_version":"0.1.0",
         "git_commit":null,
         "git_dirty":null,
@@ -59,12 +71,24 @@ mod tests {
         "host":"node01",
         "os":"Linux (Ubuntu 24.04)",
         "cpu":null,
+        "container_engine":null,
+        "container_image":null,
+        "slurm_cluster":null,
+        "slurm_job_id":null,
+        "slurm_array_job_id":null,
+        "slurm_array_task_id":null,
+        "slurm_process_id":null,
+        "slurm_restart_count":null,
+        "slurm_node":null,
+        "accelerator":"Testcard 0, vulkan",
+        "card":"node01 0000:01:00.0",
         "adapter":"<script>|x\n`Testcard 0` \u001b[31m[a](https://b)",
         "device_type":"discrete-gpu",
         "backend":"vulkan",
         "driver":"NVIDIA",
         "driver_info":"550.54.15",
         "pci_address":"0000:01:00.0",
+        "uuid":null,
         "vendor_id":4318,
         "device_id":1,
         "datasheet":"testcard-0",
@@ -130,8 +154,11 @@ mod tests {
         "enforced_limit_w":null,
         "power_reason":"no-power-source: this version measures no power",
         "shader_mode":"unchecked",
+        "shaders_hash":"HASH",
         "parameters":"{\"tile_m\":64}",
-        "flags":"not-converged"}
+        "flags":"not-converged",
+        "doubtful":true,
+        "doubtful_power":false}
         "#);
     }
 

@@ -16,6 +16,7 @@ mod contrast;
 mod csv;
 mod figures;
 mod flat;
+pub mod fleet;
 mod fom;
 mod github_benchmark;
 mod google_benchmark;
@@ -28,6 +29,7 @@ mod markdown;
 mod names;
 mod notes;
 mod number;
+mod openmetrics;
 mod peaks;
 mod provenance;
 mod scaling;
@@ -39,7 +41,7 @@ mod untrusted;
 mod verdict;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 pub use self::csv::Csv;
 pub use bencher::Bencher;
@@ -48,8 +50,9 @@ pub use github_benchmark::GithubBenchmark;
 pub use google_benchmark::GoogleBenchmark;
 pub use html::Html;
 pub use json::Json;
-pub use jsonl::JsonLines;
+pub use jsonl::{JsonLines, rows};
 pub use markdown::Markdown;
+pub use openmetrics::OpenMetrics;
 pub use sort::SortField;
 pub use svg::Svg;
 pub use table::Table;
@@ -127,6 +130,10 @@ pub enum Format {
     Bencher,
     /// Google Benchmark's JSON, for its compare.py
     GoogleBenchmark,
+    /// For node_exporter's textfile collector, and whatever else reads Prometheus's
+    /// formats
+    #[value(name = "openmetrics")]
+    OpenMetrics,
 }
 
 /// The renderer of a format.
@@ -143,6 +150,7 @@ pub fn renderer(format: Format) -> &'static dyn Renderer {
         Format::GithubBenchmark => &GithubBenchmark,
         Format::Bencher => &Bencher,
         Format::GoogleBenchmark => &GoogleBenchmark,
+        Format::OpenMetrics => &OpenMetrics,
     }
 }
 

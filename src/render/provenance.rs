@@ -3,12 +3,23 @@
 use jiff::Timestamp;
 
 use super::cells;
-use crate::record::{Git, Host, Report};
+use crate::record::{Container, Git, Host, Report, SlurmTask};
 
 /// What is known of the run, by name.
 pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
     let adapter = &report.adapter;
-    let mut rows = vec![
+    let container = report.host.container.as_ref().map(container);
+    let made_up = "a copy of another report under changed names: the figures are nobody's";
+    let sometimes = [
+        ("container", container),
+        ("Slurm", report.slurm.as_ref().map(slurm)),
+        ("resumed", resumed(report)),
+        ("synthetic", report.synthetic.then(|| made_up.to_owned())),
+    ];
+    let sometimes = sometimes
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text?)));
+    let always = [
         ("adapter", adapter.name.clone()),
         ("driver", adapter.driver_and_version()),
         (
@@ -23,23 +34,45 @@ pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
         ("started", moment(report.started)),
         ("run id", report.run_id.to_string()),
     ];
-    if !report.resumed.is_empty() {
-        rows.push(("resumed", resumed(report)));
-    }
-    rows
+    always.into_iter().chain(sometimes).collect()
 }
 
 fn moment(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// When the run went on, and after how many cases.
-fn resumed(report: &Report) -> String {
+/// When the run went on, and after how many cases; `None` if it did not.
+fn resumed(report: &Report) -> Option<String> {
     let each = report.resumed.iter().map(|resumption| {
         let after = resumption.after_cases;
         format!("{}, after {after} cases", moment(resumption.at))
     });
-    each.collect::<Vec<_>>().join("; ")
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| each.join("; "))
+}
+
+fn container(container: &Container) -> String {
+    let Container { engine, image } = container;
+    match image {
+        Some(image) => format!("{engine}, {image}"),
+        None => format!("{engine}, which does not tell the image"),
+    }
+}
+
+fn slurm(task: &SlurmTask) -> String {
+    let number = |what: &str, number: Option<u64>| number.map(|n| format!("{what} {n}"));
+    let array = task.array_job_id.zip(task.array_task_id);
+    let known = [
+        Some(format!("job {}", task.job_id)),
+        array.map(|(job, task)| format!("task {task} of array {job}")),
+        number("process", task.process_id),
+        number("restart", Some(task.restart_count).filter(|&n| n > 0)),
+        task.node.as_ref().map(|node| format!("on {node}")),
+        task.cluster
+            .as_ref()
+            .map(|cluster| format!("cluster {cluster}")),
+    ];
+    known.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn host(host: &Host) -> String {

@@ -161,6 +161,12 @@ impl Worker {
             // The position in the list may differ from one enumeration to the next.
             let same_place = AdapterDescription {
                 index: wanted.index,
+                // Programs before schema 1.4 do not tell it.
+                uuid: found
+                    .description
+                    .uuid
+                    .clone()
+                    .filter(|_| wanted.uuid.is_some()),
                 ..found.description.clone()
             };
             same_place == *wanted

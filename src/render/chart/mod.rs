@@ -3,6 +3,7 @@
 
 mod bars;
 mod canvas;
+mod distribution;
 mod efficiency;
 mod labels;
 mod rates;
@@ -11,6 +12,7 @@ mod trace;
 
 use self::canvas::Drawing;
 pub(super) use self::canvas::STYLE;
+pub(super) use self::distribution::Distribution;
 use super::{Document, Run};
 
 /// Widths at which charts are drawn, in pixels.

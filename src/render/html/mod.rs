@@ -1,6 +1,7 @@
 //! One page that opens offline: words, charts, tables and where all of it comes
 //! from.
 
+mod fleet;
 mod page;
 
 use base64::Engine;
@@ -10,6 +11,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Output, State, UndefinedBehavior, Value, context, escape_formatter};
 use sha2::{Digest, Sha256};
 
+pub use self::fleet::page as fleet_page;
 use self::page::{Section, Together};
 use super::untrusted::markup;
 use super::{Document, Renderer, Run, chart};
@@ -20,6 +22,8 @@ use super::{Document, Renderer, Run, chart};
 pub struct Html;
 
 const TEMPLATE: &str = "report.html";
+/// What templates share.
+const PARTS: &str = "parts.html";
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("sort.js");
 
@@ -31,6 +35,27 @@ impl Renderer for Html {
 }
 
 fn page(runs: &[Run]) -> Result<String, minijinja::Error> {
+    let sections = Section::all(runs);
+    let title = match &sections[..] {
+        [one] => format!("flopwatt: {}", one.label),
+        several => format!("flopwatt: {} reports", several.len()),
+    };
+    environment(TEMPLATE, include_str!("report.html"))?
+        .get_template(TEMPLATE)?
+        .render(context! {
+            title,
+            together => Serde(Together::of(runs)),
+            reports => Serde(sections),
+            ..surroundings()
+        })
+}
+
+/// Where a template finds what it needs. By its name it is HTML, in which everything
+/// is escaped.
+fn environment(
+    name: &'static str,
+    template: &'static str,
+) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder()
@@ -39,24 +64,21 @@ fn page(runs: &[Run]) -> Result<String, minijinja::Error> {
         .expect("the default delimiters are valid");
     environment.set_syntax(syntax);
     environment.set_formatter(untrusted);
-    // By its name it is HTML, in which everything is escaped.
-    environment.add_template(TEMPLATE, include_str!("report.html"))?;
+    environment.add_template(PARTS, include_str!("parts.html"))?;
+    environment.add_template(name, template)?;
+    Ok(environment)
+}
+
+/// What surrounds the content of every page.
+fn surroundings() -> Value {
     let style = format!("{}{STYLE}", chart::STYLE);
-    let sections = Section::all(runs);
-    let title = match &sections[..] {
-        [one] => format!("flopwatt: {}", one.label),
-        several => format!("flopwatt: {} reports", several.len()),
-    };
-    environment.get_template(TEMPLATE)?.render(context! {
-        title,
+    context! {
         version => env!("CARGO_PKG_VERSION"),
-        together => Serde(Together::of(runs)),
-        reports => Serde(sections),
         style_hash => hash(&style),
         script_hash => hash(SCRIPT),
         style,
         script => SCRIPT,
-    })
+    }
 }
 
 /// Strings are those of reports: they get on one line and lose their control

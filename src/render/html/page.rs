@@ -96,33 +96,33 @@ struct Tile {
 }
 
 #[derive(Serialize)]
-struct Figure {
+pub(super) struct Figure {
     caption: String,
     wide: String,
     narrow: String,
 }
 
 #[derive(Serialize)]
-struct Table {
-    title: String,
-    headings: Vec<Heading>,
-    rows: Vec<Vec<Cell>>,
+pub(super) struct Table {
+    pub(super) title: String,
+    pub(super) headings: Vec<Heading>,
+    pub(super) rows: Vec<Vec<Cell>>,
 }
 
 #[derive(Serialize)]
-struct Heading {
-    text: String,
-    numeric: bool,
+pub(super) struct Heading {
+    pub(super) text: String,
+    pub(super) numeric: bool,
 }
 
 #[derive(Serialize)]
-struct Cell {
-    text: String,
+pub(super) struct Cell {
+    pub(super) text: String,
     /// What goes on below the text.
-    note: String,
-    class: String,
+    pub(super) note: String,
+    pub(super) class: String,
     /// What a column of numbers is sorted by.
-    value: Option<String>,
+    pub(super) value: Option<String>,
 }
 
 /// A peak of the datasheet and where it is stated.
@@ -195,7 +195,7 @@ fn subtitle(report: &Report) -> String {
     )
 }
 
-fn figure(chart: &Chart, caption: String) -> Figure {
+pub(super) fn figure(chart: &Chart, caption: String) -> Figure {
     let [wide, narrow] = chart.inline();
     Figure {
         caption,

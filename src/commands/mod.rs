@@ -142,8 +142,8 @@ pub fn main() -> ExitCode {
         Command::LimitGuard(args) => limit_guard::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        let failure = failure.to_string();
-        setup::say(format!("error: {}", printable(&brief(failure))));
+        let message = brief(failure.to_string());
+        setup::say(format!("error: {}", printable(&message)));
         failure.exit
     });
     ExitCode::from(exit as u8)

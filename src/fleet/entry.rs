@@ -129,7 +129,8 @@ pub fn is_power_doubtful(m: &Measurement) -> bool {
     m.flags.iter().any(|flag| is_a_doubt_of_power(*flag))
 }
 
-/// A card that is hot or at its power limit really is that slow.
+/// A card that is hot or at its power limit really is that slow; one beside which
+/// something else was at work need not be.
 fn is_a_doubt(flag: Flag) -> bool {
     match flag {
         Flag::NotConverged
@@ -137,7 +138,10 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::NotSteady
         | Flag::TimestampsRejected
         | Flag::NoWitness
-        | Flag::Short => true,
+        | Flag::Short
+        | Flag::SharedAdapter
+        | Flag::OtherProcesses
+        | Flag::CpuLoad => true,
         Flag::HostTimed
         | Flag::LongDispatch
         | Flag::AboveCeiling
@@ -148,7 +152,9 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::PowerMethodsDisagree
         | Flag::PowerAliased
         | Flag::PowerWindowsLost
-        | Flag::PowerUnlikeTime => false,
+        | Flag::PowerUnlikeTime
+        | Flag::OnBattery
+        | Flag::PowerLimited => false,
     }
 }
 

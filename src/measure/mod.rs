@@ -5,6 +5,8 @@ mod bench;
 pub mod clock;
 pub mod measurement;
 pub mod meter;
+mod others;
+pub mod period;
 pub mod power;
 mod prepared;
 mod processor;
@@ -15,6 +17,7 @@ pub mod verify;
 
 pub use bench::Bench;
 pub use meter::Meter;
+pub use others::{Nobody, Others};
 pub use prepared::Prepared;
 pub use stopped::Stopped;
 
@@ -47,6 +50,8 @@ pub enum Phase {
     },
     /// Leaving the device idle, to see what it draws then.
     Resting,
+    /// Working on, since other adapters still measure.
+    StayingBusy,
     /// Writing inputs, output and reference to disk.
     Dumping,
 }

@@ -7,15 +7,19 @@
 
 pub mod adapter;
 pub mod guard;
+mod choices;
 mod limits;
 mod process;
 pub mod protocol;
 mod run;
+mod together;
 pub mod worker;
 
+pub use choices::Choices;
 pub use limits::{GuardError, PowerLimits};
 pub use process::{Process, WorkerError};
 pub use run::{Ended, Goal, Observer, Plan, Planned, SessionError, execute, keep};
+pub use together::{Member, Together};
 
 #[cfg(all(test, unix))]
 pub use run::tests::adapter as test_adapter;

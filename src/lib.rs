@@ -39,6 +39,8 @@ pub mod compare;
 
 pub mod gate;
 
+pub mod machine;
+
 pub mod render;
 
 pub mod commands;

@@ -1,5 +1,7 @@
 //! `flopwatt run`: measures the selected cases and leaves a report.
 
+mod several;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,16 +9,19 @@ use anyhow::{Context, anyhow};
 
 use super::datasheets::DatasheetFile;
 use super::report::print_first;
-use super::setup::{self, Setup, say};
+use super::setup::{self, Among, Setup, say};
 use super::{Exit, Failure, Outcome, limits};
+use crate::datasheet::Datasheet;
+use crate::gpu;
+use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::power::PowerSpec;
-use crate::record::{self, Report, Start};
+use crate::record::{self, Report, Shaders, Start};
 use crate::render::{self, Format, Run};
-use crate::session::{self, Ended, Goal, Planned, PowerLimits};
+use crate::session::{self, Choices, Ended, Goal, Planned, PowerLimits};
 use crate::units::Watts;
 
 /// Measure kernels on an adapter and leave a report
@@ -29,6 +34,11 @@ pub struct Args {
 
     #[command(flatten)]
     setup: Setup,
+
+    /// Measure on several adapters at the same time, each case begun together, and not
+    /// on one after the other
+    #[arg(long)]
+    concurrent: bool,
 
     /// How long and how carefully each case is measured
     #[arg(long, value_enum, default_value = "quick")]
@@ -90,6 +100,21 @@ pub struct Args {
 
 /// Runs the cases, saving after each, and prints the outcome.
 pub fn run(args: Args) -> Outcome {
+    match args.setup.adapter.as_deref().and_then(gpu::select::names) {
+        Some(names) => several::run(&args, &names),
+        None => one(args),
+    }
+}
+
+/// Runs the cases on one adapter.
+fn one(args: Args) -> Outcome {
+    if args.concurrent {
+        return Err(anyhow!(
+            "--concurrent is for several adapters: choose them with --adapter all, or a list such \
+             as --adapter 0,1"
+        )
+        .into());
+    }
     // Everything that can be wrong with the command line is found before the
     // first case runs and before anything is written.
     let catalogue = args.datasheets.load()?;
@@ -102,15 +127,9 @@ pub fn run(args: Args) -> Outcome {
     let adapter = chosen.adapter.description;
     let cases = select(adapter.is_software())?;
     let (cases, planned) = on_each(&args.data, cases)?;
-    let mut report = Report::begin(Start {
-        command: record::command_line(),
-        tier: args.tier,
-        seed: args.setup.seed.unwrap_or_else(inputs::fresh_seed),
-        shaders,
-        datasheet: record::find_datasheet(&catalogue, &adapter, chosen.memory),
-        adapter,
-    });
-    report.data = args.data.first().copied().unwrap_or_default();
+    let seed = args.setup.seed.unwrap_or_else(inputs::fresh_seed);
+    let datasheet = record::find_datasheet(&catalogue, &adapter, chosen.memory);
+    let mut report = begin(&args, seed, shaders, adapter, datasheet);
     let folder = report_folder(args.out, &report)?;
     if let Some(dump) = &args.dump {
         fs::create_dir_all(dump).with_context(|| format!("cannot create the folder {dump}"))?;
@@ -123,7 +142,10 @@ pub fn run(args: Args) -> Outcome {
         power: args.power,
     };
     let out = Some(folder.as_path());
-    let ended = setup::execute(goal, retune, &planned, &mut report, out, limits.as_ref());
+    let choices = Choices::default();
+    let among = Among::alone(&choices);
+    let limits_set = limits.as_ref();
+    let ended = setup::execute(goal, retune, &planned, &mut report, out, limits_set, among);
     let restored = limits.map_or(Ok(()), PowerLimits::restore);
     if let Err(error) = &restored {
         say(format!("error: {error}"));
@@ -133,7 +155,7 @@ pub fn run(args: Args) -> Outcome {
     let format = if args.json { Format::Json } else { args.format };
     let documents = render::renderer(format).render(&[Run::in_folder(&report, &folder)]);
     print_first(&documents)?;
-    talk(&cases, steps, &report, ended);
+    talk("", &cases, steps, &report, ended);
     let file = folder.join(record::REPORT_FILE);
     say(format!("report: {}", file.display()));
     Ok(match ended {
@@ -142,6 +164,26 @@ pub fn run(args: Args) -> Outcome {
         Ended::Complete => exit(&cases, &report.measurements),
         Ended::DeviceGone => Exit::Failed,
     })
+}
+
+/// A report on `adapter` that begins now.
+fn begin(
+    args: &Args,
+    seed: u64,
+    shaders: Shaders,
+    adapter: AdapterDescription,
+    datasheet: Result<Datasheet, String>,
+) -> Report {
+    let mut report = Report::begin(Start {
+        command: record::command_line(),
+        tier: args.tier,
+        seed,
+        shaders,
+        datasheet,
+        adapter,
+    });
+    report.data = args.data.first().copied().unwrap_or_default();
+    report
 }
 
 /// Every case on each distribution, one after the other; ceilings, which have
@@ -173,8 +215,9 @@ fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<(Vec<Selected>, Vec<Pl
     Ok(on_each.unzip())
 }
 
-/// Says what the exit status stands for, where the table alone does not.
-fn talk(cases: &[Selected], steps: usize, report: &Report, ended: Ended) {
+/// Says what the exit status stands for, where the table alone does not; each line
+/// begins with `label`.
+fn talk(label: &str, cases: &[Selected], steps: usize, report: &Report, ended: Ended) {
     let early = match ended {
         Ended::Complete => None,
         Ended::Interrupted => Some("interrupted"),
@@ -183,13 +226,13 @@ fn talk(cases: &[Selected], steps: usize, report: &Report, ended: Ended) {
     if let Some(why) = early {
         let measured = report.measurements.len();
         say(format!(
-            "{why}: {measured} of {steps} cases are in the report"
+            "{label}{why}: {measured} of {steps} cases are in the report"
         ));
     }
     for measurement in named_but_skipped(cases, &report.measurements) {
         let why = measurement.reason.as_ref().map_or("", |r| &r.message);
         say(format!(
-            "error: {} cannot run on this adapter: {why}",
+            "{label}error: {} cannot run on this adapter: {why}",
             measurement.name()
         ));
     }
@@ -225,14 +268,20 @@ fn exit(cases: &[Selected], measurements: &[Measurement]) -> Exit {
 /// Where the report goes: a folder that must not hold one already.
 fn report_folder(out: Option<PathBuf>, report: &Report) -> Result<PathBuf, Failure> {
     let path = out.unwrap_or_else(|| Path::new("reports").join(record::folder_name(report)));
-    if path.join(record::REPORT_FILE).exists() {
+    refuse_to_overwrite(&path, record::REPORT_FILE)?;
+    Ok(path)
+}
+
+/// An error if the folder holds a report already, in a file of this name.
+fn refuse_to_overwrite(folder: &Path, file: &str) -> Result<(), Failure> {
+    if folder.join(file).exists() {
         return Err(anyhow!(
             "{} already holds a report: choose another --out, or move it away",
-            path.display()
+            folder.display()
         )
         .into());
     }
-    Ok(path)
+    Ok(())
 }
 
 #[cfg(test)]

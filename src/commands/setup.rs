@@ -5,11 +5,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fmt};
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Failure;
 use crate::gpu::device::ShaderMode;
@@ -17,13 +18,16 @@ use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, Ended, Goal, Observer, Plan, Planned, PowerLimits};
+use crate::session::{
+    self, Choices, Ended, Goal, Member, Observer, Plan, Planned, PowerLimits,
+};
 use crate::tune::{Cache, Key, Tuning};
 
 /// Options of every verb that works on an adapter.
 #[derive(Debug, clap::Args)]
 pub struct Setup {
-    /// Index, part of the name, PCI address or backend of the adapter, or cpu
+    /// Index, part of the name, PCI address or backend of the adapter, or cpu; for
+    /// run also all, or several of these separated by commas
     #[arg(long)]
     pub adapter: Option<String>,
 
@@ -62,6 +66,31 @@ pub fn this_program() -> Result<Command, Failure> {
     Ok(Command::new(program))
 }
 
+/// What a run shares with others of the same command.
+#[derive(Clone, Copy)]
+pub struct Among<'a> {
+    /// What they have chosen.
+    pub choices: &'a Choices,
+    /// Its place among those that go on at the same time.
+    pub member: Option<&'a Member<'a>>,
+    /// Where they show how far they are, if more than one does.
+    pub screen: Option<&'a MultiProgress>,
+    /// What its lines begin with.
+    pub label: &'a str,
+}
+
+impl<'a> Among<'a> {
+    /// The only run of its command.
+    pub fn alone(choices: &'a Choices) -> Self {
+        Self {
+            choices,
+            member: None,
+            screen: None,
+            label: "",
+        }
+    }
+}
+
 /// Works through `cases` in a worker process, at each of `limits` where they are
 /// varied; saves into `folder`, where there is one, after every case.
 pub fn execute(
@@ -71,6 +100,7 @@ pub fn execute(
     report: &mut Report,
     folder: Option<&Path>,
     limits: Option<&PowerLimits>,
+    among: Among,
 ) -> Result<Ended, Failure> {
     let program = this_program()?;
     let worker = || {
@@ -84,20 +114,26 @@ pub fn execute(
         goal,
         retune,
         limits,
+        choices: among.choices,
+        member: among.member,
         interrupted: interruption()?,
     };
     let templates = report.shaders.load()?;
     let key = Key::new(&report.adapter, &templates, report.shaders.mode);
     let (mut cache, warning) = Cache::open(key);
     if let Some(warning) = warning {
-        say(format!("warning: {warning}"));
+        say(format!("{}warning: {warning}", among.label));
     }
     if let Some(folder) = folder {
         render::save(report, folder)?;
     }
     let mut observer = OnScreen {
-        bar: progress_bar(plan.steps().len()),
+        bar: match among.screen {
+            Some(screen) => screen.add(progress_bar(plan.steps().len())),
+            None => progress_bar(plan.steps().len()),
+        },
         folder,
+        label: among.label,
     };
     let ended = session::execute(&plan, &mut cache, report, &mut observer);
     observer.bar.finish_and_clear();
@@ -109,11 +145,16 @@ pub fn say(line: String) {
     eprint!("{}", line + "\n");
 }
 
-/// Set by Ctrl-C and SIGTERM.
+/// Set by Ctrl-C and SIGTERM, from the first call on.
 pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-        .context("cannot catch Ctrl-C")?;
+    static CAUGHT: Mutex<bool> = Mutex::new(false);
+    let mut caught = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*caught {
+        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+            .context("cannot catch Ctrl-C")?;
+        *caught = true;
+    }
     Ok(&INTERRUPTED)
 }
 
@@ -122,12 +163,20 @@ pub fn interruption() -> Result<&'static AtomicBool, Failure> {
 struct OnScreen<'a> {
     bar: ProgressBar,
     folder: Option<&'a Path>,
+    label: &'a str,
+}
+
+impl OnScreen<'_> {
+    /// A line above the bar, or on standard error where there is none.
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| say(format!("{}{line}", self.label)));
+    }
 }
 
 impl Observer for OnScreen<'_> {
     fn case_begins(&mut self, index: usize, case: &Planned) {
         self.bar.set_position(index as u64);
-        self.bar.set_prefix(case.id.to_string());
+        self.bar.set_prefix(format!("{}{}", self.label, case.id));
         self.bar.set_message("");
     }
 
@@ -137,12 +186,12 @@ impl Observer for OnScreen<'_> {
 
     fn tuned(&mut self, tuning: &Tuning) {
         if !tuning.cached {
-            self.bar.suspend(|| say(tuning_line(tuning)));
+            self.say(&tuning_line(tuning));
         }
     }
 
     fn warn(&mut self, warning: &dyn fmt::Display) {
-        self.bar.suspend(|| say(format!("warning: {warning}")));
+        self.say(&format!("warning: {warning}"));
     }
 
     fn power(&mut self, power: Option<&PowerSetup>) {
@@ -150,15 +199,15 @@ impl Observer for OnScreen<'_> {
         let unnamed = [PowerSpec::Auto, PowerSpec::None].map(|spec| spec.to_string());
         let named = power.filter(|power| !unnamed.contains(&power.wanted));
         if let Some(why) = named.and_then(|power| power.reason.as_ref()) {
-            self.bar
-                .suspend(|| say(format!("warning: power is not measured: {why}")));
+            self.say(&format!("warning: power is not measured: {why}"));
         }
     }
 
     fn case_ended(&mut self, report: &Report, trace: Option<&PowerTrace>) -> Result<(), SaveError> {
         let last = report.measurements.last();
         if let Some(measurement) = last {
-            self.bar.println(outcome_line(measurement));
+            let line = outcome_line(measurement);
+            self.bar.println(format!("{}{line}", self.label));
         }
         let Some(folder) = self.folder else {
             return Ok(());

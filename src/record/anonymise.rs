@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Host, Report, Shaders};
 use crate::gpu::adapter::AdapterDescription;
-use crate::measure::measurement::{Measurement, Reason, ReasonCode};
+use crate::measure::measurement::{Beside, Measurement, Reason, ReasonCode};
 use crate::measure::power::Power;
 use crate::power::{Metric, Missing, PowerSetup, PowerSpec, SourceIdentity};
 use crate::tune::{Tried, Tuning};
@@ -202,6 +202,7 @@ fn in_case(measurement: &mut Measurement) {
         reason,
         power,
         power_reason,
+        concurrent_with,
         id: _,
         operation: _,
         precision: _,
@@ -224,11 +225,23 @@ fn in_case(measurement: &mut Measurement) {
         shader_mode: _,
         chosen: _,
         parameters: _,
+        timed: _,
         flags: _,
     } = measurement;
     reason.iter_mut().for_each(in_reason);
     power.iter_mut().for_each(|power| in_power(power));
     power_reason.iter_mut().for_each(in_reason);
+    concurrent_with.iter_mut().for_each(in_beside);
+}
+
+fn in_beside(beside: &mut Beside) {
+    let Beside {
+        pci_address,
+        index: _,
+        adapter: _,
+        overlap: _,
+    } = beside;
+    *pci_address = None;
 }
 
 /// Messages of flopwatt itself hold numbers and names of kernels; those of

@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub use anonymise::anonymise;
 pub use dump::Computed;
 pub use environment::{Git, Host, built_from, command_line};
-pub use folder::folder_name;
+pub use folder::{adapter_names, folder_name, group_name};
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use store::{
@@ -37,7 +37,7 @@ use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
 /// other.
-pub const SCHEMA_VERSION: &str = "1.3";
+pub const SCHEMA_VERSION: &str = "1.4";
 
 /// One run: a process, a machine, an adapter, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

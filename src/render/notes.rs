@@ -50,6 +50,9 @@ pub(super) fn meaning(flag: Flag) -> &'static str {
         Flag::NoWitness => "checked on samples, without a second kernel for the rest",
         Flag::CandidateRejected => "another form of the kernel computed wrong results here",
         Flag::Short => "from a run too short for the stopping rule",
+        Flag::Concurrent => {
+            "other adapters of the machine worked at the same time, and shared power and cooling"
+        }
         Flag::Throttled => "slowed down by heat or the power supply, or at a low clock",
         Flag::PowerCapped => "at the power limit, which is normal under a full load",
         Flag::PowerMethodsDisagree => {

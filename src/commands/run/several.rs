@@ -161,8 +161,8 @@ fn check_concurrent(runs: &[OneRun]) -> Result<(), Failure> {
     }
     for (position, run) in runs.iter().enumerate() {
         let device = &run.adapter.physical_device;
-        let twin = runs[..position].iter();
-        if let Some(twin) = twin.clone().find(|twin| twin.adapter.physical_device == *device) {
+        let mut earlier = runs[..position].iter();
+        if let Some(twin) = earlier.find(|twin| twin.adapter.physical_device == *device) {
             say(format!(
                 "warning: {} and {} are one device, which they have to share",
                 twin.label.trim_end(),

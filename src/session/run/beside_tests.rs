@@ -6,6 +6,7 @@ use std::thread;
 
 use super::tests::{Saves, adapter, report};
 use super::*;
+use crate::gpu::adapter::AdapterDescription;
 use crate::session::{Together, process};
 use crate::tune::Key;
 

@@ -107,7 +107,10 @@ fn each_report() {
     let report = out.join(adapter["folder"].as_str().expect("a folder"));
     let report = read(&report.join("report.json"));
     assert_eq!(report["run_id"], adapter["run_id"]);
-    assert_eq!((&report["seed"], &report["complete"]), (&7.into(), &true.into()));
+    assert_eq!(
+        (&report["seed"], &report["complete"]),
+        (&7.into(), &true.into())
+    );
     for case in array(&report["measurements"]) {
         assert_eq!(case["concurrent_with"], serde_json::json!([]));
         assert_eq!(array(&case["timed"]).len(), 1);
@@ -271,7 +274,9 @@ fn added_up() {
     });
     let reports: Vec<Value> = folders.collect();
     for (position, case) in array(&summary["cases"]).iter().enumerate() {
-        let measured = reports.iter().map(|report| &report["measurements"][position]);
+        let measured = reports
+            .iter()
+            .map(|report| &report["measurements"][position]);
         let measured: Vec<&Value> = measured.collect();
         let number = |value: &Value| value.as_f64().expect("a number");
         let overlaps = measured.iter().map(|m| {
@@ -291,8 +296,16 @@ fn added_up() {
 
 fn wrong_usage() {
     let cases: &[(&str, &[&str], &str)] = &[
-        ("cpu", &["--concurrent"], "--concurrent is for several adapters"),
-        ("all", &["--power-limits", "300"], "--power-limits sets the limit of one GPU"),
+        (
+            "cpu",
+            &["--concurrent"],
+            "--concurrent is for several adapters",
+        ),
+        (
+            "all",
+            &["--power-limits", "300"],
+            "--power-limits sets the limit of one GPU",
+        ),
         ("all", &["conv"], "no case matches \"conv\""),
     ];
     let folder = folder();

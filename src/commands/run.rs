@@ -100,7 +100,7 @@ pub struct Args {
 
 /// Runs the cases, saving after each, and prints the outcome.
 pub fn run(args: Args) -> Outcome {
-    match args.setup.adapter.as_deref().and_then(gpu::select::names) {
+    match args.setup.adapter.as_deref().and_then(gpu::select::listed) {
         Some(names) => several::run(&args, &names),
         None => one(args),
     }

@@ -18,9 +18,7 @@ use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{
-    self, Choices, Ended, Goal, Member, Observer, Plan, Planned, PowerLimits,
-};
+use crate::session::{self, Choices, Ended, Goal, Member, Observer, Plan, Planned, PowerLimits};
 use crate::tune::{Cache, Key, Tuning};
 
 /// Options of every verb that works on an adapter.

@@ -10,7 +10,7 @@ mod several;
 
 use std::collections::HashSet;
 
-pub use several::{Several, names, several};
+pub use several::{Several, listed, several};
 use thiserror::Error;
 
 use super::adapter::{AdapterDescription, Backend, DeviceType};

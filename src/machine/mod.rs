@@ -204,7 +204,10 @@ impl Summary {
         let models = sisters::models(outcomes);
         let cases = names(outcomes).into_iter().map(|name| {
             let found = outcomes.iter().zip(1..).map(|(outcome, number)| {
-                let all = outcome.report.iter().flat_map(|report| &report.measurements);
+                let all = outcome
+                    .report
+                    .iter()
+                    .flat_map(|report| &report.measurements);
                 let measurement = all.into_iter().find(|m| m.name() == name)?;
                 Some(Measured {
                     number,
@@ -231,7 +234,9 @@ impl Summary {
 }
 
 fn adapter_run((outcome, number): (&Outcome, usize)) -> AdapterRun {
-    let cases = outcome.report.map_or(&[][..], |report| &report.measurements);
+    let cases = outcome
+        .report
+        .map_or(&[][..], |report| &report.measurements);
     AdapterRun {
         number,
         adapter: outcome.adapter.name.clone(),
@@ -265,12 +270,18 @@ fn case(
     models: &[sisters::Model],
     concurrent: bool,
 ) -> CaseSummary {
-    let figures = found.iter().map(|found| figure(found.as_ref()?.measurement));
+    let figures = found
+        .iter()
+        .map(|found| figure(found.as_ref()?.measurement));
     let figures: Vec<Option<(Quantity, f64)>> = figures.collect();
     let with_figure = found.iter().zip(&figures);
     let with_figure = with_figure.filter_map(|(found, figure)| figure.and(*found));
     let measured: Vec<Measured> = with_figure.collect();
-    let quantity = figures.iter().flatten().next().map(|(quantity, _)| *quantity);
+    let quantity = figures
+        .iter()
+        .flatten()
+        .next()
+        .map(|(quantity, _)| *quantity);
     let total = match quantity {
         Some(quantity) => totals::total(quantity, &measured, concurrent),
         None => Err("no adapter has a figure".to_owned()),

@@ -87,7 +87,9 @@ pub(super) fn models(outcomes: &[Outcome]) -> Vec<Model> {
 /// How far the cards of a model lie apart in a case: in its figure, in power and in
 /// what they do with it, as far as these were measured.
 pub(super) fn spreads(model: &Model, measured: &[Measured], concurrent: bool) -> Vec<Spread> {
-    let cards = measured.iter().filter(|m| model.numbers.contains(&m.number));
+    let cards = measured
+        .iter()
+        .filter(|m| model.numbers.contains(&m.number));
     let cards: Vec<Measured> = cards.copied().collect();
     let reason = incomparable(&cards, concurrent);
     let quantities: [fn(&Measurement) -> Option<(Quantity, f64)>; 3] = [figure, power, efficiency];
@@ -132,7 +134,9 @@ fn incomparable(cards: &[Measured], concurrent: bool) -> Option<String> {
     };
     let ceiling = first.measurement.operation.is_ceiling();
     let program = first.measurement.program();
-    let other = others.iter().find(|card| card.measurement.program() != program);
+    let other = others
+        .iter()
+        .find(|card| card.measurement.program() != program);
     if let (false, Some(other)) = (ceiling, other) {
         return Some(format!(
             "[{}] and [{}] ran different programs",

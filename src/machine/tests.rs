@@ -134,8 +134,16 @@ fn reason(summary: &Summary) -> &str {
 fn what_worked_at_the_same_time_is_added_up() {
     let summary = of(
         vec![
-            vec![powered(beside(product(5000), &[(2, 0.97)]), "nvml:0", 200.0)],
-            vec![powered(beside(product(4000), &[(1, 0.99)]), "nvml:1", 160.0)],
+            vec![powered(
+                beside(product(5000), &[(2, 0.97)]),
+                "nvml:0",
+                200.0,
+            )],
+            vec![powered(
+                beside(product(4000), &[(1, 0.99)]),
+                "nvml:1",
+                160.0,
+            )],
         ],
         true,
     );
@@ -253,10 +261,16 @@ fn sister_cards_are_held_against_one_another_and_outliers_named() {
     let [spread] = &summary.cases[0].spreads[..] else {
         panic!("{summary:?}")
     };
-    assert_eq!((&spread.model[..], spread.quantity), ("Testcard 0", Quantity::Gflops));
+    assert_eq!(
+        (&spread.model[..], spread.quantity),
+        ("Testcard 0", Quantity::Gflops)
+    );
     assert_eq!(spread.adapters, [1, 2, 3, 4, 5]);
     let found = spread.found.as_ref().unwrap();
-    assert_eq!((found.lowest, found.median, found.highest), (88.0, 100.0, 102.0));
+    assert_eq!(
+        (found.lowest, found.median, found.highest),
+        (88.0, 100.0, 102.0)
+    );
     assert!((found.percent - 14.0).abs() < 1e-9);
     let [outlier] = &found.outliers[..] else {
         panic!("{found:?}")

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::period::Period;
 use super::power::Power;
 use crate::gpu::device::ShaderMode;
-use crate::kernel::{Choice, Parameters};
 use crate::kernel::id::{CaseId, Operation, Precision};
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Verdict, Work, WorkUnit};
 use crate::kernel::shape::Shape;
+use crate::kernel::{Choice, Parameters};
 use crate::stats;
 use crate::units::{Gflops, Seconds, Watts};
 

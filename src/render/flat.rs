@@ -67,9 +67,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("timed_end", |_, m| {
         value(m.timed.last().map(|period| period.end))
     }),
-    ("concurrent_adapters", |_, m| {
-        value(m.concurrent_with.len())
-    }),
+    ("concurrent_adapters", |_, m| value(m.concurrent_with.len())),
     // How it ended.
     ("status", |_, m| value(m.status)),
     ("reason_code", |_, m| value(reason(m).map(|(code, _)| code))),

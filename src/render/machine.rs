@@ -23,7 +23,9 @@ pub fn table(summary: &Summary, runs: &[Run], columns: Option<u16>) -> String {
         }
     };
     let parts = [reports, totals(summary, width)].into_iter();
-    let parts = parts.chain(models(summary, width)).chain([notes(summary, width)]);
+    let parts = parts
+        .chain(models(summary, width))
+        .chain([notes(summary, width)]);
     let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
     parts.join("\n")
 }
@@ -157,7 +159,10 @@ fn notes(summary: &Summary, width: usize) -> String {
     });
     let left_out = summary.left_out.iter().map(|left| {
         let (index, name, backend) = (left.index, &left.adapter, left.backend);
-        format!("not measured: #{index} {name} through {backend}, {}", left.why)
+        format!(
+            "not measured: #{index} {name} through {backend}, {}",
+            left.why
+        )
     });
     wrapped(&early.chain(left_out).collect::<Vec<_>>(), width)
 }
@@ -166,8 +171,8 @@ fn notes(summary: &Summary, width: usize) -> String {
 mod tests {
     use super::*;
     use crate::gpu::adapter::Backend;
-    use crate::machine::tests::{beside, card, measured, outcomes, powered, product, report};
     use crate::machine::LeftOut;
+    use crate::machine::tests::{beside, card, measured, outcomes, powered, product, report};
     use crate::record::Report;
     use crate::render::fixture;
 

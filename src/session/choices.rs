@@ -65,7 +65,10 @@ impl Turn<'_> {
     /// The choice that another run has made for the class of `id`'s shape. For this
     /// run it is one that was there already.
     pub(super) fn find(&self, key: &Key, id: &CaseId) -> Option<Tuning> {
-        let made = self.0.iter().find(|(k, tuning)| k == key && tuning.covers(id));
+        let made = self
+            .0
+            .iter()
+            .find(|(k, tuning)| k == key && tuning.covers(id));
         made.map(|(_, tuning)| Tuning {
             cached: true,
             ..tuning.clone()

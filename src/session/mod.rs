@@ -6,8 +6,8 @@
 //! another process, the guard, which restores the old one in every case.
 
 pub mod adapter;
-pub mod guard;
 mod choices;
+pub mod guard;
 mod limits;
 mod process;
 pub mod protocol;

@@ -22,7 +22,9 @@ pub fn outliers(values: &[f64], least: f64) -> Vec<(usize, f64)> {
     let spread = DEVIATIONS * PER_MAD * median(&sizes).unwrap_or(0.0);
     let bound = spread.max(least);
     let apart = deviations.into_iter().enumerate();
-    apart.filter(|(_, deviation)| deviation.abs() > bound).collect()
+    apart
+        .filter(|(_, deviation)| deviation.abs() > bound)
+        .collect()
 }
 
 #[cfg(test)]

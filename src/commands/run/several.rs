@@ -104,10 +104,7 @@ fn select(args: &Args, software: bool) -> Result<(Vec<Selected>, Vec<Planned>), 
 }
 
 /// What is to be run, and what is not.
-fn prepare(
-    args: &Args,
-    chosen: ChosenSeveral,
-) -> Result<(Vec<OneRun>, Vec<LeftOut>), Failure> {
+fn prepare(args: &Args, chosen: ChosenSeveral) -> Result<(Vec<OneRun>, Vec<LeftOut>), Failure> {
     let catalogue = args.datasheets.load()?;
     if !chosen.hidden.is_empty() {
         let remedies = bus::remedies(&chosen.hidden);
@@ -202,7 +199,11 @@ impl Common<'_> {
     fn one_after_the_other(&self, runs: &mut [OneRun]) {
         let count = runs.len();
         for run in runs {
-            say(format!("{}of {count}: {}", run.label, run.adapter.summary()));
+            say(format!(
+                "{}of {count}: {}",
+                run.label,
+                run.adapter.summary()
+            ));
             self.carry_out(run, Among::alone(&self.choices));
             if matches!(run.ended, Some(Ok(Ended::Interrupted))) {
                 return;
@@ -262,7 +263,9 @@ impl Common<'_> {
     fn publish(&self, runs: &[OneRun], left_out: Vec<LeftOut>) -> Result<(), Failure> {
         let outcomes: Vec<machine::Outcome> = runs.iter().map(OneRun::outcome).collect();
         let summary = Summary::of(&outcomes, left_out, self.args.concurrent);
-        let reports = runs.iter().filter_map(|run| Some((run.report.as_ref()?, &run.folder)));
+        let reports = runs
+            .iter()
+            .filter_map(|run| Some((run.report.as_ref()?, &run.folder)));
         let reports: Vec<Run> = reports
             .map(|(report, folder)| Run::in_folder(report, &self.folder.join(folder)))
             .collect();

@@ -21,7 +21,7 @@ pub struct Several {
 
 /// What the text of `--adapter` names where it names more than one: `all`, or a list
 /// with commas. A comma with a space behind it is a part of a name.
-pub fn names(wanted: &str) -> Option<Vec<String>> {
+pub fn listed(wanted: &str) -> Option<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for part in wanted.split(',') {
         match names.last_mut() {
@@ -120,7 +120,7 @@ mod tests {
     const LLVMPIPE: &str = "llvmpipe (LLVM 15.0.6, 256 bits)";
 
     fn of(adapters: &[AdapterDescription], wanted: &str) -> Result<Several, SelectError> {
-        several(adapters, &names(wanted).expect("several"), &[])
+        several(adapters, &listed(wanted).expect("several"), &[])
     }
 
     fn left_out(several: &Several) -> Vec<usize> {
@@ -129,17 +129,17 @@ mod tests {
 
     #[test]
     fn a_list_has_commas_and_a_name_may_have_them() {
-        let listed = |wanted| names(wanted).unwrap_or_default();
-        assert_eq!(listed("all"), ["all"]);
-        assert_eq!(listed("All,cpu"), ["All", "cpu"]);
-        assert_eq!(listed("0,2,0000:0a:00.0"), ["0", "2", "0000:0a:00.0"]);
-        assert_eq!(listed("0,,2"), ["0", "", "2"]);
+        let names = |wanted| listed(wanted).unwrap_or_default();
+        assert_eq!(names("all"), ["all"]);
+        assert_eq!(names("All,cpu"), ["All", "cpu"]);
+        assert_eq!(names("0,2,0000:0a:00.0"), ["0", "2", "0000:0a:00.0"]);
+        assert_eq!(names("0,,2"), ["0", "", "2"]);
         assert_eq!(
-            listed("llvmpipe (LLVM 15.0.6, 256 bits),gl"),
+            names("llvmpipe (LLVM 15.0.6, 256 bits),gl"),
             [LLVMPIPE, "gl"]
         );
         for one in ["", "0", "cpu", LLVMPIPE, "allwinner"] {
-            assert_eq!(names(one), None, "{one}");
+            assert_eq!(listed(one), None, "{one}");
         }
     }
 
@@ -161,11 +161,17 @@ mod tests {
     #[test]
     fn what_is_named_is_measured_whatever_it_is() {
         let named = of(&workstation(), "all,cpu").unwrap();
-        assert_eq!((named.chosen.as_slice(), left_out(&named)), (&[0, 1, 2, 3][..], vec![4, 5]));
+        assert_eq!(
+            (named.chosen.as_slice(), left_out(&named)),
+            (&[0, 1, 2, 3][..], vec![4, 5])
+        );
         let named = of(&workstation(), "4,all,1").unwrap();
         assert_eq!(named.chosen, [1, 2, 3, 4]);
         let named = of(&workstation(), "3,2,03:00.0").unwrap();
-        assert_eq!((named.chosen.as_slice(), left_out(&named)), (&[2, 3][..], vec![]));
+        assert_eq!(
+            (named.chosen.as_slice(), left_out(&named)),
+            (&[2, 3][..], vec![])
+        );
         let unknown = of(&workstation(), "2,geforce");
         assert!(matches!(unknown, Err(SelectError::Unknown { wanted, .. }) if wanted == "geforce"));
     }
@@ -176,21 +182,36 @@ mod tests {
         let name = "NVIDIA GeForce RTX 3090";
         let card = |backend, address| (name, backend, DiscreteGpu, address, (NVIDIA, 0x2204));
         let machine = machine(vec![
-            ("NVIDIA GeForce RTX 3090/PCIe/SSE2", Gl, Other, None, (NVIDIA, 0)),
+            (
+                "NVIDIA GeForce RTX 3090/PCIe/SSE2",
+                Gl,
+                Other,
+                None,
+                (NVIDIA, 0),
+            ),
             card(Dx12, Some("0000:01:00.0")),
             card(Dx12, Some("0000:01:00.0")),
             card(Vulkan, Some("0000:01:00.0")),
             card(Vulkan, Some("0000:02:00.0")),
         ]);
         let all = of(&machine, "all").unwrap();
-        assert_eq!((all.chosen.as_slice(), left_out(&all)), (&[3, 4][..], vec![0, 1, 2]));
+        assert_eq!(
+            (all.chosen.as_slice(), left_out(&all)),
+            (&[3, 4][..], vec![0, 1, 2])
+        );
         let why = "it may be the device of #3, which is measured through vulkan";
         assert_eq!(all.left_out[0].1, why);
     }
 
     #[test]
     fn twins_that_one_backend_lists_without_addresses_are_two() {
-        let twin = ("AMD Radeon Pro W6800X", Vulkan, DiscreteGpu, None, (AMD, 0x73a3));
+        let twin = (
+            "AMD Radeon Pro W6800X",
+            Vulkan,
+            DiscreteGpu,
+            None,
+            (AMD, 0x73a3),
+        );
         let all = of(&machine(vec![twin, twin]), "all").unwrap();
         assert_eq!(all.chosen, [0, 1]);
     }
@@ -204,12 +225,12 @@ mod tests {
             (LLVMPIPE, Gl, Cpu, None, (0x10005, 0)),
         ]);
         let all = of(&machine, "all").unwrap();
-        assert_eq!((all.chosen.as_slice(), left_out(&all)), (&[0, 1][..], vec![2]));
+        assert_eq!(
+            (all.chosen.as_slice(), left_out(&all)),
+            (&[0, 1][..], vec![2])
+        );
         let hidden = several(&machine, &["all".to_owned()], &[rtx_4090(None)]);
         assert!(matches!(hidden, Err(SelectError::HiddenGpu { .. })));
-        assert!(matches!(
-            of(&[], "all"),
-            Err(SelectError::NoAdapter { .. })
-        ));
+        assert!(matches!(of(&[], "all"), Err(SelectError::NoAdapter { .. })));
     }
 }

@@ -31,9 +31,6 @@ pub(super) fn total(
     measured: &[Measured],
     concurrent: bool,
 ) -> Result<Total, String> {
-    if quantity == Quantity::MedianS {
-        return Err("times of a dispatch have no total".into());
-    }
     let Some((overlap, pair)) = least_overlap(measured) else {
         let number = measured.first().map_or(0, |m| m.number);
         return Err(format!("only [{number}] has a figure"));
@@ -44,6 +41,9 @@ pub(super) fn total(
              what they reach at the same time is for --concurrent to find out"
                 .into(),
         );
+    }
+    if quantity == Quantity::MedianS {
+        return Err("times of a dispatch have no total".into());
     }
     if overlap < Beside::THROUGHOUT {
         return Err(not_together(overlap, pair));

@@ -40,7 +40,7 @@ fn totals(summary: &Summary, width: usize) -> String {
     let table = match rows.is_empty() {
         true => String::new(),
         false => {
-            const HEADINGS: [&str; 6] = ["case", "adapters", "total", "W", "per W", "of the time"];
+            const HEADINGS: [&str; 6] = ["case", "adapters", "total", "W", "per W", "overlap"];
             let numeric = [false, true, true, true, true, true];
             wrapped(&[TOGETHER.to_owned()], width) + &small(HEADINGS, numeric, rows)
         }
@@ -212,14 +212,51 @@ mod tests {
             why: "it is a software adapter beside a GPU".into(),
         };
         let text = rendered(&four(true), vec![left_out], true);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        Side by side
+        [1] Testcard 0, 0000:01:00.0
+        [2] Testcard 0, 0000:02:00.0
+        [3] Testcard 0, 0000:03:00.0
+        [4] Testcard 0, 0000:04:00.0
+
+                           [1]                   [2]                   [3]                   [4]
+        highest measured peak, GFLOP/s
+                             –                     –                     –                     –
+        fastest kernel, GFLOP/s
+               5000 matmul/f32       5100 matmul/f32       4950 matmul/f32       4300 matmul/f32
+        highest % of datasheet
+                             –                     –                     –                     –
+        most efficient, GFLOP/s per W
+              25.00 matmul/f32      24.29 matmul/f32      24.15 matmul/f32      22.05 matmul/f32
+        matmul/f32/register/1024x1024x1024, GFLOP/s
+             5000 [5000, 5000]     5100 [5100, 5100]     4950 [4950, 4950]     4300 [4300, 4300]
+        latency/none/dispatch/empty, ms
+          1.000 [1.000, 1.000]  1.000 [1.000, 1.000]  1.000 [1.000, 1.000]  1.000 [1.000, 1.000]
+
+        Together, at the same time
+         case                                adapters          total    W  per W  overlap
+         matmul/f32/register/1024x1024x1024    4 of 4  19350 GFLOP/s  810   23.9     98 %
+        no total for latency/none/dispatch/empty: times of a dispatch have no total
+
+        Between cards of one model, Testcard 0
+         case                                cards               median  spread  outliers
+         matmul/f32/register/1024x1024x1024      4         4975 GFLOP/s  16.1 %  [4] -13.6 %
+         matmul/f32/register/1024x1024x1024      4              202.5 W   7.4 %
+         matmul/f32/register/1024x1024x1024      4  24.22 GFLOP/s per W  12.2 %
+         latency/none/dispatch/empty             4              1.00 ms   0.0 %
+
+        not measured: #5 llvmpipe through gl, it is a software adapter beside a GPU
+        ");
     }
 
     #[test]
     fn one_after_the_other_there_are_no_totals_but_spreads() {
         let text = rendered(&four(false), Vec::new(), false);
         assert!(!text.contains(TOGETHER), "{text}");
-        insta::assert_snapshot!(part(&text, "no total"), @"");
+        insta::assert_snapshot!(part(&text, "no total"), @r"
+        no total: measured one after the other, each with the machine's power and cooling to itself: what
+            they reach at the same time is for --concurrent to find out
+        ");
         assert!(text.contains("Between cards of one model, Testcard 0"));
     }
 

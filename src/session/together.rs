@@ -241,7 +241,7 @@ mod tests {
     /// Of ten seconds the second was busy in the last six, the third in none.
     #[test]
     fn whoever_worked_at_the_same_time_is_named_with_the_share() {
-        let at = |second| Timestamp::from_second(1_767_322_980 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_767_322_980 + second).unwrap();
         let period = |begin, end| Period {
             begin: at(begin),
             end: at(end),

@@ -1,8 +1,10 @@
 //! `flopwatt run` on several adapters: what it leaves, what it prints, how it ends.
 
-mod support {
-    pub mod trials;
-}
+// Each test program uses a part of what they share.
+#[allow(dead_code)]
+mod support;
+#[path = "support/trials.rs"]
+mod trials;
 
 use std::fmt;
 use std::path::Path;
@@ -13,15 +15,15 @@ use std::thread;
 use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::kernel::inputs::Data;
 use flopwatt::kernel::template::Templates;
-use flopwatt::machine::Summary;
+use flopwatt::machine::{Outcome, Summary};
 use flopwatt::measure::measurement::{Flag, Status};
 use flopwatt::measure::tier::Tier;
-use flopwatt::power::{PowerSetup, PowerSpec};
+use flopwatt::power::PowerSetup;
 use flopwatt::record::{PowerTrace, Report, SaveError, Shaders, Start};
 use flopwatt::session::{self, Choices, Ended, Goal, Member, Observer, Plan, Planned, Together};
 use flopwatt::tune::{Cache, Key, Tuning};
 use serde_json::Value;
-use support::trials::{Missing, adapters, alone, anywhere, needing, run};
+use trials::{Missing, adapters, alone, anywhere, needing, run};
 
 fn main() {
     run(vec![
@@ -31,6 +33,9 @@ fn main() {
         needing("an_unknown_name_is_an_error", adapters, |_| unknown()),
         alone("two_runs_measure_together", adapters, |all| {
             together(&all[0].description)
+        }),
+        alone("power_is_measured_together", adapters, |all| {
+            power_together(&all[0].description)
         }),
         alone("two_adapters_are_added_up", two_adapters, |()| added_up()),
         anywhere("wrong_usage_is_one_message", wrong_usage),
@@ -167,21 +172,29 @@ fn unknown() {
     assert!(!folder.path().join("reports").exists());
 }
 
-/// Two workers on one adapter, which each takes for another one.
-fn together(adapter: &AdapterDescription) {
+/// Reports of two workers on one adapter, which each takes for another one; they read
+/// these sources of power, by a library in `libraries` if any.
+fn two_runs(adapter: &AdapterDescription, power: [&str; 2], libraries: &Path) -> Vec<Report> {
     let number = |index| AdapterDescription {
         index,
         ..adapter.clone()
     };
     let interrupted = AtomicBool::new(false);
     let together = Together::new(vec![number(0), number(1)], &interrupted);
-    let members = together.members().into_iter().zip([number(0), number(1)]);
-    let reports: Vec<Report> = thread::scope(|scope| {
-        let runs = members.map(|(member, adapter)| scope.spawn(move || measure(&member, adapter)));
+    let adapters = [number(0), number(1)].into_iter().zip(power);
+    let members = together.members().into_iter().zip(adapters);
+    thread::scope(|scope| {
+        let runs = members.map(|(member, (adapter, power))| {
+            scope.spawn(move || measure(&member, adapter, power, libraries))
+        });
         let runs: Vec<_> = runs.collect();
         let reports = runs.into_iter().map(|run| run.join().expect("a report"));
         reports.collect()
-    });
+    })
+}
+
+fn together(adapter: &AdapterDescription) {
+    let reports = two_runs(adapter, ["none", "none"], folder().path());
     for (report, other) in reports.iter().zip([1, 0]) {
         let [case] = &report.measurements[..] else {
             panic!("{report:?}")
@@ -195,6 +208,48 @@ fn together(adapter: &AdapterDescription) {
         };
         assert_eq!(beside.index, other);
         assert!(beside.overlap > 0.0 && beside.overlap <= 1.0, "{beside:?}");
+    }
+}
+
+/// Two cards, each of which draws 120.2 W on average whatever the adapter does: 240.4
+/// W together, if they worked together. The second sees a quarter of the time only,
+/// and may need more windows for it.
+fn power_together(adapter: &AdapterDescription) {
+    let libraries = folder();
+    let mut first = support::card();
+    first["sensor"]["window"] = 0.1.into();
+    let mut second = support::card();
+    second["uuid"] = "GPU-2".into();
+    second["bus_id"] = "00000000:0B:00.0".into();
+    let script = serde_json::json!({ "devices": [first, second] });
+    support::nvml_stand_in(libraries.path(), &script);
+    let reports = two_runs(adapter, ["nvml:0", "nvml:1"], libraries.path());
+    for report in &reports {
+        let case = &report.measurements[0];
+        let power = case.power.as_ref();
+        let power = power.unwrap_or_else(|| panic!("{:?}", case.power_reason));
+        assert!((power.median_w.0 / 120.2 - 1.0).abs() < 0.02, "{power:?}");
+        assert_eq!(case.timed.len(), power.energy.windows.len());
+        assert_eq!(case.concurrent_with.len(), 1);
+    }
+    let outcomes: Vec<Outcome> = reports
+        .iter()
+        .map(|report| Outcome {
+            adapter: &report.adapter,
+            report: Some(report),
+            folder: String::new(),
+            error: None,
+        })
+        .collect();
+    let summary = Summary::of(&outcomes, Vec::new(), true);
+    match (&summary.cases[0].total, &summary.cases[0].total_reason) {
+        (Some(total), None) => {
+            let watts = total.power_w.expect("power").0;
+            assert!((watts / 240.4 - 1.0).abs() < 0.02, "{total:?}");
+        }
+        // A machine that is busy otherwise may keep them apart.
+        (None, Some(why)) => assert!(why.contains("at the same time for"), "{why}"),
+        (total, why) => panic!("{total:?} and {why:?}"),
     }
 }
 
@@ -212,7 +267,7 @@ impl Observer for Silent {
 }
 
 /// The small case on `adapter`, among the others.
-fn measure(member: &Member, adapter: AdapterDescription) -> Report {
+fn measure(member: &Member, adapter: AdapterDescription, power: &str, libraries: &Path) -> Report {
     let shaders = Shaders::new(None, Default::default()).expect("built in");
     let key = Key::new(&adapter, Templates::builtin(), shaders.mode);
     let mut report = Report::begin(Start {
@@ -225,7 +280,7 @@ fn measure(member: &Member, adapter: AdapterDescription) -> Report {
     });
     let worker = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
-        command.arg("worker");
+        command.arg("worker").env("LD_LIBRARY_PATH", libraries);
         command
     };
     let plan = Plan {
@@ -236,7 +291,7 @@ fn measure(member: &Member, adapter: AdapterDescription) -> Report {
         worker: &worker,
         goal: Goal::Measure {
             dump: None,
-            power: PowerSpec::None,
+            power: power.parse().expect("a source of power"),
         },
         retune: false,
         limits: None,

@@ -51,6 +51,9 @@ pub struct Outlier {
     pub percent: f64,
 }
 
+/// What a case has of some quantity.
+type Figure = fn(&Measurement) -> Option<(Quantity, f64)>;
+
 /// A model of which the machine has several cards, and their numbers.
 pub(super) struct Model {
     name: String,
@@ -92,8 +95,7 @@ pub(super) fn spreads(model: &Model, measured: &[Measured], concurrent: bool) ->
         .filter(|m| model.numbers.contains(&m.number));
     let cards: Vec<Measured> = cards.copied().collect();
     let reason = incomparable(&cards, concurrent);
-    let quantities: [fn(&Measurement) -> Option<(Quantity, f64)>; 3] = [figure, power, efficiency];
-    let spread = |quantity: fn(&Measurement) -> Option<(Quantity, f64)>| {
+    let spread = |quantity: Figure| {
         let values = cards.iter().filter_map(|card| {
             let (quantity, value) = quantity(card.measurement)?;
             Some((quantity, (card.number, value)))
@@ -113,6 +115,7 @@ pub(super) fn spreads(model: &Model, measured: &[Measured], concurrent: bool) ->
             reason,
         })
     };
+    let quantities: [Figure; 3] = [figure, power, efficiency];
     quantities.into_iter().filter_map(spread).collect()
 }
 

@@ -3,7 +3,7 @@ use crate::gpu::adapter::DeviceType;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::Work;
 use crate::measure::measurement::{
-    Beside, Cache, Clock, Efficiency, Rate, Reason, ReasonCode, Time,
+    Beside, Cache, Clock, Efficiency, Flag, Rate, Reason, ReasonCode, Time,
 };
 use crate::measure::power::Power;
 use crate::measure::tier::Tier;
@@ -217,11 +217,15 @@ fn a_card_that_failed_is_left_out_of_the_total() {
         vec![
             vec![beside(product(5), &[(3, 1.0)])],
             vec![],
-            vec![beside(product(6), &[(1, 1.0)])],
+            vec![Measurement {
+                flags: vec![Flag::Throttled, Flag::Concurrent],
+                ..beside(product(6), &[(1, 1.0)])
+            }],
         ],
         true,
     );
     let total = summary.cases[0].total.as_ref().unwrap();
+    assert_eq!(total.flags, [Flag::Throttled]);
     assert_eq!((&total.adapters[..], total.rate), (&[1, 3][..], 11.0));
     assert_eq!(summary.cases[0].figures, [Some(5.0), None, Some(6.0)]);
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Measured, Quantity, figure, least_overlap, not_together};
-use crate::measure::measurement::Beside;
+use crate::measure::measurement::{Beside, Flag};
 use crate::units::Watts;
 
 /// The sum over adapters that worked on one case at the same time.
@@ -23,6 +23,9 @@ pub struct Total {
     /// The least share of any adapter's timed dispatches in which another of them
     /// worked as well.
     pub least_overlap: f64,
+    /// What to know before quoting it: every flag that one of the figures carries,
+    /// beside that it was not measured alone.
+    pub flags: Vec<Flag>,
 }
 
 /// The total of figures of `quantity`, or why there is none.
@@ -59,7 +62,19 @@ pub(super) fn total(
         rate_per_watt: per_watt.filter(|_| quantity.per_watt().is_some()),
         power_w: power.ok(),
         least_overlap: overlap,
+        flags: flags(measured),
     })
+}
+
+/// The flags of all, each once.
+fn flags(measured: &[Measured]) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    for flag in measured.iter().flat_map(|m| &m.measurement.flags) {
+        if *flag != Flag::Concurrent && !flags.contains(flag) {
+            flags.push(*flag);
+        }
+    }
+    flags
 }
 
 /// The sum of what the adapters drew, or why there is none.

@@ -36,12 +36,14 @@ fn totals(summary: &Summary, width: usize) -> String {
         return String::new();
     }
     let row = |case: &CaseSummary| Some(total_row(case, case.total.as_ref()?, summary));
-    let rows: Vec<[String; 6]> = summary.cases.iter().filter_map(row).collect();
+    let rows: Vec<[String; 7]> = summary.cases.iter().filter_map(row).collect();
     let table = match rows.is_empty() {
         true => String::new(),
         false => {
-            const HEADINGS: [&str; 6] = ["case", "adapters", "total", "W", "per W", "overlap"];
-            let numeric = [false, true, true, true, true, true];
+            const HEADINGS: [&str; 7] = [
+                "case", "adapters", "total", "W", "per W", "overlap", "flags",
+            ];
+            let numeric = [false, true, true, true, true, true, false];
             wrapped(&[TOGETHER.to_owned()], width) + &small(HEADINGS, numeric, rows)
         }
     };
@@ -57,9 +59,10 @@ fn totals(summary: &Summary, width: usize) -> String {
     table + &wrapped(&lines.collect::<Vec<_>>(), width)
 }
 
-fn total_row(case: &CaseSummary, total: &Total, summary: &Summary) -> [String; 6] {
+fn total_row(case: &CaseSummary, total: &Total, summary: &Summary) -> [String; 7] {
     let or_missing = |value: Option<f64>| value.map_or_else(|| MISSING.to_owned(), number);
     let quantity = case.quantity.unwrap_or(Quantity::Gflops);
+    let flags: Vec<String> = total.flags.iter().map(ToString::to_string).collect();
     [
         case.name.clone(),
         format!("{} of {}", total.adapters.len(), summary.adapters.len()),
@@ -67,6 +70,7 @@ fn total_row(case: &CaseSummary, total: &Total, summary: &Summary) -> [String; 6
         or_missing(total.power_w.map(|watts| watts.0)),
         or_missing(total.rate_per_watt),
         format!("{:.0} %", 100.0 * total.least_overlap),
+        flags.join(", "),
     ]
 }
 
@@ -173,6 +177,7 @@ mod tests {
     use crate::gpu::adapter::Backend;
     use crate::machine::LeftOut;
     use crate::machine::tests::{beside, card, measured, outcomes, powered, product, report};
+    use crate::measure::measurement::Flag;
     use crate::record::Report;
     use crate::render::fixture;
 
@@ -189,7 +194,10 @@ mod tests {
             let others = (1..=4).filter(|&other| other != index && concurrent);
             let others: Vec<(usize, f64)> = others.map(|other| (other, 0.98)).collect();
             let source = format!("nvml:{}", index - 1);
-            let kernel = beside(powered(product(gflops), &source, watts), &others);
+            let mut kernel = beside(powered(product(gflops), &source, watts), &others);
+            if index == 4 {
+                kernel.flags.push(Flag::Throttled);
+            }
             let latency = measured("latency/none/dispatch/empty", 0, 0);
             report(card(index), vec![kernel, beside(latency, &others)])
         });
@@ -234,8 +242,8 @@ mod tests {
           1.000 [1.000, 1.000]  1.000 [1.000, 1.000]  1.000 [1.000, 1.000]  1.000 [1.000, 1.000]
 
         Together, at the same time
-         case                                adapters          total    W  per W  overlap
-         matmul/f32/register/1024x1024x1024    4 of 4  19350 GFLOP/s  810   23.9     98 %
+         case                                adapters          total    W  per W  overlap  flags
+         matmul/f32/register/1024x1024x1024    4 of 4  19350 GFLOP/s  810   23.9     98 %  throttled
         no total for latency/none/dispatch/empty: times of a dispatch have no total
 
         Between cards of one model, Testcard 0

@@ -40,6 +40,8 @@ pub mod compare;
 
 pub mod gate;
 
+pub mod machine;
+
 pub mod render;
 
 pub mod commands;

@@ -13,7 +13,7 @@ use super::{Args, begin, exit, on_each, refuse_to_overwrite, talk};
 use crate::commands::report::print_first;
 use crate::commands::setup::{self, Among, interruption, say};
 use crate::commands::{Exit, Failure, Outcome, print};
-use crate::datasheet::Datasheet;
+use crate::datasheet::{Catalogue, Datasheet};
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::bus;
 use crate::kernel::inputs;
@@ -55,11 +55,12 @@ struct OneRun {
 /// reached together.
 pub(super) fn run(args: &Args, names: &[String]) -> Outcome {
     refuse_what_is_for_one(args)?;
+    let catalogue = args.datasheets.load()?;
     let shaders = args.setup.shaders()?;
     // Before any adapter is looked for, as for a single one.
     select(args, true)?;
     let chosen = session::adapter::choose_several(names)?;
-    let (mut runs, left_out) = prepare(args, chosen)?;
+    let (mut runs, left_out) = prepare(args, &catalogue, chosen)?;
     let seed = args.setup.seed.unwrap_or_else(inputs::fresh_seed);
     let common = Common {
         args,
@@ -104,8 +105,11 @@ fn select(args: &Args, software: bool) -> Result<(Vec<Selected>, Vec<Planned>), 
 }
 
 /// What is to be run, and what is not.
-fn prepare(args: &Args, chosen: ChosenSeveral) -> Result<(Vec<OneRun>, Vec<LeftOut>), Failure> {
-    let catalogue = args.datasheets.load()?;
+fn prepare(
+    args: &Args,
+    catalogue: &Catalogue,
+    chosen: ChosenSeveral,
+) -> Result<(Vec<OneRun>, Vec<LeftOut>), Failure> {
     if !chosen.hidden.is_empty() {
         let remedies = bus::remedies(&chosen.hidden);
         say(format!("warning: no driver offers these GPUs{remedies}"));
@@ -127,7 +131,7 @@ fn prepare(args: &Args, chosen: ChosenSeveral) -> Result<(Vec<OneRun>, Vec<LeftO
         let (cases, planned) = select(args, adapter.is_software())?;
         runs.push(OneRun {
             label: format!("[{number}] "),
-            datasheet: record::find_datasheet(&catalogue, &adapter, memory),
+            datasheet: record::find_datasheet(catalogue, &adapter, memory),
             adapter,
             cases,
             planned,

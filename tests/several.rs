@@ -20,9 +20,7 @@ use flopwatt::measure::measurement::{Flag, Status};
 use flopwatt::measure::tier::Tier;
 use flopwatt::power::PowerSetup;
 use flopwatt::record::{Planned, PowerTrace, Report, SaveError, Shaders, Start};
-use flopwatt::session::{
-    self, Choices, Ended, Goal, Locks, Member, Observer, Plan, Together,
-};
+use flopwatt::session::{self, Choices, Ended, Goal, Locks, Member, Observer, Plan, Together};
 use flopwatt::tune::{Cache, Key, Tuning};
 use serde_json::Value;
 use trials::{Missing, adapters, alone, anywhere, needing, run};
@@ -197,7 +195,10 @@ fn goes_on() {
     let refused = cut_short(true);
     assert_eq!(refused.status.code(), Some(2));
     let message = stderr(&refused);
-    assert!(message.contains("it measured beside other adapters"), "{message}");
+    assert!(
+        message.contains("it measured beside other adapters"),
+        "{message}"
+    );
     let resumed = cut_short(false);
     assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));
     let report = read(&file);
@@ -217,7 +218,10 @@ fn in_use(adapter: &AdapterDescription) {
     let output = output(flopwatt(folder.path(), "0,0").args([SMALL, "--out", "o"]));
     assert_eq!(output.status.code(), Some(3));
     let message = stderr(&output);
-    assert!(message.contains("[1] error: ") && message.contains("--wait"), "{message}");
+    assert!(
+        message.contains("[1] error: ") && message.contains("--wait"),
+        "{message}"
+    );
     assert!(output.stdout.is_empty() && !folder.path().join("o").exists());
 }
 

@@ -210,7 +210,9 @@ pub fn of_each<E>(
     for (key, adapter) in distinct {
         locks.insert(key, Arc::new(take(adapter)?));
     }
-    let each = adapters.iter().map(|adapter| Arc::clone(&locks[&key(adapter)]));
+    let each = adapters
+        .iter()
+        .map(|adapter| Arc::clone(&locks[&key(adapter)]));
     Ok(each.collect())
 }
 

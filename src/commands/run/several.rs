@@ -12,7 +12,7 @@ use super::{Args, begin, dump_folder, exit, plan, refuse_to_overwrite, talk};
 use crate::commands::report::print_first;
 use crate::commands::setup::{self, Among, interruption, say};
 use crate::commands::{Exit, Failure, Outcome, print};
-use crate::datasheet::Datasheet;
+use crate::datasheet::{Catalogue, Datasheet};
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::bus;
 use crate::kernel::inputs;
@@ -52,11 +52,12 @@ struct OneRun {
 /// reached together.
 pub(super) fn run(args: &Args, names: &[String]) -> Outcome {
     refuse_what_is_for_one(args)?;
+    let catalogue = args.datasheets.load()?;
     let shaders = args.setup.shaders()?;
     // Before any adapter is looked for, as for a single one.
     plan(args, true)?;
     let chosen = session::adapter::choose_several(names)?;
-    let (mut runs, left_out) = prepare(args, chosen)?;
+    let (mut runs, left_out) = prepare(args, &catalogue, chosen)?;
     let seed = args.setup.seed.unwrap_or_else(inputs::fresh_seed);
     let common = Common {
         args,
@@ -100,8 +101,11 @@ fn refuse_what_is_for_one(args: &Args) -> Result<(), Failure> {
 }
 
 /// What is to be run, and what is not.
-fn prepare(args: &Args, chosen: ChosenSeveral) -> Result<(Vec<OneRun>, Vec<LeftOut>), Failure> {
-    let catalogue = args.datasheets.load()?;
+fn prepare(
+    args: &Args,
+    catalogue: &Catalogue,
+    chosen: ChosenSeveral,
+) -> Result<(Vec<OneRun>, Vec<LeftOut>), Failure> {
     if !chosen.hidden.is_empty() {
         let remedies = bus::remedies(&chosen.hidden);
         say(format!("warning: no driver offers these GPUs{remedies}"));
@@ -123,7 +127,7 @@ fn prepare(args: &Args, chosen: ChosenSeveral) -> Result<(Vec<OneRun>, Vec<LeftO
         runs.push(OneRun {
             label: format!("[{number}] "),
             plan: plan(args, adapter.is_software())?,
-            datasheet: record::find_datasheet(&catalogue, &adapter, memory),
+            datasheet: record::find_datasheet(catalogue, &adapter, memory),
             adapter,
             folder,
             report: None,
@@ -318,7 +322,9 @@ impl OneRun {
     /// The status that this run alone would end with.
     fn exit(&self) -> Exit {
         match (&self.ended, &self.report) {
-            (Some(Ok(Ended::Complete)), Some(report)) => exit(&self.plan.cases, &report.measurements),
+            (Some(Ok(Ended::Complete)), Some(report)) => {
+                exit(&self.plan.cases, &report.measurements)
+            }
             (Some(Ok(Ended::DeviceGone)), _) => Exit::Failed,
             (Some(Err(failure)), _) => failure.exit,
             _ => Exit::Interrupted,

@@ -17,6 +17,7 @@ use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
 use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
+use crate::measure::period::Period;
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{self, Planned, PowerTrace, Report, SaveError};

@@ -42,6 +42,8 @@ pub mod gate;
 
 pub mod fleet;
 
+pub mod machine;
+
 pub mod render;
 
 pub mod commands;

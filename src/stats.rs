@@ -1,9 +1,12 @@
-//! Medians, quantiles, intervals, a sequential test and the steady-state check.
+//! Medians, quantiles, intervals, outliers, a sequential test and the steady-state
+//! check.
 //! Pure functions over samples.
 
+mod outliers;
 mod proportion;
 mod sequential;
 
+pub use outliers::outliers;
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
 

@@ -1,6 +1,7 @@
 //! `flopwatt run`: measures the selected cases and leaves a report.
 
 mod resume;
+mod several;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +10,19 @@ use anyhow::{Context, anyhow};
 
 use super::datasheets::DatasheetFile;
 use super::report::print_first;
-use super::setup::{self, Setup, Turn, say};
+use super::setup::{self, Among, Setup, Turn, say};
 use super::{Exit, Failure, Outcome, limits};
+use crate::datasheet::Datasheet;
+use crate::gpu;
+use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::power::PowerSpec;
-use crate::record::{self, Planned, Report, RunPlan, Start};
+use crate::record::{self, Planned, Report, RunPlan, Shaders, Start};
 use crate::render::{self, Document, Format, Run};
-use crate::session::{self, Ended, Goal, PowerLimits};
+use crate::session::{self, Choices, Ended, Goal, PowerLimits};
 use crate::units::Watts;
 
 /// Measure kernels on an adapter and leave a report
@@ -31,6 +35,11 @@ pub struct Args {
 
     #[command(flatten)]
     setup: Setup,
+
+    /// Measure on several adapters at the same time, each case begun together, and not
+    /// on one after the other
+    #[arg(long)]
+    concurrent: bool,
 
     /// How long and how carefully each case is measured
     #[arg(long, value_enum, default_value = "quick")]
@@ -98,9 +107,10 @@ pub struct Args {
 }
 
 /// Options that only a new run has; one that goes on has them in its plan.
-const BEGINNING: [&str; 15] = [
+const BEGINNING: [&str; 16] = [
     "filters",
     "adapter",
+    "concurrent",
     "seed",
     "retune",
     "shaders",
@@ -118,6 +128,21 @@ const BEGINNING: [&str; 15] = [
 
 /// Runs the cases, saving after each, and prints the outcome.
 pub fn run(args: Args) -> Outcome {
+    match args.setup.adapter.as_deref().and_then(gpu::select::listed) {
+        Some(names) => several::run(&args, &names),
+        None => one(args),
+    }
+}
+
+/// Runs the cases on one adapter.
+fn one(args: Args) -> Outcome {
+    if args.concurrent {
+        return Err(anyhow!(
+            "--concurrent is for several adapters: choose them with --adapter all, or a list such \
+             as --adapter 0,1"
+        )
+        .into());
+    }
     let format = if args.json { Format::Json } else { args.format };
     let turn = args.setup.turn;
     let (mut report, plan, folder) = match args.resume {
@@ -126,7 +151,7 @@ pub fn run(args: Args) -> Outcome {
             (report, plan, folder)
         }
         None => {
-            let (report, plan, folder) = begin(args)?;
+            let (report, plan, folder) = new_run(args)?;
             (report, Some(plan), folder)
         }
     };
@@ -146,35 +171,56 @@ pub fn run(args: Args) -> Outcome {
 /// What the command line asks for, and the folder for its report. Everything that
 /// can be wrong with it is found before the first case runs and before anything is
 /// written.
-fn begin(args: Args) -> Result<(Report, RunPlan, PathBuf), Failure> {
+fn new_run(args: Args) -> Result<(Report, RunPlan, PathBuf), Failure> {
     let catalogue = args.datasheets.load()?;
     let shaders = args.setup.shaders()?;
     // Filters are tried on a software adapter's list first: a wrong one is wrong
     // on every adapter, and the message must not depend on finding one.
-    let select = |software| select::select(&args.filters, &args.shapes, args.sweep, software);
-    on_each(&args.data, select(true)?)?;
+    plan(&args, true)?;
     let chosen = session::adapter::choose(args.setup.adapter.as_deref())?;
     let adapter = chosen.adapter.description;
-    let cases = on_each(&args.data, select(adapter.is_software())?)?;
+    let mut plan = plan(&args, adapter.is_software())?;
+    let seed = args.setup.seed.unwrap_or_else(inputs::fresh_seed);
+    let datasheet = record::find_datasheet(&catalogue, &adapter, chosen.memory);
+    let mut report = begin(&args, seed, shaders, adapter, datasheet);
+    let folder = report_folder(args.out, &report)?;
+    plan.dump = args.dump.map(dump_folder).transpose()?;
+    report.plan = Some(plan.clone());
+    Ok((report, plan, folder))
+}
+
+/// What is to be done on a software adapter or on a GPU. The folder for what is
+/// computed is not yet made.
+fn plan(args: &Args, software: bool) -> Result<RunPlan, Failure> {
+    let cases = select::select(&args.filters, &args.shapes, args.sweep, software)?;
+    Ok(RunPlan {
+        cases: on_each(&args.data, cases)?,
+        power_limits_w: limits::distinct(&args.power_limits),
+        power: args.power.to_string(),
+        dump: None,
+        retune: args.setup.retune,
+        concurrent: args.concurrent,
+    })
+}
+
+/// A report on `adapter` that begins now.
+fn begin(
+    args: &Args,
+    seed: u64,
+    shaders: Shaders,
+    adapter: AdapterDescription,
+    datasheet: Result<Datasheet, String>,
+) -> Report {
     let mut report = Report::begin(Start {
         command: record::command_line(),
         tier: args.tier,
-        seed: args.setup.seed.unwrap_or_else(inputs::fresh_seed),
+        seed,
         shaders,
-        datasheet: record::find_datasheet(&catalogue, &adapter, chosen.memory),
+        datasheet,
         adapter,
     });
     report.data = args.data.first().copied().unwrap_or_default();
-    let folder = report_folder(args.out, &report)?;
-    let plan = RunPlan {
-        cases,
-        power_limits_w: limits::distinct(&args.power_limits),
-        power: args.power.to_string(),
-        dump: args.dump.as_deref().map(dump_folder).transpose()?,
-        retune: args.setup.retune,
-    };
-    report.plan = Some(plan.clone());
-    Ok((report, plan, folder))
+    report
 }
 
 /// Measures what the plan has and the report has not, once it is this run's turn on
@@ -200,7 +246,7 @@ fn measure(
         report,
         Some(folder),
         limits.as_ref(),
-        &lock,
+        Among::alone(&Choices::default(), &lock),
     );
     let restored = limits.map_or(Ok(()), PowerLimits::restore);
     if let Err(error) = &restored {
@@ -208,7 +254,7 @@ fn measure(
     }
     let ended = ended?;
     print_first(&documents(report, folder, format))?;
-    talk(plan, report, folder, ended);
+    talk("", plan, report, folder, ended);
     Ok(match ended {
         _ if restored.is_err() => Exit::Usage,
         Ended::Interrupted => Exit::Interrupted,
@@ -223,9 +269,10 @@ fn documents(report: &Report, folder: &Path, format: Format) -> Vec<Document> {
 
 /// Makes the folder for what is computed, and returns where it is from the root,
 /// so that a run can go on from elsewhere.
-fn dump_folder(wanted: &str) -> Result<String, Failure> {
+fn dump_folder(wanted: impl AsRef<Path>) -> Result<String, Failure> {
+    let wanted = wanted.as_ref();
     let made = fs::create_dir_all(wanted).and_then(|()| fs::canonicalize(wanted));
-    let folder = made.with_context(|| format!("cannot create the folder {wanted}"))?;
+    let folder = made.with_context(|| format!("cannot create the folder {}", wanted.display()))?;
     folder
         .into_os_string()
         .into_string()
@@ -262,8 +309,9 @@ fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<Vec<Planned>, Failure>
     Ok(on_each.collect())
 }
 
-/// Says what the exit status stands for, where the table alone does not.
-fn talk(plan: &RunPlan, report: &Report, folder: &Path, ended: Ended) {
+/// Says what the exit status stands for, where the table alone does not; each line
+/// begins with `label`.
+fn talk(label: &str, plan: &RunPlan, report: &Report, folder: &Path, ended: Ended) {
     let early = match ended {
         Ended::Complete => None,
         Ended::Interrupted => Some("interrupted"),
@@ -271,16 +319,21 @@ fn talk(plan: &RunPlan, report: &Report, folder: &Path, ended: Ended) {
     };
     if let Some(why) = early {
         let (measured, steps) = (report.measurements.len(), plan.steps().len());
+        let others = match plan.concurrent {
+            true => String::new(),
+            false => format!(
+                "; `flopwatt run --resume {}` measures the others",
+                folder.display()
+            ),
+        };
         say(format!(
-            "{why}: {measured} of {steps} cases are in the report; `flopwatt run --resume {}` \
-             measures the others",
-            folder.display()
+            "{label}{why}: {measured} of {steps} cases are in the report{others}"
         ));
     }
     for measurement in named_but_skipped(&plan.cases, &report.measurements) {
         let why = measurement.reason.as_ref().map_or("", |r| &r.message);
         say(format!(
-            "error: {} cannot run on this adapter: {why}",
+            "{label}error: {} cannot run on this adapter: {why}",
             measurement.name()
         ));
     }
@@ -317,14 +370,20 @@ fn exit(cases: &[Planned], measurements: &[Measurement]) -> Exit {
 /// Where the report goes: a folder that must not hold one already.
 fn report_folder(out: Option<PathBuf>, report: &Report) -> Result<PathBuf, Failure> {
     let path = out.unwrap_or_else(|| Path::new("reports").join(record::folder_name(report)));
-    if path.join(record::REPORT_FILE).exists() {
+    refuse_to_overwrite(&path, record::REPORT_FILE)?;
+    Ok(path)
+}
+
+/// An error if the folder holds a report already, in a file of this name.
+fn refuse_to_overwrite(folder: &Path, file: &str) -> Result<(), Failure> {
+    if folder.join(file).exists() {
         return Err(anyhow!(
             "{} already holds a report: choose another --out, or move it away",
-            path.display()
+            folder.display()
         )
         .into());
     }
-    Ok(path)
+    Ok(())
 }
 
 #[cfg(test)]

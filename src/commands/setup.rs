@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 
 use super::Failure;
@@ -19,7 +19,9 @@ use crate::measure::measurement::Measurement;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{Planned, PowerTrace, Report, SaveError, Shaders};
 use crate::render;
-use crate::session::{self, AdapterLock, Ended, Goal, Locks, Observer, Plan, PowerLimits};
+use crate::session::{
+    self, AdapterLock, Choices, Ended, Goal, Locks, Member, Observer, Plan, PowerLimits,
+};
 use crate::tune::{Cache, Key, Tuning};
 use crate::units::Seconds;
 
@@ -29,7 +31,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// Options of every verb that works on an adapter.
 #[derive(Debug, clap::Args)]
 pub struct Setup {
-    /// Index, part of the name, PCI address or backend of the adapter, or cpu
+    /// Index, part of the name, PCI address or backend of the adapter, or cpu; for
+    /// run also all, or several of these separated by commas
     #[arg(long)]
     pub adapter: Option<String>,
 
@@ -110,9 +113,36 @@ pub fn this_program() -> Result<Command, Failure> {
     Ok(Command::new(program))
 }
 
-/// Works through `cases` in a worker process on the adapter that `lock` is of, at each
-/// of `limits` where they are varied; saves into `folder`, where there is one, after
-/// every case.
+/// What a run shares with others of the same command.
+#[derive(Clone, Copy)]
+pub struct Among<'a> {
+    /// The adapter, for this command alone or not.
+    pub lock: &'a AdapterLock,
+    /// What they have chosen.
+    pub choices: &'a Choices,
+    /// Its place among those that go on at the same time.
+    pub member: Option<&'a Member<'a>>,
+    /// Where they show how far they are, if more than one does.
+    pub screen: Option<&'a MultiProgress>,
+    /// What its lines begin with.
+    pub label: &'a str,
+}
+
+impl<'a> Among<'a> {
+    /// The only run of its command at the time.
+    pub fn alone(choices: &'a Choices, lock: &'a AdapterLock) -> Self {
+        Self {
+            lock,
+            choices,
+            member: None,
+            screen: None,
+            label: "",
+        }
+    }
+}
+
+/// Works through `cases` in a worker process, at each of `limits` where they are
+/// varied; saves into `folder`, where there is one, after every case.
 pub fn execute(
     goal: Goal,
     retune: bool,
@@ -120,7 +150,7 @@ pub fn execute(
     report: &mut Report,
     folder: Option<&Path>,
     limits: Option<&PowerLimits>,
-    lock: &AdapterLock,
+    among: Among,
 ) -> Result<Ended, Failure> {
     let program = this_program()?;
     let worker = || {
@@ -134,22 +164,28 @@ pub fn execute(
         goal,
         retune,
         limits,
-        lock,
+        lock: among.lock,
+        choices: among.choices,
+        member: among.member,
         interrupted: interruption()?,
     };
     let templates = report.shaders.load()?;
     let key = Key::new(&report.adapter, &templates, report.shaders.mode);
     let (mut cache, warning) = Cache::open(key);
     if let Some(warning) = warning {
-        say(format!("warning: {warning}"));
+        say(format!("{}warning: {warning}", among.label));
     }
     if let Some(folder) = folder {
         render::save(report, folder)?;
     }
     let steps = plan.steps().len();
     let mut observer = OnScreen {
-        bar: progress_bar(steps),
+        bar: match among.screen {
+            Some(screen) => screen.add(progress_bar(steps)),
+            None => progress_bar(steps),
+        },
         folder,
+        label: among.label,
         steps,
         told: report.measurements.len(),
     };
@@ -188,6 +224,8 @@ pub fn interruption() -> Result<&'static AtomicBool, Failure> {
 struct OnScreen<'a> {
     bar: ProgressBar,
     folder: Option<&'a Path>,
+    /// What its lines begin with.
+    label: &'a str,
     /// Cases that there are to be.
     steps: usize,
     /// Cases of the report that have been told.
@@ -195,14 +233,18 @@ struct OnScreen<'a> {
 }
 
 impl OnScreen<'_> {
+    /// A line above the bar, or on standard error where there is none.
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| say(format!("{}{line}", self.label)));
+    }
+
     /// Tells of a case that has just been saved.
     fn tell(&mut self, report: &Report) {
         let count = report.measurements.len();
         let last = report.measurements.last().filter(|_| count > self.told);
         if let Some(measurement) = last {
-            let line = format!("[{count}/{}] {}", self.steps, outcome_line(measurement));
-            // Without a terminal there is no bar, and none to be disturbed.
-            self.bar.suspend(|| say(line));
+            let line = outcome_line(measurement);
+            self.say(&format!("[{count}/{}] {line}", self.steps));
         }
         self.told = count;
     }
@@ -211,7 +253,7 @@ impl OnScreen<'_> {
 impl Observer for OnScreen<'_> {
     fn case_begins(&mut self, index: usize, case: &Planned) {
         self.bar.set_position(index as u64);
-        self.bar.set_prefix(case.id.to_string());
+        self.bar.set_prefix(format!("{}{}", self.label, case.id));
         self.bar.set_message("");
     }
 
@@ -221,12 +263,12 @@ impl Observer for OnScreen<'_> {
 
     fn tuned(&mut self, tuning: &Tuning) {
         if !tuning.cached {
-            self.bar.suspend(|| say(tuning_line(tuning)));
+            self.say(&tuning_line(tuning));
         }
     }
 
     fn warn(&mut self, warning: &dyn fmt::Display) {
-        self.bar.suspend(|| say(format!("warning: {warning}")));
+        self.say(&format!("warning: {warning}"));
     }
 
     fn power(&mut self, power: Option<&PowerSetup>) {
@@ -234,8 +276,7 @@ impl Observer for OnScreen<'_> {
         let unnamed = [PowerSpec::Auto, PowerSpec::None].map(|spec| spec.to_string());
         let named = power.filter(|power| !unnamed.contains(&power.wanted));
         if let Some(why) = named.and_then(|power| power.reason.as_ref()) {
-            self.bar
-                .suspend(|| say(format!("warning: power is not measured: {why}")));
+            self.say(&format!("warning: power is not measured: {why}"));
         }
     }
 

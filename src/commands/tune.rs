@@ -3,14 +3,14 @@
 use anyhow::anyhow;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::setup::{self, Setup};
+use super::setup::{self, Among, Setup};
 use super::{Exit, Outcome, print};
 use crate::kernel;
 use crate::kernel::inputs::{self, Data};
 use crate::kernel::select;
 use crate::measure::tier::Tier;
 use crate::record::{self, Planned, Report, Start};
-use crate::session::{self, Ended, Goal};
+use crate::session::{self, Choices, Ended, Goal};
 use crate::tune::{Tried, Tuning};
 
 /// Choose the fastest kernels for an adapter and remember them
@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Outcome {
         &mut report,
         None,
         None,
-        &lock,
+        Among::alone(&Choices::default(), &lock),
     )?;
     print(&if args.json {
         serde_json::to_string_pretty(&report.tuning)? + "\n"

@@ -176,6 +176,9 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
     if let Some(why) = different_clock(before, after) {
         return incomparable(why);
     }
+    if let Some(why) = different_company(base, head) {
+        return incomparable(why);
+    }
     let ratio = ratio(base, head, before, after);
     let mut notes = doubts(base, head);
     let verdict = match (notes.is_empty(), ratio.interval) {
@@ -261,6 +264,31 @@ fn different_clock(base: &Time, head: &Time) -> Option<String> {
     (base != head).then(|| format!("base was timed by {base}, head by {head}"))
 }
 
+/// Adapters that work at the same time share power and cooling: figures of other
+/// company, or of company that did not stay throughout, are of other conditions.
+fn different_company(base: &Measurement, head: &Measurement) -> Option<String> {
+    let partly = [("base", base), ("head", head)];
+    let partly = partly.iter().find_map(|(side, m)| {
+        let beside = m.concurrent_with.iter().find(|b| !b.is_throughout())?;
+        let percent = 100.0 * beside.overlap;
+        let name = &beside.adapter;
+        Some(format!(
+            "in {side} {name} worked beside it for {percent:.0} % of the time only"
+        ))
+    });
+    let company = |m: &Measurement| {
+        let mut names: Vec<&str> = m.concurrent_with.iter().map(|b| &b.adapter[..]).collect();
+        names.sort_unstable();
+        match names[..] {
+            [] => "alone".to_owned(),
+            _ => format!("beside {}", names.join(" and ")),
+        }
+    };
+    let (base, head) = (company(base), company(head));
+    let differ = (base != head).then(|| format!("base was measured {base}, head {head}"));
+    differ.or(partly)
+}
+
 /// How many times the work of base's dispatch one of head does: ceilings choose among
 /// programs that do more or less a dispatch.
 fn more_work(base: &Measurement, head: &Measurement) -> f64 {
@@ -292,7 +320,7 @@ fn ratio(base: &Measurement, head: &Measurement, before: &Time, after: &Time) ->
 mod tests {
     use super::*;
     use crate::measure::Surroundings;
-    use crate::measure::measurement::{Cache, Reason, ReasonCode};
+    use crate::measure::measurement::{Beside, Cache, Reason, ReasonCode};
     use crate::measure::tier::Tier;
     use crate::power::nvml::GpuProcess;
     use crate::record::{Shaders, Start};
@@ -479,6 +507,42 @@ mod tests {
             case.notes,
             ["base was timed by the device, head by the host"]
         );
+    }
+
+    #[test]
+    fn figures_beside_other_adapters_are_not_compared_with_lone_ones() {
+        let alone = report(&[measured(CASE, &around(1.0))]);
+        let beside = |overlaps: &[f64]| {
+            let company = overlaps.iter().zip(1..).map(|(&overlap, index)| Beside {
+                index,
+                adapter: format!("Testcard {index}"),
+                pci_address: None,
+                overlap,
+            });
+            report(&[Measurement {
+                concurrent_with: company.collect(),
+                ..measured(CASE, &around(1.0))
+            }])
+        };
+        let refused = |base: &Report, head: &Report| {
+            let case = only(base, head);
+            assert_eq!(case.verdict, Verdict::Incomparable);
+            case.notes[0].clone()
+        };
+        assert_eq!(
+            refused(&alone, &beside(&[0.99])),
+            "base was measured alone, head beside Testcard 1"
+        );
+        assert_eq!(
+            refused(&beside(&[1.0, 1.0]), &beside(&[1.0])),
+            "base was measured beside Testcard 1 and Testcard 2, head beside Testcard 1"
+        );
+        assert_eq!(
+            refused(&beside(&[1.0]), &beside(&[0.4])),
+            "in head Testcard 1 worked beside it for 40 % of the time only"
+        );
+        let same = only(&beside(&[0.98]), &beside(&[0.91]));
+        assert_eq!(same.verdict, Verdict::Same);
     }
 
     /// Twice the work in twice the time is no slowdown of a ceiling.

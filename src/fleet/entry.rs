@@ -141,7 +141,8 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::Short
         | Flag::SharedAdapter
         | Flag::OtherProcesses
-        | Flag::CpuLoad => true,
+        | Flag::CpuLoad
+        | Flag::Concurrent => true,
         Flag::HostTimed
         | Flag::LongDispatch
         | Flag::AboveCeiling

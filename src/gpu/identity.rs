@@ -166,6 +166,12 @@ impl Device {
     }
 }
 
+/// Whether two adapters of different backends can be the same hardware, by all that
+/// they tell beside their addresses.
+pub fn may_be_one_device(a: &AdapterDescription, b: &AdapterDescription) -> bool {
+    Device::new(a, &[]).may_be(b)
+}
+
 fn route(adapter: &AdapterDescription) -> (Backend, String, String) {
     (
         adapter.backend,

@@ -6,8 +6,11 @@
 //!
 //! All of it is pure: what the machine has is passed in.
 
+mod several;
+
 use std::collections::HashSet;
 
+pub use several::{Several, listed, several};
 use thiserror::Error;
 
 use super::adapter::{AdapterDescription, Backend, DeviceType};
@@ -222,7 +225,7 @@ fn names(adapter: &AdapterDescription) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::adapter::tests::described;
     use super::super::bus::tests::rtx_4090;
     use super::super::identity::assign_physical_devices;
@@ -235,9 +238,9 @@ mod tests {
     const AMD: u32 = bus::AMD;
 
     /// Name, backend, kind, PCI address, vendor and device.
-    type Brief<'a> = (&'a str, Backend, DeviceType, Option<&'a str>, (u32, u32));
+    pub(super) type Brief<'a> = (&'a str, Backend, DeviceType, Option<&'a str>, (u32, u32));
 
-    fn machine(adapters: Vec<Brief<'_>>) -> Vec<AdapterDescription> {
+    pub(super) fn machine(adapters: Vec<Brief<'_>>) -> Vec<AdapterDescription> {
         let numbered = adapters.into_iter().enumerate();
         let mut machine: Vec<_> = numbered
             .map(|(i, (name, backend, kind, address, ids))| {
@@ -250,7 +253,7 @@ mod tests {
 
     /// 0 lavapipe, 1 an APU, 2 and 3 two cards of one model, 4 the APU under
     /// OpenGL, 5 llvmpipe.
-    fn workstation() -> Vec<AdapterDescription> {
+    pub(super) fn workstation() -> Vec<AdapterDescription> {
         let card = "AMD Radeon RX 7900 XTX (RADV NAVI31)";
         let apu = "AMD Radeon 780M (RADV PHOENIX)";
         let mut machine = machine(vec![

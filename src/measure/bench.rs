@@ -114,6 +114,8 @@ impl<'a, 't> Bench<'a, 't> {
             candidate,
             flags,
             tier,
+            timed: Vec::new(),
+            also_busy: Vec::new(),
             power: Err(Reason::new(
                 ReasonCode::NoPowerSource,
                 "no source of power is read",

@@ -6,14 +6,15 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::period::Period;
 use super::power::Power;
 use super::surroundings::Surroundings;
 use crate::gpu::device::ShaderMode;
-use crate::kernel::Parameters;
 use crate::kernel::id::{CaseId, Operation, Precision};
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Verdict, Work, WorkUnit};
 use crate::kernel::shape::Shape;
+use crate::kernel::{Choice, Parameters};
 use crate::stats;
 use crate::units::{Gflops, Seconds, Watts};
 
@@ -77,8 +78,40 @@ pub struct Measurement {
     pub chosen: Option<String>,
     /// Tile sizes and the like of the program that was measured.
     pub parameters: Parameters,
+    /// When the timed dispatches ran: one stretch, or one for each window of power.
+    /// Empty for cases without figures, and where nobody took it down.
+    #[serde(default)]
+    pub timed: Vec<Period>,
+    /// Other adapters of the machine that worked on the same case meanwhile, with
+    /// which the device shared power and cooling; empty where it worked alone.
+    #[serde(default)]
+    pub concurrent_with: Vec<Beside>,
     /// What to know before quoting the figure.
     pub flags: Vec<Flag>,
+}
+
+/// An adapter that worked on the same case at the same time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Beside {
+    /// Its position in the list of adapters of this run.
+    pub index: usize,
+    /// Its name, as the driver gives it.
+    pub adapter: String,
+    /// Its place on the PCI bus, where that is known.
+    pub pci_address: Option<String>,
+    /// The share of the timed dispatches' time in which it worked as well, from 0 to
+    /// 1.
+    pub overlap: f64,
+}
+
+impl Beside {
+    /// From this share on it counts as having worked throughout.
+    pub const THROUGHOUT: f64 = 0.9;
+
+    /// Whether it worked throughout, but for what takes no part in a median.
+    pub fn is_throughout(&self) -> bool {
+        self.overlap >= Self::THROUGHOUT
+    }
 }
 
 /// How a case ended.
@@ -392,6 +425,9 @@ pub enum Flag {
     CandidateRejected,
     /// Measured by a run too short for the stopping rule.
     Short,
+    /// Other adapters of the machine worked at the same time: not the figure of one
+    /// that has power and cooling to itself.
+    Concurrent,
     /// Slowed down by heat or the power supply, or at a clock below three quarters
     /// of the highest.
     Throttled,
@@ -439,6 +475,9 @@ impl Flag {
             Self::NoWitness => "checked on samples, without a second kernel for the rest",
             Self::CandidateRejected => "another form of the kernel computed wrong results here",
             Self::Short => "from a run too short for the stopping rule",
+            Self::Concurrent => {
+                "other adapters of the machine worked at the same time, and shared power and cooling"
+            }
             Self::Throttled => "slowed down by heat or the power supply, or at a low clock",
             Self::PowerCapped => "at the power limit, which is normal under a full load",
             Self::PowerMethodsDisagree => {
@@ -502,6 +541,14 @@ impl Measurement {
         }
     }
 
+    /// The kernel that was measured, and its parameters.
+    pub fn program(&self) -> Choice {
+        Choice {
+            variant: self.chosen.as_ref().unwrap_or(&self.variant).clone(),
+            parameters: self.parameters.clone(),
+        }
+    }
+
     /// A case without figures: skipped, rejected or failed for `reason`.
     pub fn without_figures(id: &CaseId, status: Status, reason: Reason) -> Self {
         Self {
@@ -534,6 +581,8 @@ impl Measurement {
             shader_mode: ShaderMode::Unchecked,
             chosen: None,
             parameters: Parameters::new(),
+            timed: Vec::new(),
+            concurrent_with: Vec::new(),
             flags: Vec::new(),
         }
     }

@@ -5,6 +5,8 @@ mod bench;
 pub mod clock;
 pub mod measurement;
 pub mod meter;
+mod others;
+pub mod period;
 pub mod power;
 mod prepared;
 mod processor;
@@ -16,6 +18,7 @@ pub mod verify;
 
 pub use bench::Bench;
 pub use meter::Meter;
+pub use others::{Nobody, Others};
 pub use prepared::Prepared;
 pub use stopped::Stopped;
 pub use surroundings::{Surroundings, Watch};
@@ -56,6 +59,11 @@ pub enum Phase {
     },
     /// Leaving the device idle, to see what it draws then.
     Resting,
+    /// Working on, since other adapters still measure.
+    StayingBusy {
+        /// What a sample takes.
+        sample: Seconds,
+    },
     /// Writing inputs, output and reference to disk.
     Dumping,
 }

@@ -2,18 +2,21 @@
 
 use std::ops::Range;
 
+use jiff::Timestamp;
+
 use super::clock::{self, Choice};
 use super::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use super::meter::{Metered, Windows};
+use super::period::Period;
 use super::power::{Power, efficiency, power_flags};
 use super::processor;
-use super::sampling::{Runner, Samples};
+use super::sampling::{self, Runner, Samples};
 use super::tier::{Effort, Tier};
 use super::verify::{self, Verified};
-use super::{Meter, Phase, Stopped};
-use crate::gpu::device::{Batch, Gpu, GpuError, Loaded};
+use super::{Meter, Nobody, Others, Phase, Stopped};
+use crate::gpu::device::{Batch, Gpu, GpuError, Loaded, Series};
 use crate::kernel::id::CaseId;
 use crate::kernel::problem::Work;
 use crate::kernel::program::Program;
@@ -38,6 +41,10 @@ pub struct Prepared<'a> {
     pub(super) samples: Samples,
     pub(super) flags: Vec<Flag>,
     pub(super) tier: Tier,
+    /// When timed dispatches ran.
+    pub(super) timed: Vec<Period>,
+    /// When others ran that count for other adapters' figures only.
+    pub(super) also_busy: Vec<Period>,
     /// Power of the timed dispatches, or why there is none.
     pub(super) power: Result<Power, Reason>,
 }
@@ -100,6 +107,7 @@ impl Prepared<'_> {
     /// # Errors
     /// When the device fails.
     pub fn converge(&mut self, on_phase: &mut dyn FnMut(Phase)) -> Result<(), Stopped> {
+        let begin = Timestamp::now();
         let mut runner = self.candidate.runner(self.gpu);
         let sample = self.samples.warm().sample();
         on_phase(Phase::Sampling { samples: 0, sample });
@@ -107,17 +115,76 @@ impl Prepared<'_> {
             let samples = values.len();
             on_phase(Phase::Sampling { samples, sample });
         })?;
+        self.timed.push(Period::since(begin));
         Ok(())
     }
 
-    /// Samples in windows whose power `meter` reads: time and power are those of the
-    /// same dispatches. Returns what was read.
+    /// The same once `others` are ready: warm again, with them, and then sampled.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn converge_beside(
+        &mut self,
+        others: &mut dyn Others,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<(), Stopped> {
+        if others.wait()? {
+            on_phase(self.candidate.warming_up());
+            self.warm_up_again()?;
+        }
+        self.converge(on_phase)
+    }
+
+    /// The device has been idle since it was warm.
+    fn warm_up_again(&mut self) -> Result<(), Stopped> {
+        let begin = Timestamp::now();
+        let mut runner = self.candidate.runner(self.gpu);
+        let overhead = self.samples.warm().overhead;
+        let warm = sampling::warm_up(&mut runner, &self.effort, overhead)?;
+        self.samples = Samples::new(warm);
+        // What is compared at the end must have been written by timed dispatches.
+        self.gpu.poison(&self.candidate.loaded)?;
+        self.also_busy.push(Period::since(begin));
+        Ok(())
+    }
+
+    /// Works on, untimed, until `others` are through as well: their figures are to be
+    /// those of all adapters at work.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn stay_busy(
+        &mut self,
+        others: &mut dyn Others,
+        on_phase: &mut dyn FnMut(Phase),
+    ) -> Result<(), Stopped> {
+        let begin = Timestamp::now();
+        let mut runner = self.candidate.runner(self.gpu);
+        let warm = self.samples.warm();
+        let (dispatches, sample) = (warm.dispatches, warm.sample());
+        while others.still_measure()? {
+            on_phase(Phase::StayingBusy { sample });
+            runner.run(dispatches)?;
+        }
+        self.also_busy.push(Period::since(begin));
+        Ok(())
+    }
+
+    /// When the device worked while others may have measured.
+    pub fn busy(&self) -> Vec<Period> {
+        [self.timed.as_slice(), self.also_busy.as_slice()].concat()
+    }
+
+    /// Samples in windows whose power `meter` reads, each begun when `others` are
+    /// ready for it: time and power are those of the same dispatches. Returns what was
+    /// read.
     ///
     /// # Errors
     /// When the device fails, or the source of power says that it is gone.
     pub fn converge_metered(
         &mut self,
         meter: &Meter,
+        others: &mut dyn Others,
         on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Metered, Stopped> {
         let (gpu, loaded) = (self.gpu, &self.candidate.loaded);
@@ -125,13 +192,17 @@ impl Prepared<'_> {
         let (dispatches, cycle, sample) = (warm.dispatches, warm.dispatch, warm.sample());
         let mut windows = meter.windows(self.tier, cycle, on_phase);
         let mut all = Vec::new();
-        while windows.begin() {
+        for _ in 0..windows.planned() {
+            others.wait()?;
+            windows.begin();
             on_phase(Phase::Sampling { samples: 0, sample });
             let on_batch = |samples| on_phase(Phase::Sampling { samples, sample });
             let series = gpu.run_series(loaded, dispatches, windows.length(), on_batch)?;
             windows.end([series.begin, series.end], on_phase);
             all.push(series);
         }
+        let stretch = |series: &Series| Period::between(series.begin, series.end);
+        self.timed.extend(all.iter().map(stretch));
         let metered = windows.finish();
         if let Some(error) = metered.trace.ended_by.clone() {
             return Err(Stopped::device_gone(error));
@@ -151,7 +222,7 @@ impl Prepared<'_> {
         meter: &Meter,
         on_phase: &mut dyn FnMut(Phase),
     ) -> Result<Joules, Stopped> {
-        self.converge_metered(meter, on_phase)?;
+        self.converge_metered(meter, &mut Nobody, on_phase)?;
         let power = self.power.as_ref();
         let energy = power.map(|power| power.j_per_dispatch);
         energy.map_err(|reason| Stopped::new(Status::Failed, reason.clone()))
@@ -364,6 +435,7 @@ impl Prepared<'_> {
             shader_mode: self.gpu.mode(),
             chosen: self.id.is_best().then(|| self.variant.clone()),
             parameters: program.parameters.clone(),
+            timed: self.timed.clone(),
             flags,
             ..Measurement::without_figures(
                 &self.id,

@@ -45,6 +45,11 @@ impl Stopped {
         }
     }
 
+    /// Whoever leads the measuring process is not to be understood.
+    pub fn misled(why: impl Display) -> Self {
+        Self::new(Status::Failed, Reason::new(ReasonCode::Worker, why))
+    }
+
     /// The source of power says that the device is gone, and knows better than
     /// the driver.
     pub(super) fn device_gone(error: PowerError) -> Self {

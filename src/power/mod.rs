@@ -124,6 +124,14 @@ pub enum Coverage {
 }
 
 impl Coverage {
+    /// Whether it is one adapter's, so that what other adapters do is no part of it.
+    pub fn is_of_one_adapter(self) -> bool {
+        match self {
+            Self::GpuBoard | Self::Module | Self::GpuChip => true,
+            Self::CpuPackage | Self::CpuPackages | Self::Command => false,
+        }
+    }
+
     /// In words, for people.
     pub fn describe(self) -> &'static str {
         match self {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Container, Host, Report, Shaders};
 use crate::gpu::adapter::AdapterDescription;
 use crate::measure::Surroundings;
-use crate::measure::measurement::{Measurement, Reason, ReasonCode};
+use crate::measure::measurement::{Beside, Measurement, Reason, ReasonCode};
 use crate::measure::power::Power;
 use crate::power::nvml::GpuProcess;
 use crate::power::{Metric, Missing, PowerSetup, PowerSpec, SourceIdentity};
@@ -222,6 +222,7 @@ fn in_case(measurement: &mut Measurement) {
         power,
         power_reason,
         surroundings,
+        concurrent_with,
         id: _,
         operation: _,
         precision: _,
@@ -244,6 +245,7 @@ fn in_case(measurement: &mut Measurement) {
         shader_mode: _,
         chosen: _,
         parameters: _,
+        timed: _,
         flags: _,
     } = measurement;
     reason.iter_mut().for_each(in_reason);
@@ -252,6 +254,7 @@ fn in_case(measurement: &mut Measurement) {
     surroundings
         .iter_mut()
         .for_each(|around| in_surroundings(around));
+    concurrent_with.iter_mut().for_each(in_beside);
 }
 
 fn in_surroundings(surroundings: &mut Surroundings) {
@@ -267,6 +270,16 @@ fn in_surroundings(surroundings: &mut Surroundings) {
     for GpuProcess { name, pid: _ } in gpu_processes.iter_mut().flatten() {
         *name = None;
     }
+}
+
+fn in_beside(beside: &mut Beside) {
+    let Beside {
+        pci_address,
+        index: _,
+        adapter: _,
+        overlap: _,
+    } = beside;
+    *pci_address = None;
 }
 
 /// Messages of flopwatt itself hold numbers and names of kernels; those of

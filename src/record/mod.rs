@@ -24,7 +24,7 @@ pub use container::Container;
 pub use content::Content;
 pub use dump::Computed;
 pub use environment::{Git, Host, UNKNOWN_HOST, built_from, command_line};
-pub use folder::folder_name;
+pub use folder::{adapter_names, folder_name, group_name};
 pub use plan::{Planned, Resumption, RunPlan, steps};
 pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};

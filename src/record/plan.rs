@@ -24,6 +24,8 @@ pub struct RunPlan {
     pub dump: Option<String>,
     /// Whether kernels are chosen afresh, whatever an earlier run chose.
     pub retune: bool,
+    /// Whether other adapters measured the same cases at the same time.
+    pub concurrent: bool,
 }
 
 /// One case of a run.
@@ -104,6 +106,7 @@ mod tests {
             power: "auto".into(),
             dump: None,
             retune: false,
+            concurrent: false,
         }
     }
 

@@ -37,7 +37,12 @@ pub fn relate(
 ) {
     if let Some(id) = ceiling_id(measurement) {
         let mut related = earlier.iter();
-        let is_it = |m: &&Measurement| m.id == id && m.power_limit_w == measurement.power_limit_w;
+        // A ceiling that was measured alone is none of what works beside others.
+        let alone = measurement.concurrent_with.is_empty();
+        let is_it = |m: &&Measurement| {
+            let same_limit = m.power_limit_w == measurement.power_limit_w;
+            m.id == id && same_limit && m.concurrent_with.is_empty() == alone
+        };
         let ceiling = related.find(is_it).and_then(rate);
         measurement.percent_of_ceiling = percent(rate(measurement), ceiling);
         measurement.ceiling_id = Some(id);
@@ -149,7 +154,7 @@ fn is_cold(measurement: &Measurement) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::measurement::{Clock, Rate, Reason, ReasonCode, Status, Time};
+    use crate::measure::measurement::{Beside, Clock, Rate, Reason, ReasonCode, Status, Time};
     use crate::units::Watts;
 
     fn measured(id: &str, gflops: f64) -> Measurement {
@@ -196,6 +201,28 @@ mod tests {
         assert!((kernel.percent_of_ceiling.unwrap() - 62.5).abs() < 1e-9);
         assert!((kernel.percent_of_datasheet.unwrap() - 50.0).abs() < 1e-9);
         assert_eq!(kernel.flags, []);
+    }
+
+    #[test]
+    fn beside_others_a_lone_ceiling_does_not_count() {
+        let beside = |mut measurement: Measurement| {
+            measurement.concurrent_with = vec![Beside {
+                index: 1,
+                adapter: "Testcard 1".into(),
+                pci_address: None,
+                overlap: 1.0,
+            }];
+            measurement
+        };
+        let peak = || measured("peak/f32/fma/device", 32_000.0);
+        let kernel = measured("matmul/f32/register/4096x4096x4096", 20_000.0);
+        let percent = |peak: Measurement| {
+            let mut kernel = beside(kernel.clone());
+            relate(&mut kernel, &[peak], None);
+            kernel.percent_of_ceiling
+        };
+        assert_eq!(percent(peak()), None);
+        assert_eq!(percent(beside(peak())), Some(62.5));
     }
 
     /// Half-precision attention adds up in FP32.

@@ -88,6 +88,13 @@ pub(super) const COLUMNS: &[Column] = &[
     ("work_unit", |_, m| value(m.work_unit)),
     ("bytes", |_, m| value(m.bytes)),
     ("power_limit_w", |_, m| value(m.power_limit_w)),
+    ("timed_begin", |_, m| {
+        value(m.timed.first().map(|period| period.begin))
+    }),
+    ("timed_end", |_, m| {
+        value(m.timed.last().map(|period| period.end))
+    }),
+    ("concurrent_adapters", |_, m| value(m.concurrent_with.len())),
     // How it ended.
     ("status", |_, m| value(m.status)),
     ("reason_code", |_, m| value(reason(m).map(|(code, _)| code))),

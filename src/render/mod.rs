@@ -25,6 +25,7 @@ mod html;
 mod json;
 mod jsonl;
 mod limits;
+pub mod machine;
 mod markdown;
 mod names;
 mod notes;
@@ -278,6 +279,10 @@ mod tests {
             report["measurements"][4 + index]["reason"] = format!("{code}: {SECRET}").into();
         }
         report["measurements"][0]["power_reason"] = "no-power-source: tell-tale".into();
+        let beside = serde_json::json!({
+            "index": 1, "adapter": "Testcard 1", "pci_address": SECRET, "overlap": 1.0,
+        });
+        report["measurements"][3]["concurrent_with"] = serde_json::json!([beside]);
         report["run_id"] = "01980000-0000-7000-8000-7e117a1e0000".into();
         report["tuning"] = serde_json::json!([{
             "operation": "matmul", "precision": "f32", "shape_class": "square",
@@ -297,8 +302,9 @@ mod tests {
         let tells = |text: &str| text.contains("tell-tale") || text.contains("7e117a1e");
         let reports = [first, second];
         let json = texts(Format::Json, &reports);
-        // Two arguments, ten texts, four of power, four reasons and one of tuning.
-        assert_eq!(json.matches("tell-tale").count(), 2 * 21);
+        // Two arguments, ten texts, four of power, four reasons, one of tuning and one
+        // of an adapter beside.
+        assert_eq!(json.matches("tell-tale").count(), 2 * 22);
         assert!(tells(&texts(Format::Markdown, &reports)));
         let numbered = reports.into_iter().zip(1..);
         let reports = numbered.map(|(report, number)| record::anonymise(report, number));

@@ -7,16 +7,20 @@ use super::untrusted::{plain, word};
 use crate::record::Report;
 
 /// What tells two reports of one adapter apart, the most telling first.
-const DIFFERENCES: [fn(&Report) -> String; 4] = [
+const DIFFERENCES: [fn(&Report) -> String; 5] = [
     |report| report.adapter.backend.to_string(),
     |report| report.adapter.driver_and_version(),
     |report| report.host.name.clone(),
+    |report| {
+        let address = report.adapter.pci_address.clone();
+        address.unwrap_or_else(|| "no PCI address".into())
+    },
     |report| report.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
 ];
 
 /// A heading for each report: its adapter, and where several have that adapter
-/// the backend, driver, host or time in which they differ, as far as it takes to
-/// tell them apart. No two are the same.
+/// the backend, driver, host, PCI address or time in which they differ, as far as it
+/// takes to tell them apart. No two are the same.
 pub(super) fn labels(runs: &[Run]) -> Vec<String> {
     let names = runs.iter().map(|run| plain(&run.report.adapter.name));
     let mut labels: Vec<String> = names.collect();
@@ -34,17 +38,21 @@ pub(super) fn labels(runs: &[Run]) -> Vec<String> {
 }
 
 /// A word for each case of each report, by which no other case goes: its
-/// [`name`](crate::measure::measurement::Measurement::name), followed by `@` and
-/// the report's label where there are several reports.
+/// [`name`](crate::measure::measurement::Measurement::name), followed by `+` and how
+/// many other adapters worked on it at the same time if any did, and by `@` and the
+/// report's label where there are several reports.
 pub(super) fn cases(runs: &[Run]) -> Vec<Vec<String>> {
     let labels = labels(runs);
     let mut taken = Taken::default();
     let named = runs.iter().zip(labels).map(|(run, label)| {
         let names = run.report.measurements.iter().map(|measurement| {
-            let name = match runs.len() {
-                1 => measurement.name(),
-                _ => format!("{}@{label}", measurement.name()),
-            };
+            let mut name = measurement.name();
+            if !measurement.concurrent_with.is_empty() {
+                name += &format!("+{}", measurement.concurrent_with.len());
+            }
+            if runs.len() > 1 {
+                name += &format!("@{label}");
+            }
             word(&taken.untaken(name))
         });
         names.collect()
@@ -90,6 +98,7 @@ impl Taken {
 mod tests {
     use super::*;
     use crate::gpu::adapter::Backend;
+    use crate::measure::measurement::Beside;
     use crate::render::fixture::{self, runs};
 
     fn with(change: impl FnOnce(&mut Report)) -> Report {
@@ -117,6 +126,33 @@ mod tests {
                 "Testcard 0, vulkan, node02",
             ]
         );
+    }
+
+    #[test]
+    fn two_cards_of_one_machine_go_by_their_address() {
+        let reports = [
+            with(|_| ()),
+            with(|r| r.adapter.pci_address = Some("0000:02:00.0".into())),
+        ];
+        assert_eq!(
+            labels(&runs(&reports)),
+            ["Testcard 0, 0000:01:00.0", "Testcard 0, 0000:02:00.0"]
+        );
+    }
+
+    #[test]
+    fn a_figure_beside_other_adapters_goes_by_another_name_than_alone() {
+        let beside = |index| Beside {
+            index,
+            adapter: "Testcard 1".into(),
+            pci_address: None,
+            overlap: 1.0,
+        };
+        let report = with(|r| {
+            r.measurements.truncate(1);
+            r.measurements[0].concurrent_with = vec![beside(1), beside(2)];
+        });
+        assert_eq!(cases(&runs(&[report])), [["peak/f32/fma/device+2"]]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Table {
 
 /// Several reports, as many columns at a time as fit. Columns are numbered, since
 /// adapters have long names.
-fn side_by_side(all: &SideBySide, width: usize) -> String {
+pub(super) fn side_by_side(all: &SideBySide, width: usize) -> String {
     let count = all.labels.len();
     let titles: Vec<String> = all.rows().map(|row| plain(&row.title)).collect();
     let in_columns_of = |per: usize| -> Vec<Vec<String>> {

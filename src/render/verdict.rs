@@ -63,7 +63,19 @@ fn headline(report: &Report, formats: &[Achieved]) -> String {
         (Some(_), Some(_)) => "",
     };
     let power = power.unwrap_or_default();
-    format!("{name} reached {reached} with {operation} in {precision}{share}{power}{absent}.")
+    let company = company(kernel);
+    format!(
+        "{name} reached {reached} with {operation} in {precision}{company}{share}{power}{absent}."
+    )
+}
+
+/// Beside whom a case was measured.
+fn company(kernel: &Measurement) -> String {
+    match kernel.concurrent_with.len() {
+        0 => String::new(),
+        1 => " beside another adapter at work".to_owned(),
+        others => format!(" beside {others} other adapters at work"),
+    }
 }
 
 /// What a kernel is of its ceiling and of the datasheet's peak.
@@ -239,6 +251,7 @@ fn without_figures(report: &Report) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::measure::Surroundings;
+    use crate::measure::measurement::Beside;
     use crate::power::nvml::GpuProcess;
     use crate::render::fixture;
 
@@ -255,6 +268,22 @@ mod tests {
             Verdict::of(&named()).headline,
             "Testcard 0 reached 34360 GFLOP/s with matrix products in f32, 57.1 % of the 60200 GFLOP/s measured as its ceiling and 49.1 % of the datasheet's 70 TFLOP/s (FP32); its power was not measured."
         );
+    }
+
+    #[test]
+    fn a_figure_beside_other_adapters_is_not_taken_for_a_lone_one() {
+        let mut report = named();
+        let beside = serde_json::json!({
+            "index": 1, "adapter": "Testcard 1", "pci_address": null, "overlap": 1.0,
+        });
+        let beside: Beside = serde_json::from_value(beside).unwrap();
+        let fastest = &mut report.measurements[3].concurrent_with;
+        fastest.push(beside.clone());
+        let one = "in f32 beside another adapter at work, 57.1 % of";
+        assert!(Verdict::of(&report).headline.contains(one));
+        report.measurements[3].concurrent_with.push(beside);
+        let two = "in f32 beside 2 other adapters at work, 57.1 % of";
+        assert!(Verdict::of(&report).headline.contains(two));
     }
 
     /// 39 268 GFLOP/s at 350 W are 112 per W, 80.1 % of 70 000 / 500 = 140.

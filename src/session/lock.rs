@@ -5,10 +5,12 @@
 //! holds a second file, together with all who do so: the one that meant to be alone
 //! sees them there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -44,8 +46,9 @@ pub enum AdapterLock {
     Alone {
         /// Locked for this process.
         held: File,
-        /// Locked by whoever measures on it all the same.
-        guests: File,
+        /// Locked by whoever measures on it all the same. One thread at a time takes a
+        /// look: a lock that is tried twice at once may do anything.
+        guests: Mutex<File>,
     },
     /// Others may measure on it as well.
     Shared {
@@ -141,7 +144,10 @@ impl Locks {
             return Err(in_use(Holder::named_in(&guests)));
         }
         Holder::this_process().sign(&mut held);
-        Ok(AdapterLock::Alone { held, guests })
+        Ok(AdapterLock::Alone {
+            held,
+            guests: Mutex::new(guests),
+        })
     }
 
     /// Waits for the lock of `adapter`. `go_on` hears why, again and again, and ends
@@ -184,6 +190,30 @@ impl Locks {
         self.folder
             .join(format!("flopwatt-{}.{kind}", key(adapter)))
     }
+}
+
+/// The lock of each of `adapters`, one for all that compute on the same hardware, as
+/// `take` has it. They are taken in the same order by whoever takes several: nobody
+/// holds one that another waits for who holds what is waited for here.
+///
+/// # Errors
+/// The first of `take`.
+pub fn of_each<E>(
+    adapters: &[AdapterDescription],
+    mut take: impl FnMut(&AdapterDescription) -> Result<AdapterLock, E>,
+) -> Result<Vec<Arc<AdapterLock>>, E> {
+    let distinct: BTreeMap<String, &AdapterDescription> = adapters
+        .iter()
+        .map(|adapter| (key(adapter), adapter))
+        .collect();
+    let mut locks = BTreeMap::new();
+    for (key, adapter) in distinct {
+        locks.insert(key, Arc::new(take(adapter)?));
+    }
+    let each = adapters
+        .iter()
+        .map(|adapter| Arc::clone(&locks[&key(adapter)]));
+    Ok(each.collect())
 }
 
 /// What is locked, as a part of a file's name: the hardware, by whichever driver it
@@ -292,6 +322,11 @@ fn is_locked(tried: Result<(), TryLockError>, path: &Path) -> Result<bool, LockE
     }
 }
 
+/// What a panic elsewhere left is whole: a file.
+fn looking(guests: &Mutex<File>) -> MutexGuard<'_, File> {
+    guests.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether anybody measures beside whoever is alone.
 fn has_guests(guests: &File, path: &Path) -> Result<bool, LockError> {
     let locked = is_locked(guests.try_lock(), path)?;
@@ -314,14 +349,16 @@ impl AdapterLock {
     /// Whether others measure on the adapter, or cannot be told from none.
     fn is_shared(&self) -> bool {
         match self {
-            Self::Alone { guests, .. } => has_guests(guests, Path::new("")).unwrap_or(true),
+            Self::Alone { guests, .. } => {
+                has_guests(&looking(guests), Path::new("")).unwrap_or(true)
+            }
             Self::Shared { .. } => true,
         }
     }
 
     fn last_guest(&self) -> Option<SystemTime> {
         match self {
-            Self::Alone { guests, .. } => guests.metadata().ok()?.modified().ok(),
+            Self::Alone { guests, .. } => looking(guests).metadata().ok()?.modified().ok(),
             Self::Shared { .. } => None,
         }
     }
@@ -451,6 +488,30 @@ mod tests {
             .unwrap();
         let other = adapter(DeviceType::Cpu, "1ae0:c0de swiftshader device");
         assert!(matches!(locks.alone(&other), Err(LockError::Held(_))));
+    }
+
+    #[test]
+    fn several_adapters_are_locked_in_one_order_and_the_processors_once() {
+        let (_folder, locks) = locks();
+        let adapters = [
+            adapter(DeviceType::DiscreteGpu, "pci:0000:02:00.0"),
+            adapter(DeviceType::Cpu, "10005:0000 llvmpipe"),
+            gpu(),
+            adapter(DeviceType::Cpu, "1ae0:c0de swiftshader device"),
+        ];
+        let mut order = Vec::new();
+        let each = of_each(&adapters, |adapter| {
+            order.push(key(adapter));
+            locks.alone(adapter)
+        });
+        let each = each.unwrap();
+        assert_eq!(order, ["cpu", "pci-0000-01-00.0", "pci-0000-02-00.0"]);
+        assert!(Arc::ptr_eq(&each[1], &each[3]) && !Arc::ptr_eq(&each[0], &each[2]));
+        assert!(!each[1].watch().was_shared());
+        drop(each);
+        let _second = locks.alone(&gpu()).unwrap();
+        assert!(of_each(&adapters, |adapter| locks.alone(adapter)).is_err());
+        locks.alone(&adapters[1]).unwrap();
     }
 
     #[test]

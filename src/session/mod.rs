@@ -6,19 +6,23 @@
 //! another process, the guard, which restores the old one in every case.
 
 pub mod adapter;
+mod choices;
 pub mod guard;
 mod limits;
 pub mod lock;
 mod process;
 pub mod protocol;
 mod run;
+mod together;
 mod watchdog;
 pub mod worker;
 
+pub use choices::Choices;
 pub use limits::{GuardError, PowerLimits};
 pub use lock::{AdapterLock, LockError, Locks};
 pub use process::{Process, WorkerError};
 pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};
+pub use together::{Member, Together};
 
 #[cfg(all(test, unix))]
 pub use run::tests::adapter as test_adapter;

@@ -18,7 +18,7 @@ use crate::record::{self, SCHEMA_VERSION};
 use crate::units::Seconds;
 
 /// How often an interruption is looked for while waiting.
-const GLANCE: Duration = Duration::from_millis(50);
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
 /// Lines of the worker's standard error that are kept for a message.
 const KEPT_LINES: usize = 5;
 /// A process that was killed and is still there after this long is stuck in the

@@ -9,6 +9,7 @@ use crate::kernel::problem::Work;
 use crate::kernel::{Choice, Parameters};
 use crate::measure::Phase;
 use crate::measure::measurement::{Measurement, Reason};
+use crate::measure::period::Period;
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, Sensor};
 use crate::record::{PowerTrace, Shaders};
@@ -17,10 +18,10 @@ use crate::units::{Joules, Seconds};
 
 /// Version of the protocol that this program speaks. Whatever changes it raises
 /// this number.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 /// The oldest version whose workers this program can still lead: a change that they
 /// would not understand raises this number as well. 5 is the first in which a case
-/// can be held.
+/// can be held; 6 adds cases that are measured beside others, which none has to be.
 pub const OLDEST_PROTOCOL: u32 = 5;
 
 /// From the parent.
@@ -44,7 +45,9 @@ pub enum Request {
         /// Seed of the inputs, which are normal.
         seed: u64,
     },
-    /// Measure a case. Answered by [`Event::Phase`]s and one [`Event::Done`].
+    /// Measure a case. Answered by [`Event::Phase`]s and one [`Event::Done`]; before
+    /// that, beside others, by [`Event::Ready`]s and one [`Event::Measured`], each of
+    /// which wants an answer.
     Measure {
         /// Full case id.
         id: String,
@@ -59,7 +62,14 @@ pub enum Request {
         /// Folder for inputs, output and reference.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dump: Option<String>,
+        /// Whether other adapters are measured at the same time.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        beside_others: bool,
     },
+    /// The answer to [`Event::Ready`]: all others are ready, too.
+    Begin,
+    /// The answer to [`Event::Measured`]: all others have measured, too.
+    Finish,
     /// Name the cases that filters select. Answered by [`Event::Listed`].
     List {
         /// As `run` takes them; one that selects nothing is no error here.
@@ -160,6 +170,11 @@ pub enum Event {
         /// What was tried and chosen.
         tuning: Result<Tuning, Reason>,
     },
+    /// Timed dispatches are to begin; the device is idle until [`Request::Begin`].
+    Ready,
+    /// Timed dispatches have ended; the device is kept busy until
+    /// [`Request::Finish`].
+    Measured,
     /// The case's outcome.
     Done {
         /// The record of the case.
@@ -170,6 +185,9 @@ pub enum Event {
         sensor: Option<Sensor>,
         /// Whether the device is gone, so that no further case can be measured.
         device_is_gone: bool,
+        /// When it worked, beside others, while these may have measured.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        busy: Vec<Period>,
     },
     /// The cases that the filters select, in the order of the catalogue.
     Listed {
@@ -220,6 +238,7 @@ impl Event {
             Phase::Tuning { tried, count, .. } => format!("tuning, {tried} of {count} candidates"),
             Phase::WarmingUp { .. } => "warming up".to_owned(),
             Phase::Resting => "leaving the device idle".to_owned(),
+            Phase::StayingBusy { .. } => "waiting for other adapters".to_owned(),
             Phase::Dumping => "writing what was computed".to_owned(),
             Phase::Sampling { samples, .. } => format!("sampling, {samples} so far"),
         };
@@ -243,6 +262,7 @@ mod tests {
             draw: Draw::normal(7),
             metered: false,
             dump: None,
+            beside_others: false,
         };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(

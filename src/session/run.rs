@@ -4,15 +4,20 @@ use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use jiff::Timestamp;
+
+use super::choices::Choices;
 use super::limits::{GuardError, PowerLimits};
 use super::lock::AdapterLock;
 use super::process::{Process, WorkerError};
 use super::protocol::{Event, PowerRequest, Request};
+use super::together::{Member, Part};
 use crate::kernel::Choice;
 use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
 use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
+use crate::measure::period::Period;
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{self, Planned, PowerTrace, Report, SaveError};
@@ -34,6 +39,11 @@ pub struct Plan<'a> {
     pub limits: Option<&'a PowerLimits>,
     /// The adapter, for this run alone or not.
     pub lock: &'a AdapterLock,
+    /// What cards of one model have to run alike.
+    pub choices: &'a Choices,
+    /// Its place among the runs that go on at the same time, on other adapters and
+    /// with the same cases.
+    pub member: Option<&'a Member<'a>>,
     /// Set when the run is to end early.
     pub interrupted: &'a AtomicBool,
 }
@@ -146,6 +156,8 @@ pub fn execute(
         let id = &planned.id;
         let sharing = plan.lock.watch();
         let mut case = Case {
+            step: index,
+            began: None,
             id,
             data: planned.data,
             plan,
@@ -172,11 +184,15 @@ pub fn execute(
                 Some(Outcome::from(failed))
             }
         };
+        let began = case.began;
         report.complete = index + 1 == steps.len();
         let (trace, device_is_gone) = match outcome {
             Some(mut outcome) => {
                 if outcome.measurement.status == Status::Ok && sharing.was_shared() {
                     outcome.measurement.flag(Flag::SharedAdapter);
+                }
+                if let Some(member) = plan.member {
+                    outcome.stood_beside(member, index, began);
                 }
                 let device_is_gone = outcome.device_is_gone;
                 (outcome.enter(report, planned.data, limit), device_is_gone)
@@ -196,9 +212,27 @@ struct Outcome {
     measurement: Measurement,
     trace: Option<Box<PowerTrace>>,
     device_is_gone: bool,
+    /// When the device worked on it, once that is known.
+    busy: Vec<Period>,
 }
 
 impl Outcome {
+    /// Waits until step number `step` is over for all others, and notes who of them
+    /// worked during the timed dispatches. A case that failed after it `began` may
+    /// have worked until now.
+    fn stood_beside(&mut self, member: &Member, step: usize, began: Option<Timestamp>) {
+        let mut busy = std::mem::take(&mut self.busy);
+        if let (true, Some(began)) = (busy.is_empty(), began) {
+            busy.push(Period::since(began));
+        }
+        member.end_step(step, busy);
+        let measurement = &mut self.measurement;
+        measurement.concurrent_with = member.beside(&measurement.timed);
+        if !measurement.concurrent_with.is_empty() {
+            measurement.flag(Flag::Concurrent);
+        }
+    }
+
     /// Enters the case, measured on these inputs and at this power limit, into the report. Hands back
     /// what was read of its power, which is to be kept where the report says.
     fn enter(
@@ -229,6 +263,7 @@ impl From<Measurement> for Outcome {
             measurement,
             trace: None,
             device_is_gone: false,
+            busy: Vec::new(),
         }
     }
 }
@@ -254,6 +289,9 @@ impl Plan<'_> {
 
 /// One case of a run.
 struct Case<'a> {
+    step: usize,
+    /// When its timed dispatches were first told to begin beside those of others.
+    began: Option<Timestamp>,
     id: &'a CaseId,
     data: Data,
     plan: &'a Plan<'a>,
@@ -287,13 +325,15 @@ impl Case<'_> {
             },
             metered: metered.is_ok(),
             dump: dump.map(str::to_owned),
+            beside_others: self.plan.member.is_some(),
         };
-        match process.ask(&request, &mut |phase| self.observer.phase(phase))? {
+        match self.ask_beside_others(process, request)? {
             Event::Done {
                 mut measurement,
                 trace,
                 sensor,
                 device_is_gone,
+                busy,
             } => {
                 if let (Some(setup), Some(_)) = (&mut self.report.power, &sensor) {
                     setup.sensor = sensor;
@@ -301,13 +341,36 @@ impl Case<'_> {
                 if let (Status::Ok, Err(why)) = (measurement.status, metered) {
                     measurement.power_reason = Some(why);
                 }
+                self.plan.choices.ran(self.cache.key(), &measurement);
                 Ok(Outcome {
                     measurement: *measurement,
                     trace,
                     device_is_gone,
+                    busy,
                 })
             }
             other => Err(WorkerError::out_of_turn(&other)),
+        }
+    }
+
+    /// Has the worker measure, and holds it where others are not as far.
+    fn ask_beside_others(
+        &mut self,
+        process: &mut Process,
+        mut request: Request,
+    ) -> Result<Event, WorkerError> {
+        let mut window = 0;
+        loop {
+            let event = process.ask(&request, &mut |phase| self.observer.phase(phase))?;
+            let (member, part, answer) = match (&event, self.plan.member) {
+                (Event::Ready, Some(member)) => (member, Part::Window(window), Request::Begin),
+                (Event::Measured, Some(member)) => (member, Part::Measured, Request::Finish),
+                _ => return Ok(event),
+            };
+            member.arrive(self.step, part)?;
+            self.began.get_or_insert_with(Timestamp::now);
+            window += 1;
+            request = answer;
         }
     }
 
@@ -318,6 +381,16 @@ impl Case<'_> {
         let why = setup.and_then(|setup| setup.reason.as_deref());
         if let Some(why) = why {
             return unread(ReasonCode::NoPowerSource, why);
+        }
+        let source = setup.and_then(|setup| setup.source.as_ref());
+        let shared = source.filter(|source| !source.covers.is_of_one_adapter());
+        if let (Some(source), Some(_)) = (shared, self.plan.member) {
+            let why = format!(
+                "{} shows {}, and with it what the other adapters do",
+                source.name,
+                source.covers.describe()
+            );
+            return unread(ReasonCode::NoPowerSource, &why);
         }
         if self.id.operation == Operation::Latency {
             return unread(
@@ -337,33 +410,29 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// The program that was measured on another distribution or at another power
-    /// limit: only the same one shows what these do.
+    /// The program that was measured on another distribution, at another power limit
+    /// or on another card of the model: only the same one shows what these do. A card
+    /// has the best kernels of another by way of their choice.
     fn measured_before(&self) -> Option<Choice> {
         let id = self.id.to_string();
         let mut measured = self.report.measurements.iter();
-        let other = measured.find(|m| m.id == id && m.status == Status::Ok)?;
-        Some(Choice {
-            variant: other.chosen.as_ref().unwrap_or(&other.variant).clone(),
-            parameters: other.parameters.clone(),
-        })
+        match measured.find(|m| m.id == id && m.status == Status::Ok) {
+            Some(other) => Some(other.program()),
+            None if self.id.is_best() => None,
+            None => self.plan.choices.program(self.cache.key(), &id),
+        }
     }
 
-    /// The choice for the case's class of shapes: this run's, an earlier run's, or
-    /// one that is made now. Without a right candidate the case has no figure.
+    /// The choice for the case's class of shapes: this run's, or that of the adapter's
+    /// model. Without a right candidate the case has no figure.
     fn choose(
         &mut self,
         process: &mut Process,
     ) -> Result<Result<Choice, Box<Measurement>>, WorkerError> {
         let ours = self.report.tuning.iter().find(|t| t.covers(self.id));
-        let known = match ours {
-            Some(tuning) => Some(tuning.clone()),
-            None if self.plan.retune => None,
-            None => self.cache.find(self.id),
-        };
-        let tuning = match known {
+        let tuning = match ours.cloned() {
             Some(tuning) => tuning,
-            None => match self.tune(process)? {
+            None => match self.choice_of_the_model(process)? {
                 Ok(tuning) => tuning,
                 Err(reason) => {
                     // A driver that does not do the work is rejected here as well.
@@ -385,6 +454,27 @@ impl Case<'_> {
             let (status, reason) = refusal;
             self.without_choice(status, reason)
         }))
+    }
+
+    /// The choice of another card of the model, of an earlier run, or one that is made
+    /// now, by one run at a time.
+    fn choice_of_the_model(
+        &mut self,
+        process: &mut Process,
+    ) -> Result<Result<Tuning, Reason>, WorkerError> {
+        let mut turn = self.plan.choices.turn(self.plan.interrupted)?;
+        if let Some(tuning) = turn.find(self.cache.key(), self.id) {
+            self.cache.insert(&tuning);
+            return Ok(Ok(tuning));
+        }
+        if let (false, Some(tuning)) = (self.plan.retune, self.cache.find(self.id)) {
+            return Ok(Ok(tuning));
+        }
+        let tuning = self.tune(process)?;
+        if let Ok(tuning) = &tuning {
+            turn.keep(self.cache.key(), tuning);
+        }
+        Ok(tuning)
     }
 
     /// Has the worker try the candidates, and keeps the outcome for later runs.
@@ -426,6 +516,9 @@ pub fn keep(cache: &Cache) -> Result<(), SaveError> {
 }
 
 #[cfg(all(test, unix))]
+mod beside_tests;
+
+#[cfg(all(test, unix))]
 pub(super) mod tests {
     use super::*;
     use crate::gpu::adapter::AdapterDescription;
@@ -453,7 +546,8 @@ pub(super) mod tests {
     }
 
     #[derive(Default)]
-    struct Heard {
+    pub struct Heard {
+        /// How many cases the report held each time that it was to be saved.
         saves: Vec<usize>,
         warnings: Vec<String>,
     }
@@ -553,6 +647,8 @@ pub(super) mod tests {
             retune: false,
             limits: None,
             lock: &lock,
+            choices: &Choices::default(),
+            member: None,
             interrupted: &AtomicBool::new(interrupted),
         };
         let mut heard = Heard::default();

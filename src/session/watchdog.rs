@@ -38,7 +38,9 @@ pub fn limit(phase: Phase) -> Seconds {
         Phase::Inputs | Phase::Resting | Phase::Dumping => return HOST_LIMIT,
         Phase::Verifying { effort } | Phase::Tuning { effort, .. } => first_run(effort),
         Phase::WarmingUp { dispatch } => MARGIN * IN_A_ROW * dispatch.0,
-        Phase::Sampling { sample, .. } => MARGIN * IN_A_ROW * sample.0,
+        Phase::Sampling { sample, .. } | Phase::StayingBusy { sample } => {
+            MARGIN * IN_A_ROW * sample.0
+        }
     };
     Seconds(DEFAULT_LIMIT.0 + expected)
 }

@@ -1,12 +1,15 @@
 //! The worker's side: opens the adapter it is told and measures what it is told.
 
+mod beside;
 mod held;
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use self::beside::BesideOthers;
 use super::protocol::{Event, PROTOCOL, PowerRequest, Request, RightProgram};
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::device::{Gpu, ShaderMode};
@@ -19,7 +22,7 @@ use crate::kernel::select;
 use crate::kernel::template::Templates;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::measure::tier::Tier;
-use crate::measure::{Bench, Meter, Phase, Stopped, Watch};
+use crate::measure::{Bench, Meter, Nobody, Others, Phase, Stopped, Watch};
 use crate::power::PowerSpec;
 use crate::record::{Computed, PowerTrace, SCHEMA_VERSION, Shaders};
 use crate::tune;
@@ -29,14 +32,22 @@ const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 type Requests = mpsc::Receiver<Result<Request, serde_json::Error>>;
 
+/// The line to the parent.
+struct Parent {
+    out: io::Stdout,
+    requests: Requests,
+}
+
 /// Serves requests from standard input until it ends.
 ///
 /// # Errors
 /// When standard output is gone.
 pub fn serve() -> io::Result<()> {
     let mut worker = Worker {
-        out: io::stdout(),
-        requests: read_requests(),
+        parent: Rc::new(Parent {
+            out: io::stdout(),
+            requests: read_requests(),
+        }),
         device: None,
         meter: None,
         watch: None,
@@ -47,7 +58,7 @@ pub fn serve() -> io::Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema: SCHEMA_VERSION.to_owned(),
     })?;
-    while let Ok(request) = worker.requests.recv() {
+    while let Ok(request) = worker.parent.requests.recv() {
         let served = match request {
             Ok(Request::Open {
                 adapter,
@@ -62,6 +73,7 @@ pub fn serve() -> io::Result<()> {
                 draw,
                 metered,
                 dump,
+                beside_others,
             }) => worker.measure(&Case {
                 id: &id,
                 choice: choice.as_ref(),
@@ -69,6 +81,7 @@ pub fn serve() -> io::Result<()> {
                 draw,
                 metered,
                 dump: dump.as_deref(),
+                beside_others,
             }),
             Ok(Request::List { filters, software }) => {
                 let ids = select::listing(&filters, software).into_iter();
@@ -83,6 +96,9 @@ pub fn serve() -> io::Result<()> {
                 | Request::Meter { .. }
                 | Request::Release),
             ) => worker.hold(request),
+            // The case that was to be finished has failed meanwhile.
+            Ok(Request::Finish) => continue,
+            Ok(Request::Begin) => Err("nothing is ready to begin".to_owned()),
             Err(error) => Err(not_a_request(&error)),
         };
         match served {
@@ -121,11 +137,11 @@ struct Case<'a> {
     draw: Draw,
     metered: bool,
     dump: Option<&'a str>,
+    beside_others: bool,
 }
 
 struct Worker {
-    out: io::Stdout,
-    requests: Requests,
+    parent: Rc<Parent>,
     device: Option<OpenDevice>,
     /// Taken away while a case is measured.
     meter: Option<Meter>,
@@ -143,12 +159,18 @@ struct OpenDevice {
     gpu: Option<Gpu>,
 }
 
-impl Worker {
+impl Parent {
     fn say(&self, event: &Event) -> io::Result<()> {
         let mut out = self.out.lock();
         serde_json::to_writer(&mut out, event)?;
         out.write_all(b"\n")?;
         out.flush()
+    }
+}
+
+impl Worker {
+    fn say(&self, event: &Event) -> io::Result<()> {
+        self.parent.say(event)
     }
 
     fn open(
@@ -198,21 +220,27 @@ impl Worker {
 
     fn measure(&mut self, case: &Case) -> Result<Event, String> {
         let (meter, watch) = (self.meter.take(), self.watch.take());
-        let mut trace = None;
+        let (mut trace, mut busy) = (None, Vec::new());
+        let mut others: Box<dyn Others> = match case.beside_others {
+            true => Box::new(BesideOthers::new(Rc::clone(&self.parent))),
+            false => Box::new(Nobody),
+        };
         let measured = self.with_bench(case.id, case.draw, |bench, id, problem, on_phase| {
             let mut watched = watch.as_ref().map(Watch::case);
-            let mut on_begin = |phase| {
+            let mut watching = |phase| {
                 watched.iter_mut().for_each(|watched| watched.hear(phase));
                 on_phase(phase);
             };
-            let mut prepared = bench.prepare(id, case.choice, problem, case.tier, &mut on_begin)?;
+            let mut prepared = bench.prepare(id, case.choice, problem, case.tier, &mut watching)?;
             match meter.as_ref().filter(|_| case.metered) {
                 Some(meter) => {
-                    let metered = prepared.converge_metered(meter, on_phase)?;
+                    let metered = prepared.converge_metered(meter, &mut *others, &mut watching)?;
                     trace = Some(Box::new(PowerTrace::from(metered)));
                 }
-                None => prepared.converge(on_phase)?,
+                None => prepared.converge_beside(&mut *others, &mut watching)?,
             }
+            prepared.stay_busy(&mut *others, &mut watching)?;
+            busy = prepared.busy();
             let mut measurement = prepared.finish()?;
             if let Some(watched) = watched {
                 watched.enter(&mut measurement);
@@ -229,6 +257,7 @@ impl Worker {
             trace,
             sensor,
             device_is_gone,
+            busy,
         })
     }
 
@@ -272,7 +301,7 @@ impl Worker {
     /// Tells of a phase. A parent that does not listen any more has ended, and
     /// the end of the input ends this process.
     fn report(&self, phase: Phase, reported: &mut Option<Instant>) {
-        let sampling = matches!(phase, Phase::Sampling { .. });
+        let sampling = matches!(phase, Phase::Sampling { .. } | Phase::StayingBusy { .. });
         if sampling && reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
             return;
         }
@@ -330,6 +359,7 @@ fn stopped_at(id: &CaseId, stopped: Stopped) -> Event {
         trace: None,
         sensor: None,
         device_is_gone,
+        busy: Vec::new(),
     }
 }
 

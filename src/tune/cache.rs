@@ -120,6 +120,11 @@ impl Cache {
         (Self { path, contents }, warning)
     }
 
+    /// What its choices depend on besides the problem.
+    pub fn key(&self) -> &Key {
+        &self.contents.key
+    }
+
     /// The choice made for the class of `id`'s shape, if one was.
     pub fn find(&self, id: &CaseId) -> Option<Tuning> {
         let found = self.contents.tunings.iter().find(|t| t.covers(id));

@@ -32,6 +32,13 @@ pub fn load(folder: &Path) -> Result<(Report, Option<RunPlan>), Failure> {
         )
         .into());
     };
+    if plan.concurrent {
+        return Err(refused(
+            "it measured beside other adapters, and the cases that are missing would be measured \
+             alone. Start a new run on all of them",
+        )
+        .into());
+    }
     if !plan.is_begun_by(&report) {
         return Err(refused("its cases are not those of its plan; was it edited?").into());
     }

@@ -146,7 +146,7 @@ impl Worker {
                 other => return Err(format!("{other:?} while a case is held").into()),
             };
             self.say(&answer).map_err(|error| error.to_string())?;
-            request = match self.requests.recv() {
+            request = match self.parent.requests.recv() {
                 Ok(request) => request.map_err(|error| not_a_request(&error))?,
                 Err(_) => return Err("the input has ended".to_owned().into()),
             };

@@ -11,6 +11,7 @@ use walkdir::WalkDir;
 use super::setup::{progress_bar, say};
 use super::{Exit, Failure, Outcome, print};
 use crate::fleet::{Entry, Fleet, Ledger, LeftOut, Merged, Why};
+use crate::machine::SUMMARY_FILE;
 use crate::record;
 use crate::render::{self, Document, fleet};
 
@@ -147,7 +148,9 @@ fn files(path: &Path) -> Vec<Result<PathBuf, LeftOut>> {
             let is_json = path
                 .extension()
                 .is_some_and(|extension| extension == "json");
-            (entry.file_type().is_file() && is_json).then(|| Ok(entry.into_path()))
+            // What a run on several adapters leaves beside their reports.
+            let is_summary = path.file_name().is_some_and(|name| name == SUMMARY_FILE);
+            (entry.file_type().is_file() && is_json && !is_summary).then(|| Ok(entry.into_path()))
         }
         Err(error) => {
             let file = error.path().unwrap_or(path);

@@ -73,12 +73,8 @@ pub fn run(args: Args) -> Outcome {
         (Some(out), formats) => write(&merged, &fleet, formats, out)?,
         (None, [Format::Jsonl]) => print_rows(&merged)?,
         (None, formats) => {
-            let documents = formats
-                .iter()
-                .filter_map(|format| document(&fleet, *format));
-            documents
-                .map(|d| print(&d.text))
-                .collect::<io::Result<()>>()?;
+            let mut documents = formats.iter().filter_map(|f| document(&fleet, *f));
+            documents.try_for_each(|document| print(&document.text))?;
         }
     }
     if let (Some(first), false) = (merged.left_out.first(), formats == [Format::Table]) {

@@ -208,10 +208,16 @@ impl Case {
             ShaderMode::Checked => " checked",
             ShaderMode::Unchecked => "",
         };
+        // Beside other adapters it is another case than alone.
+        let beside = match m.concurrent_with.len() {
+            0 => String::new(),
+            others => format!("+{others}"),
+        };
+        let usual = m.data == Data::Normal && m.power_limit_w.is_none() && beside.is_empty();
         Some(Self {
-            name: m.name() + checked,
+            name: m.name() + checked + &beside,
             precision: m.precision,
-            ranks: !m.operation.is_ceiling() && m.data == Data::Normal && m.power_limit_w.is_none(),
+            ranks: !m.operation.is_ceiling() && usual,
             unit,
             value,
             percent_of_datasheet: m.percent_of_datasheet,

@@ -460,8 +460,11 @@ mod tests {
         assert!(
             ids(&["conv"], &[])
                 .unwrap_err()
-                .contains("matmul/f32/register")
+                .contains("such as matmul/f32/best")
         );
+        let near = ids(&["matmull/f32/*"], &[]).unwrap_err();
+        assert!(near.contains("matmul/f32/naive"), "{near}");
+        assert!(!near.contains("attention"), "{near}");
         assert!(
             ids(&["matmul/f32/nope/1x1x1"], &[])
                 .unwrap_err()

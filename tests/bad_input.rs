@@ -89,7 +89,7 @@ fn arguments_that_no_run_could_carry_out_are_refused() {
     insta::assert_snapshot!(refused(&["run", &"?".repeat(2000)]).replace(&"?".repeat(2000), "?…"), @r#"error: "?…" is not a valid filter: it is longer than 1000 bytes"#);
     insta::assert_snapshot!(refused(&["run", &"{".repeat(400)]).replace(&"{".repeat(400), "{…"), @r#"error: "{…" is not a valid filter: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)"#);
     insta::assert_snapshot!(refused(&["power", "--for", "1e300"]), @r#"
-    error: invalid value '1e300' for '--for <DURATION>': failed to parse input in the "friendly" duration format: expected to find unit designator suffix (e.g., `years` or `secs`) after parsing integer
+    error: invalid value '1e300' for '--for <DURATION>': expected a length of time above 0, such as 30s or 5m
 
     For more information, try '--help'.
     "#);

@@ -86,6 +86,8 @@ mod tests {
             command
                 .current_dir(self.path())
                 .env("XDG_CONFIG_HOME", self.path().join("config"))
+                // Tests run side by side.
+                .env("FLOPWATT_LOCKS", self.path())
                 .env("XDG_CACHE_HOME", self.path().join("cache"))
                 .args(["run", "--adapter", &wanted, "--power", "none"])
                 .args(["--out", "o"])

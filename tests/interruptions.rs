@@ -103,6 +103,8 @@ mod tests {
             command
                 .current_dir(self.path())
                 .env("XDG_CONFIG_HOME", self.path().join("config"))
+                // Tests run side by side.
+                .env("FLOPWATT_LOCKS", self.path())
                 .env("XDG_CACHE_HOME", self.path().join("cache"))
                 .arg("run")
                 .stdout(Stdio::piped())

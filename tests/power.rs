@@ -333,7 +333,7 @@ fn the_listing_says_why_a_source_cannot_be_read() {
     let text = String::from_utf8_lossy(&text.get_output().stdout).into_owned();
     assert!(text.contains("neither an energy counter"), "{text}");
     for (wrong, why) in [
-        (vec!["power", "--for", "0s"], "longer than nothing"),
+        (vec!["power", "--for", "0s"], "above 0"),
         (vec!["power", "--for", "soon"], "soon"),
         (
             vec!["power", "--for", "1s", "--power", "nvidia"],

@@ -19,6 +19,8 @@ pub(super) struct Ready {
     pub base: Choice,
     /// Kernel and parameters of head.
     pub head: Choice,
+    /// Those of base where head has chosen others although it has them as well.
+    pub passed_over: Option<Choice>,
     /// Changes to be told of.
     pub notes: Vec<String>,
 }
@@ -161,6 +163,7 @@ impl Listed {
                     id,
                     base: before.choice,
                     head: after.choice,
+                    passed_over: after.passed_over,
                     notes: after.notes,
                 }),
             },

@@ -53,9 +53,38 @@ struct Timed {
     head: f64,
 }
 
-/// Times a case until it is decided or its share is spent. SLOWER counts only if a
-/// second round, of fresh processes and in another order, says so too.
+/// Times a case until it is decided or its share is spent. What head's trials put ahead
+/// and pairs find slower was a trial that something disturbed: then head is timed with
+/// the program of base.
 pub(super) fn decide(
+    plan: &Plan,
+    ready: &Ready,
+    quantity: Quantity,
+    limits: Limits,
+    observer: &mut dyn Observer,
+) -> Result<Case, Interrupted> {
+    let case = settle(plan, ready, quantity, limits, observer)?;
+    let Some(choice) = ready.passed_over.as_ref().filter(|_| case.fails) else {
+        return Ok(case);
+    };
+    let ratio = case.ratio.map(|ratio| ratio.to_string());
+    let note = format!(
+        "that is slower ({}), so that head is timed with the program of base",
+        ratio.unwrap_or_default()
+    );
+    let again = Ready {
+        id: ready.id.clone(),
+        base: ready.base.clone(),
+        head: choice.clone(),
+        passed_over: None,
+        notes: ready.notes.iter().cloned().chain([note]).collect(),
+    };
+    settle(plan, &again, quantity, limits, observer)
+}
+
+/// Times a case with one program a side. SLOWER counts only if a second round, of fresh
+/// processes and in another order, says so too.
+fn settle(
     plan: &Plan,
     ready: &Ready,
     quantity: Quantity,

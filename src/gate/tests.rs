@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::compare::Side;
+use crate::kernel::Choice;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::power::{Averaging, Coverage, Metric, PowerSetup, SourceIdentity};
 use crate::units::Joules;
@@ -50,6 +51,7 @@ const WORKER: &str = r#"
             esac ;;
         hold)
             case "$line" in
+            *'"variant":"slow"'*) held="$held 1.3" ;;
             *'"hash":"of base"'*) held="$held $BASE" ;;
             *) held="$held $HEAD" ;;
             esac
@@ -246,6 +248,41 @@ fn what_sticks_to_one_process_decides_nothing() {
         .iter()
         .filter(|ratio| **ratio > 0.1);
     assert_eq!(slow.count(), 9);
+}
+
+/// Head's trials put another program ahead that is 30 % slower.
+#[test]
+fn a_disturbed_choice_of_the_best_kernel_is_no_slowdown() {
+    let choice = |variant: &str| Choice {
+        variant: variant.to_owned(),
+        parameters: Default::default(),
+    };
+    let ready = |passed_over| facts::Ready {
+        id: CASE.parse().unwrap(),
+        base: choice("naive"),
+        head: choice("slow"),
+        passed_over,
+        notes: Vec::new(),
+    };
+    let decided = |ready: facts::Ready| {
+        planned(&script(), &script(), |plan| {
+            let limits = rounds::Limits {
+                share: plan.budget,
+                alpha: ALPHA,
+            };
+            let case = rounds::decide(&plan, &ready, Quantity::Time, limits, &mut Silent);
+            case.ok().expect("nobody interrupts")
+        })
+    };
+    let case = decided(ready(Some(choice("naive"))));
+    assert_eq!((case.verdict, case.fails), (Verdict::Same, false));
+    assert!(
+        case.notes[0].starts_with("that is slower (1.300 "),
+        "{case:?}"
+    );
+    // Where head no longer has the program of base, the choice is its own.
+    let case = decided(ready(None));
+    assert_eq!((case.verdict, case.fails), (Verdict::Slower, true));
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub struct Standing {
     pub choice: Choice,
     /// Every program of that kernel, or the chosen one, whose output is right.
     pub programs: Vec<RightProgram>,
+    /// The kernel and parameters of base, where this side has chosen others although
+    /// they are right here as well.
+    pub passed_over: Option<Choice>,
     /// Changes since base.
     pub notes: Vec<String>,
 }
@@ -37,6 +40,13 @@ impl Unmeasured {
             _ => Self::Wrong(why),
         }
     }
+}
+
+/// What a side takes for the best kernel.
+struct Best {
+    choice: Choice,
+    /// Base's, where that is right on this side as well and was slower in its trials.
+    passed_over: Option<Choice>,
 }
 
 type Word<T> = Result<Result<T, Unmeasured>, Trouble>;
@@ -147,8 +157,9 @@ impl<'p, 'a> Side<'p, 'a> {
         observer: &mut dyn Observer,
     ) -> Word<Standing> {
         let before = base.map(|standing| &standing.choice);
-        let best = match self.best(id, before, observer)? {
-            Ok(best) => best,
+        let (best, passed_over) = match self.best(id, before, observer)? {
+            Ok(Some(best)) => (Some(best.choice), best.passed_over),
+            Ok(None) => (None, None),
             Err(unmeasured) => return Ok(Err(unmeasured)),
         };
         let programs = match self.check(id, best.as_ref(), observer)? {
@@ -175,6 +186,7 @@ impl<'p, 'a> Side<'p, 'a> {
         Ok(Ok(Standing {
             choice,
             programs,
+            passed_over,
             notes: notes.into_iter().collect(),
         }))
     }
@@ -187,7 +199,7 @@ impl<'p, 'a> Side<'p, 'a> {
         id: &CaseId,
         before: Option<&Choice>,
         observer: &mut dyn Observer,
-    ) -> Word<Option<Choice>> {
+    ) -> Word<Option<Best>> {
         if !id.is_best() {
             return Ok(Ok(None));
         }
@@ -216,12 +228,19 @@ impl<'p, 'a> Side<'p, 'a> {
             let why = format!("{status}: {}", reason.message);
             return Ok(Err(Unmeasured::new(status, why)));
         };
-        let kept = before.filter(|before| {
-            let rates = rate(before).zip(rate(chosen));
-            let slower_from = self.plan.threshold.slower_from();
-            rates.is_some_and(|(before, now)| now.0 <= slower_from * before.0)
-        });
-        Ok(Ok(Some(kept.unwrap_or(chosen).clone())))
+        let slower_from = self.plan.threshold.slower_from();
+        let known = before.filter(|before| *before != chosen);
+        let known = known.and_then(|before| Some((before, rate(before)?)));
+        Ok(Ok(Some(match (known, rate(chosen)) {
+            (Some((before, was)), Some(now)) if now.0 <= slower_from * was.0 => Best {
+                choice: before.clone(),
+                passed_over: None,
+            },
+            (known, _) => Best {
+                choice: chosen.clone(),
+                passed_over: known.map(|(before, _)| before.clone()),
+            },
+        })))
     }
 
     /// The tuning for a case's class of shapes, made once.

@@ -40,9 +40,9 @@ pub mod compare;
 
 pub mod gate;
 
-pub mod fleet;
-
 pub mod machine;
+
+pub mod fleet;
 
 pub mod render;
 

@@ -6,7 +6,7 @@ mod outliers;
 mod proportion;
 mod sequential;
 
-pub use outliers::outliers;
+pub use outliers::{Outliers, outliers};
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
 

@@ -3,6 +3,9 @@
 //! no figure is made up.
 
 #[cfg(target_os = "linux")]
+#[path = "support/command.rs"]
+mod command;
+#[cfg(target_os = "linux")]
 #[path = "support/faults.rs"]
 mod faults;
 #[cfg(target_os = "linux")]
@@ -45,6 +48,7 @@ mod tests {
     use serde_json::Value;
     use tempfile::TempDir;
 
+    use super::command;
     use super::faults::{Outcome, kept, reason, report, row};
     use super::trials::{Missing, adapters};
 
@@ -82,12 +86,8 @@ mod tests {
         /// The command on the machine's Vulkan adapter with its driver as it is.
         fn run(&self, cases: &[&str]) -> Command {
             let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "vulkan".into());
-            let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+            let mut command = command::flopwatt(self.path());
             command
-                .current_dir(self.path())
-                .env("XDG_CONFIG_HOME", self.path().join("config"))
-                // Tests run side by side.
-                .env("FLOPWATT_LOCKS", self.path())
                 .env("XDG_CACHE_HOME", self.path().join("cache"))
                 .args(["run", "--adapter", &wanted, "--power", "none"])
                 .args(["--out", "o"])

@@ -2,17 +2,18 @@
 //! they print, how they end.
 
 mod support {
+    pub mod command;
     pub mod trials;
 }
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use flopwatt::compare::{Comparison, Verdict};
 use flopwatt::kernel::template::BUILTIN;
 use serde_json::Value;
+use support::command::{self, folder, wanted};
 use support::trials::{adapters, anywhere, needing, run};
-use tempfile::TempDir;
 
 fn main() {
     run(vec![
@@ -35,15 +36,8 @@ fn main() {
 /// A case that takes no time to speak of.
 const SMALL: &str = "matmul/f32/naive/33x17x65";
 
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a temporary folder")
-}
-
 fn flopwatt(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_flopwatt"))
-        .current_dir(folder)
-        // Tests run side by side.
-        .env("FLOPWATT_LOCKS", folder)
+    command::flopwatt(folder)
         .env_remove("GITHUB_ACTIONS")
         .env_remove("GITHUB_STEP_SUMMARY")
         .args(arguments)
@@ -53,7 +47,7 @@ fn flopwatt(folder: &Path, arguments: &[&str]) -> Output {
 
 /// A gate of one small case with half a minute at most.
 fn gate(folder: &Path, arguments: &[&str]) -> Output {
-    let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
+    let wanted = wanted();
     let usual = ["gate", "--adapter", &wanted, "--cases", SMALL, "--json"];
     flopwatt(folder, &[&usual[..], arguments].concat())
 }
@@ -184,7 +178,7 @@ fn self_test() {
 fn two_runs() {
     let folder = folder();
     let path = folder.path();
-    let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
+    let wanted = wanted();
     for out in ["a", "b"] {
         let arguments = [
             "run",

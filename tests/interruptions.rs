@@ -2,6 +2,9 @@
 //! on working, and `--resume` measures the rest or says why it will not.
 
 #[cfg(target_os = "linux")]
+#[path = "support/command.rs"]
+mod command;
+#[cfg(target_os = "linux")]
 #[path = "support/faults.rs"]
 mod faults;
 #[cfg(target_os = "linux")]
@@ -53,6 +56,7 @@ mod tests {
     use serde_json::{Value, json};
     use tempfile::TempDir;
 
+    use super::command::{self, wanted};
     use super::faults::{self, Outcome, kept, row};
     use super::running::{Running, child, signal, wait_for, wait_for_a_case};
     use super::trials::{Missing, adapters};
@@ -99,12 +103,8 @@ mod tests {
         }
 
         fn flopwatt(&self) -> Command {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+            let mut command = command::flopwatt(self.path());
             command
-                .current_dir(self.path())
-                .env("XDG_CONFIG_HOME", self.path().join("config"))
-                // Tests run side by side.
-                .env("FLOPWATT_LOCKS", self.path())
                 .env("XDG_CACHE_HOME", self.path().join("cache"))
                 .arg("run")
                 .stdout(Stdio::piped())
@@ -113,9 +113,8 @@ mod tests {
         }
 
         fn begin(&self) -> Command {
-            let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
             let mut command = self.flopwatt();
-            command.args(["--adapter", &wanted, "--power", "none", "--out", "o"]);
+            command.args(["--adapter", &wanted(), "--power", "none", "--out", "o"]);
             command
         }
 
@@ -197,6 +196,25 @@ mod tests {
         assert_eq!(resumed[0]["after_cases"], done);
     }
 
+    /// The run ends with what it says and this status, and keeps every case that had
+    /// ended.
+    fn is_cut_short(fault: &str, bed: &Bed, run: Running, said: &str, status: i32) {
+        let output = run.end();
+        let report = bed.report();
+        let expected = Outcome {
+            said,
+            status: Some(status),
+            kept: EVERY,
+        };
+        let seen = Outcome {
+            said: &stderr(&output),
+            status: output.status.code(),
+            kept: &what_was_kept(&output, &report),
+        };
+        row(fault, &expected, &seen);
+        assert_eq!(report["complete"], false);
+    }
+
     /// Ctrl-C reaches every process of the terminal's group, the others one.
     pub fn signals() {
         for (fault, name, group) in [
@@ -208,20 +226,8 @@ mod tests {
             let run = bed.in_the_middle();
             let worker = child(run.id(), "worker", bed.path());
             signal(name, &format!("{group}{}", run.id()));
-            let output = run.end();
-            let report = bed.report();
-            let expected = Outcome {
-                said: "cases are in the report; `flopwatt run --resume o` measures the others",
-                status: Some(130),
-                kept: EVERY,
-            };
-            let seen = Outcome {
-                said: &stderr(&output),
-                status: output.status.code(),
-                kept: &what_was_kept(&output, &report),
-            };
-            row(fault, &expected, &seen);
-            assert_eq!(report["complete"], false);
+            let said = "cases are in the report; `flopwatt run --resume o` measures the others";
+            is_cut_short(fault, &bed, run, said, 130);
             wait_for("the worker ends", || !is_there(&worker));
         }
     }
@@ -476,20 +482,7 @@ mod tests {
         let bed = Bed::mounted("8m");
         let run = bed.in_the_middle();
         break_target(&bed.out());
-        let output = run.end();
-        let report = bed.report();
-        let expected = Outcome {
-            said,
-            status: Some(2),
-            kept: EVERY,
-        };
-        let seen = Outcome {
-            said: &stderr(&output),
-            status: output.status.code(),
-            kept: &what_was_kept(&output, &report),
-        };
-        row(fault, &expected, &seen);
-        assert_eq!(report["complete"], false);
+        is_cut_short(fault, &bed, run, said, 2);
         bed
     }
 

@@ -3,6 +3,9 @@
 //! stand-in's Testcard.
 
 #[cfg(target_os = "linux")]
+#[path = "support/command.rs"]
+mod command;
+#[cfg(target_os = "linux")]
 #[path = "support/faults.rs"]
 mod faults;
 #[cfg(target_os = "linux")]
@@ -68,6 +71,7 @@ mod tests {
     use serde_json::{Value, json};
     use tempfile::TempDir;
 
+    use super::command::{self, wanted};
     use super::faults::{self, Outcome};
     use super::running::{Running, child, signal, wait_for, wait_for_a_case};
     use super::support::{card, hide, nvml_stand_in, two_cards};
@@ -126,14 +130,10 @@ mod tests {
         }
 
         fn flopwatt(&self) -> Command {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+            let mut command = command::flopwatt(self.0.path());
             command
-                .current_dir(self.0.path())
                 .env("LD_LIBRARY_PATH", self.0.path())
-                // Tests run side by side.
-                .env("FLOPWATT_LOCKS", self.0.path())
-                .env("XDG_CACHE_HOME", self.path("cache"))
-                .env("XDG_CONFIG_HOME", self.path("config"));
+                .env("XDG_CACHE_HOME", self.path("cache"));
             command
         }
 
@@ -144,8 +144,7 @@ mod tests {
         }
 
         fn run_with(&self, source: &str) -> Command {
-            // Any adapter will do, a software one beside a hidden GPU as well.
-            let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
+            let wanted = wanted();
             let mut command = self.flopwatt();
             command
                 .args(["run", "--adapter", &wanted, "--power", source])

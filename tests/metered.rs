@@ -5,6 +5,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/command.rs"]
+mod command;
 #[path = "support/faults.rs"]
 mod faults;
 // Each test program uses a part of what they share.
@@ -16,6 +18,7 @@ mod trials;
 
 use std::process::{Command, Output};
 
+use command::wanted;
 use faults::{Outcome, kept, row};
 use serde_json::{Value, json};
 use support::{card, nvml_stand_in};
@@ -61,16 +64,11 @@ impl Metered {
     fn run(script: &Value, cases: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         nvml_stand_in(folder.path(), script);
-        let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
-        let output = Command::new(env!("CARGO_BIN_EXE_flopwatt"))
-            .args(["run", "--adapter", &wanted, "--power", "nvml:0"])
+        let output = command::flopwatt(folder.path())
+            .args(["run", "--adapter", &wanted(), "--power", "nvml:0"])
             .args(["--seed", "7", "--out", "out"])
             .args(cases)
             .env("LD_LIBRARY_PATH", folder.path())
-            // Tests run side by side.
-            .env("FLOPWATT_LOCKS", folder.path())
-            .env("XDG_CONFIG_HOME", folder.path().join("config"))
-            .current_dir(folder.path())
             .output()
             .expect("flopwatt starts");
         Self { folder, output }

@@ -1,16 +1,18 @@
 //! `flopwatt run` from the outside: what it leaves, what it prints, how it ends.
 
 mod support {
+    pub mod command;
     pub mod trials;
 }
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use flopwatt::kernel::element::Element;
 use serde_json::Value;
+use support::command::{self, folder, output, stderr, stdout, wanted};
 use support::trials::{adapters, anywhere, needing, run};
 
 fn main() {
@@ -41,34 +43,10 @@ fn main() {
 const SMALL: &str = "matmul/f32/naive/33x17x65";
 
 fn flopwatt(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
-    // Any adapter will do, a software one beside a hidden GPU as well.
-    let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
+    let mut command = command::flopwatt(folder);
+    // Where there is a source of power, its windows would only take long.
+    command.args(["run", "--adapter", &wanted(), "--power", "none"]);
     command
-        .current_dir(folder)
-        // Tests run side by side.
-        .env("FLOPWATT_LOCKS", folder)
-        // A user without datasheets of their own.
-        .env("XDG_CONFIG_HOME", folder.join("config"))
-        // Where there is a source of power, its windows would only take long.
-        .args(["run", "--adapter", &wanted, "--power", "none"]);
-    command
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary folder")
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().expect("flopwatt starts")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("text")
 }
 
 fn read_report(folder: &Path) -> Value {

@@ -1,5 +1,7 @@
 //! `flopwatt run` on several adapters: what it leaves, what it prints, how it ends.
 
+#[path = "support/command.rs"]
+mod command;
 // Each test program uses a part of what they share.
 #[allow(dead_code)]
 mod support;
@@ -8,10 +10,11 @@ mod trials;
 
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use command::{folder, output, stderr, stdout};
 use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::kernel::inputs::Data;
 use flopwatt::kernel::template::Templates;
@@ -51,32 +54,10 @@ fn main() {
 const SMALL: &str = "matmul/f32/naive/33x17x65";
 
 fn flopwatt(folder: &Path, adapters: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+    let mut command = command::flopwatt(folder);
+    // Where there is a source of power, its windows would only take long.
+    command.args(["run", "--adapter", adapters, "--power", "none"]);
     command
-        .current_dir(folder)
-        // A user without datasheets of their own.
-        .env("XDG_CONFIG_HOME", folder.join("config"))
-        // Tests run side by side.
-        .env("FLOPWATT_LOCKS", folder)
-        // Where there is a source of power, its windows would only take long.
-        .args(["run", "--adapter", adapters, "--power", "none"]);
-    command
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary folder")
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().expect("flopwatt starts")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("text")
 }
 
 fn read(path: &Path) -> Value {
@@ -185,10 +166,9 @@ fn goes_on() {
         let cases = report["measurements"].as_array_mut().expect("cases");
         cases.pop();
         std::fs::write(&file, report.to_string()).expect("written");
-        let mut resumed = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+        let mut resumed = command::flopwatt(folder.path());
         resumed
             .current_dir(folder.path().join("o"))
-            .env("FLOPWATT_LOCKS", folder.path())
             .args(["run", "--resume", name]);
         output(&mut resumed)
     };

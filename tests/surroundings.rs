@@ -3,6 +3,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/command.rs"]
+mod command;
 // Each test program uses a part of what they share.
 #[allow(dead_code)]
 mod support;
@@ -15,8 +17,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use command::wanted;
 use flopwatt::gpu::adapter::AdapterDescription;
-use flopwatt::session::lock::{FOLDER_VARIABLE, LockError, Locks};
+use flopwatt::session::lock::{LockError, Locks};
 use serde_json::{Value, json};
 use support::{card, hide, nvml_stand_in};
 use tempfile::TempDir;
@@ -42,11 +45,6 @@ fn main() {
 /// A case that takes no time to speak of.
 const SMALL: &str = "latency/none/dispatch/empty";
 const BEST: &str = "matmul/i8-i32acc/best/48x40x56";
-
-/// Any adapter will do, a software one beside a hidden GPU as well.
-fn wanted() -> String {
-    std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into())
-}
 
 /// The adapter that the tests measure on.
 fn adapter() -> Result<AdapterDescription, Missing> {
@@ -84,13 +82,10 @@ impl Machine {
     }
 
     fn flopwatt_on(&self, adapter: &str, verb: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
+        let mut command = command::flopwatt(self.path());
         command
-            .current_dir(self.path())
-            .env(FOLDER_VARIABLE, self.path())
             .env("LD_LIBRARY_PATH", self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
-            .env("XDG_CONFIG_HOME", self.path().join("config"))
             .args([verb, "--adapter", adapter])
             .args(arguments);
         command

@@ -2,14 +2,16 @@
 //! templates change.
 
 mod support {
+    pub mod command;
     pub mod trials;
 }
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use flopwatt::kernel::template::BUILTIN;
 use serde_json::Value;
+use support::command::{self, wanted};
 use support::trials::{adapters, anywhere, needing, run};
 use tempfile::TempDir;
 
@@ -48,15 +50,10 @@ impl User {
     }
 
     fn run(&self, verb: &str, arguments: &[&str]) -> Output {
-        let wanted = std::env::var("FLOPWATT_TEST_ADAPTER").unwrap_or_else(|_| "0".into());
-        Command::new(env!("CARGO_BIN_EXE_flopwatt"))
-            .current_dir(self.path())
+        command::flopwatt(self.path())
             .env("HOME", self.path())
-            // Tests run side by side.
-            .env("FLOPWATT_LOCKS", self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
-            .env("XDG_CONFIG_HOME", self.path().join("config"))
-            .args([verb, "--adapter", &wanted, "--json"])
+            .args([verb, "--adapter", &wanted(), "--json"])
             .args(arguments)
             .output()
             .expect("flopwatt starts")

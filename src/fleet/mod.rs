@@ -15,7 +15,7 @@ mod view;
 pub use entry::{Entry, Unit, is_doubtful, is_power_doubtful};
 pub use identity::{accelerator, card};
 pub use ledger::{Ledger, LeftOut, Merged, Why};
-pub use spread::{Outlying, Spread, outlying};
+pub use spread::Spread;
 pub use view::{
     Accelerator, CaseSpread, Driver, Figures, Fleet, Host, Outlier, OutlyingCase, PowerSpread,
     Ranked, Reports, Slowest, Standing, TotalPower,

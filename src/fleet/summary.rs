@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::SCHEMA_VERSION;
 use super::entry::{Case, CasePower, Entry, Unit};
 use super::ledger::Merged;
-use super::spread::{Spread, outlying};
+use super::spread::Spread;
 use super::view::{
     Accelerator, CaseSpread, Driver, Figures, Fleet, Host, Outlier, OutlyingCase, PowerSpread,
     Ranked, Reports, Slowest, Standing, TotalPower,
 };
 use crate::kernel::id::Precision;
+use crate::machine::ORDINARY_SPREAD;
 use crate::power::Coverage;
 use crate::stats;
 use crate::units::Watts;
@@ -259,13 +260,14 @@ fn outliers(groups: &[Group]) -> Vec<Outlier> {
             .cards
             .iter()
             .map(|(_, value)| unit.speed(*value, group.median));
-        let Some(outlying) = outlying(&speeds.collect::<Vec<_>>()) else {
+        let speeds: Vec<f64> = speeds.collect();
+        let Some(outlying) = stats::outliers(&speeds, ORDINARY_SPREAD) else {
             continue;
         };
         for (card, _) in &group.cards {
             *compared.entry((group.accelerator, card)).or_default() += 1;
         }
-        for (place, percent) in outlying.found {
+        for (place, share) in outlying.found {
             let (card, value) = group.cards[place];
             let key = (group.accelerator, card);
             let outlier = outliers.entry(key).or_insert_with(|| Outlier {
@@ -280,8 +282,8 @@ fn outliers(groups: &[Group]) -> Vec<Outlier> {
                 value,
                 median: group.median,
                 unit,
-                percent,
-                limit_percent: outlying.limit_percent,
+                percent: 100.0 * share,
+                limit_percent: 100.0 * outlying.bound,
             });
         }
     }

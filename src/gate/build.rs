@@ -9,6 +9,7 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 use super::base::{BaseError, Revision, git, io_error};
+use crate::session::shield_from_interrupt;
 
 /// How often an interruption is looked for while waiting.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -94,7 +95,7 @@ fn finish(command: &mut Command, interrupted: &AtomicBool) -> Result<ExitStatus,
     let name = command.get_program().to_string_lossy().into_owned();
     // Standard output is data.
     command.stdout(Stdio::null()).stdin(Stdio::null());
-    lead_a_group(command);
+    shield_from_interrupt(command);
     let mut child = command.spawn().map_err(io_error(name.as_str()))?;
     loop {
         if let Some(status) = child.try_wait().map_err(io_error(name.as_str()))? {
@@ -108,11 +109,6 @@ fn finish(command: &mut Command, interrupted: &AtomicBool) -> Result<ExitStatus,
     }
 }
 
-#[cfg(unix)]
-fn lead_a_group(command: &mut Command) {
-    std::os::unix::process::CommandExt::process_group(command, 0);
-}
-
 /// Ends a child and its compilers.
 #[cfg(unix)]
 fn end_group(child: &mut Child) {
@@ -121,9 +117,6 @@ fn end_group(child: &mut Child) {
     let _ = kill_process_group(Pid::from_child(child), Signal::TERM);
     let _ = child.wait();
 }
-
-#[cfg(windows)]
-fn lead_a_group(_: &mut Command) {}
 
 /// Ends a child; compilers that it has started end with their own file.
 #[cfg(windows)]

@@ -13,6 +13,7 @@ use crate::kernel::id::CaseId;
 use crate::session::WorkerError;
 
 /// A case that can be timed on both sides.
+#[derive(Clone)]
 pub(super) struct Ready {
     pub id: CaseId,
     /// Kernel and parameters of base.

@@ -72,13 +72,9 @@ pub(super) fn decide(
         "that is slower ({}), so that head is timed with the program of base",
         ratio.unwrap_or_default()
     );
-    let again = Ready {
-        id: ready.id.clone(),
-        base: ready.base.clone(),
-        head: choice.clone(),
-        passed_over: None,
-        notes: ready.notes.iter().cloned().chain([note]).collect(),
-    };
+    let mut again = ready.clone();
+    again.head = choice.clone();
+    again.notes.push(note);
     settle(plan, &again, quantity, limits, observer)
 }
 

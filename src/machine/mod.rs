@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use sisters::{Distribution, Outlier, Spread};
+pub use sisters::{Distribution, ORDINARY_SPREAD, Outlier, Spread};
 pub use totals::Total;
 
 use crate::gpu::adapter::{AdapterDescription, Backend};

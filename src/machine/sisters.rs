@@ -9,7 +9,7 @@ use crate::stats;
 
 /// Cards of one model differ by 5 % in the ordinary course of manufacture: less is
 /// nothing to remark upon.
-const ORDINARY: f64 = 0.05;
+pub const ORDINARY_SPREAD: f64 = 0.05;
 
 /// How far cards of one model lie apart in something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -155,11 +155,14 @@ fn distribution(values: &[(usize, f64)]) -> Distribution {
     let (numbers, values): (Vec<usize>, Vec<f64>) = values.iter().copied().unzip();
     let at = |q| stats::quantile(&values, q).unwrap_or(f64::NAN);
     let (lowest, median, highest) = (at(0.0), at(0.5), at(1.0));
-    let outliers = stats::outliers(&values, ORDINARY).into_iter();
-    let outliers = outliers.map(|(position, deviation)| Outlier {
-        adapter: numbers[position],
-        percent: 100.0 * deviation,
-    });
+    let outliers = stats::outliers(&values, ORDINARY_SPREAD).map(|out| out.found);
+    let outliers = outliers
+        .into_iter()
+        .flatten()
+        .map(|(position, deviation)| Outlier {
+            adapter: numbers[position],
+            percent: 100.0 * deviation,
+        });
     Distribution {
         median,
         lowest,

@@ -20,6 +20,7 @@ pub mod worker;
 pub use choices::Choices;
 pub use limits::{GuardError, PowerLimits};
 pub use lock::{AdapterLock, LockError, Locks};
+pub(crate) use process::shield_from_interrupt;
 pub use process::{Process, WorkerError};
 pub use run::{Ended, Goal, Observer, Plan, SessionError, execute, keep};
 pub use together::{Member, Together};

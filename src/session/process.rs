@@ -230,13 +230,13 @@ impl Drop for Process<'_> {
 /// Ctrl-C goes to the whole process group of a terminal; a worker is ended by
 /// its parent instead.
 #[cfg(unix)]
-pub(super) fn shield_from_interrupt(command: &mut Command) {
+pub(crate) fn shield_from_interrupt(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
 }
 
 #[cfg(windows)]
-pub(super) fn shield_from_interrupt(command: &mut Command) {
+pub(crate) fn shield_from_interrupt(command: &mut Command) {
     use std::os::windows::process::CommandExt;
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
     command.creation_flags(CREATE_NEW_PROCESS_GROUP);

@@ -1,5 +1,6 @@
 //! Horizontal bars in groups, each with its value at its end.
 
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::WIDE;
@@ -84,19 +85,7 @@ pub(super) fn draw(groups: &[Group], axis: &str, width: i32) -> Drawing {
             .x_label_area_size(AXIS_ROOM)
             .y_label_area_size(NAMES)
             .build_cartesian_2d(0.0..longest, 0.0..f64::from(plot))?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .y_labels(0)
-            .x_labels(if width < WIDE { 4 } else { 9 })
-            .x_label_formatter(&|value| tick(*value))
-            .x_desc(axis)
-            .axis_style(AXIS)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(label_style())
-            .draw()?;
+        draw_axis_below(&mut chart, axis, width)?;
         let mut over = Overlay::default();
         // The library counts from below, readers from above.
         let at = |number: f64, down: i32| chart.backend_coord(&(number, f64::from(plot - down)));
@@ -175,6 +164,28 @@ fn one(
             });
         }
     }
+}
+
+/// Draws the axis of a chart that has lines of its own for everything else, and its
+/// grid: as many numbers as `width` pixels have room for.
+pub(super) fn draw_axis_below<B: DrawingBackend>(
+    chart: &mut ChartContext<B, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+    description: &str,
+    width: i32,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .y_labels(0)
+        .x_labels(if width < WIDE { 4 } else { 9 })
+        .x_label_formatter(&|value| tick(*value))
+        .x_desc(description)
+        .axis_style(AXIS)
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .label_style(label_style())
+        .draw()
 }
 
 /// A number at an axis: as short as it can be said.

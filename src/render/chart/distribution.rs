@@ -2,10 +2,9 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{
-    AXIS, Anchor, Drawing, GRID, Overlay, drawable, fitted, label_style, text_width,
-};
-use super::{Chart, WIDE};
+use super::Chart;
+use super::bars::draw_axis_below;
+use super::canvas::{Anchor, Drawing, Overlay, drawable, fitted, text_width};
 use crate::fleet::{Accelerator, CaseSpread, Fleet};
 use crate::render::number::number;
 
@@ -99,19 +98,7 @@ fn draw(rows: &[Row], width: i32) -> Drawing {
             .margin_right(SIDE)
             .x_label_area_size(AXIS_ROOM)
             .build_cartesian_2d(low..high, 0.0..f64::from(plot))?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .y_labels(0)
-            .x_labels(if width < WIDE { 4 } else { 9 })
-            .x_label_formatter(&|value| super::bars::tick(*value))
-            .x_desc("speed, % of the median card")
-            .axis_style(AXIS)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(label_style())
-            .draw()?;
+        draw_axis_below(&mut chart, "speed, % of the median card", width)?;
         let mut over = Overlay::default();
         for (index, row) in rows.iter().enumerate() {
             // The library counts from below, readers from above.

@@ -23,7 +23,11 @@ pub struct Html;
 
 const TEMPLATE: &str = "report.html";
 /// What templates share.
-const PARTS: &str = "parts.html";
+const SHARED: [(&str, &str); 3] = [
+    ("head.html", include_str!("head.html")),
+    ("parts.html", include_str!("parts.html")),
+    ("foot.html", include_str!("foot.html")),
+];
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("sort.js");
 
@@ -64,8 +68,9 @@ fn environment(
         .expect("the default delimiters are valid");
     environment.set_syntax(syntax);
     environment.set_formatter(untrusted);
-    environment.add_template(PARTS, include_str!("parts.html"))?;
-    environment.add_template(name, template)?;
+    for (name, template) in SHARED.into_iter().chain([(name, template)]) {
+        environment.add_template(name, template)?;
+    }
     Ok(environment)
 }
 

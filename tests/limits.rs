@@ -75,6 +75,7 @@ mod tests {
     use super::faults::{self, Outcome};
     use super::running::{Running, child, signal, wait_for, wait_for_a_case};
     use super::support::{card, hide, nvml_stand_in, two_cards};
+    use super::trials::adapters;
 
     /// Takes no time to speak of.
     const SHORT: &str = "latency/none/dispatch/empty";
@@ -104,6 +105,11 @@ mod tests {
                 card[key] = value.clone();
             }
             card["name"] = json!("Testcard 0");
+            // Limits are refused where they are another GPU's.
+            let mut adapters = adapters().ok().into_iter().flatten();
+            if let Some(address) = adapters.find_map(|a| a.description.pci_address.as_ref()) {
+                card["bus_id"] = json!(address);
+            }
             nvml_stand_in(folder.path(), &json!({ "devices": [card] }));
             Self(folder)
         }

@@ -355,11 +355,17 @@ fn measure(member: &Member, adapter: AdapterDescription, power: &str, libraries:
 }
 
 fn two_adapters() -> Result<(), Missing> {
-    match adapters()?.len() {
-        0 | 1 => Err(Missing(
+    match adapters()? {
+        [first, second, ..]
+            if first.description.is_software()
+                || first.description.physical_device != second.description.physical_device =>
+        {
+            Ok(())
+        }
+        [_, _, ..] => Err(Missing("two drivers of one GPU".into())),
+        _ => Err(Missing(
             "a single adapter; ci/other-adapters installs more that need no GPU".into(),
         )),
-        _ => Ok(()),
     }
 }
 

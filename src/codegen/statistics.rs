@@ -45,12 +45,16 @@ const WORKGROUP: &[&str] = &["LDS size", "Workgroup Memory Size", "Shared Memory
 const CODE: &[&str] = &["Code size", "Binary Size"];
 const INSTRUCTIONS: &[&str] = &["Instructions", "Instruction Count"];
 const OCCUPANCY: &[&str] = &["Subgroups per SIMD"];
+/// More memory than this is no lane's or subgroup's: CUDA allows 512 KiB a lane.
+/// NVIDIA's Vulkan driver (580) tells 2³⁶ bytes for every kernel.
+const MOST_SCRATCH: u64 = 1 << 30;
 
 impl Statistics {
     /// The executable's numbers under common names.
     pub fn of(executable: &Executable) -> Self {
         let told = |names| told(executable, names);
-        let scratch_bytes = told(SCRATCH);
+        let scratch_told = told(SCRATCH);
+        let scratch_bytes = scratch_told.filter(|&bytes| bytes <= MOST_SCRATCH);
         let mut statistics = Self {
             subgroup_size: executable.subgroup_size,
             registers: told(REGISTERS),
@@ -64,6 +68,10 @@ impl Statistics {
             not_told: BTreeMap::new(),
         };
         statistics.not_told = statistics.missing();
+        if let Some(bytes) = scratch_told.filter(|_| scratch_bytes.is_none()) {
+            let why = format!("the driver tells {bytes} bytes, which no lane or subgroup has");
+            statistics.not_told.insert("scratch_bytes".into(), why);
+        }
         statistics
     }
 
@@ -170,5 +178,24 @@ mod tests {
         assert!(nvk(1836).spills());
         assert!(nvk(1836).not_told["spills"].contains("not how many"));
         assert_eq!(nvk(0).instructions, Some(497));
+    }
+
+    /// As NVIDIA's driver 580.159 tells of every kernel on an H100.
+    #[test]
+    fn memory_that_no_lane_can_have_is_not_told() {
+        let nvidia = Statistics::of(&executable(&[
+            ("Register Count", 146),
+            ("Local Memory Size", 68_719_476_736),
+            ("Shared Memory Size", 37_888),
+        ]));
+        assert_eq!(nvidia.registers, Some(146));
+        assert_eq!(nvidia.scratch_bytes, None);
+        assert_eq!(nvidia.spills, None);
+        assert!(!nvidia.spills());
+        let why = &nvidia.not_told["scratch_bytes"];
+        assert_eq!(
+            why,
+            "the driver tells 68719476736 bytes, which no lane or subgroup has"
+        );
     }
 }

@@ -125,6 +125,12 @@ pub fn faults_of(stage: &Stage, id: &CaseId, programs: &[Program], modes: &[Mode
         for &mode in modes {
             match stage.raw.run(program, problem.inputs(), mode) {
                 Ok(output) if output == verified.output => {}
+                // A GPU's compiler may round sums of half precision elsewhere where
+                // there are checks between them.
+                Ok(output)
+                    if mode == Mode::Checked
+                        && !stage.capabilities.software
+                        && problem.check(program, &output).rejection.is_none() => {}
                 Ok(_) => fault(format!("{mode:?}, it writes something else")),
                 Err(place) => fault(format!("{mode:?}, it writes {place}")),
             }
@@ -286,10 +292,13 @@ fn attention_kernels() -> impl Iterator<Item = &'static Kernel> {
 }
 
 /// The programs of a kernel that takes `shape`; none where the adapter lacks
-/// something that it needs.
+/// something that it needs, or the kernel may leave the shape out.
 fn usable_programs(stage: &Stage, kernel: &Kernel, shape: Shape) -> Vec<Program> {
     match stage.programs(kernel, shape) {
         Err(BuildError::Unfit(Unfit::Feature(_))) => Vec::new(),
+        Err(BuildError::Unfit(Unfit::Shape(_))) if may_be_left_out(stage, kernel, shape) => {
+            Vec::new()
+        }
         programs => programs.unwrap_or_else(|error| panic!("{kernel:?}: {error}")),
     }
 }

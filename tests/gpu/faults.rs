@@ -1,10 +1,9 @@
 //! Kernels that compute something else, made from the real ones, are rejected
 //! for what they do.
 
-use flopwatt::kernel::capabilities::Unfit;
 use flopwatt::kernel::problem::{Checked, Problem, Rejection, Verdict};
 use flopwatt::kernel::program::{Pass, Program, Role};
-use flopwatt::kernel::{BuildError, CATALOGUE, Kernel};
+use flopwatt::kernel::{CATALOGUE, Kernel};
 use libtest_mimic::Trial;
 
 use crate::cases::edge_shapes;
@@ -138,10 +137,10 @@ fn assert_not_computed(rejection: &Rejection) {
 
 fn a_kernel_that_never_starts_is_not_computed(stage: &'static Stage) {
     for kernel in CATALOGUE {
-        let shape = edge_shapes(kernel)[0];
-        if let Err(BuildError::Unfit(Unfit::Feature(_))) = stage.programs(kernel, shape) {
+        let mut shapes = edge_shapes(kernel).into_iter();
+        let Some(shape) = shapes.find(|&shape| stage.programs(kernel, shape).is_ok()) else {
             continue;
-        }
+        };
         let id = kernel.case(shape).to_string();
         let mut fake = Fake::of(stage, &id);
         for pass in &mut fake.program.passes {
@@ -250,12 +249,15 @@ fn place_of(rejection: Option<Rejection>) -> Option<String> {
 /// Packing and unpacking rounds the accumulator to half precision after every
 /// step, on adapters without half precision, too. Already a few steps must show,
 /// and long sums must not hide it.
+/// The sum is rounded to the 11 significant bits of half precision after every step:
+/// half of the last of 24 − 11 = 13 bits is added and all 13 are cut off. Packing into
+/// half precision and unpacking would not do, since NVIDIA's compiler leaves it out.
 fn half_precision_cannot_pose_as_single(stage: &'static Stage) {
     for k in [4, 16, 256, 4096] {
         let fake = Fake::of(stage, &format!("matmul/f32/naive/64x64x{k}")).edit(
             "acc = multiply_add(fetch_a(id.z, row, step), fetch_b(id.z, step, col), acc);",
             "acc = multiply_add(fetch_a(id.z, row, step), fetch_b(id.z, step, col), acc);
-             acc = unpack2x16float(pack2x16float(vec2<f32>(acc, 0.0))).x;",
+             acc = bitcast<f32>((bitcast<u32>(acc) + 0x1000u) & 0xffffe000u);",
         );
         let rejection = fake.rejection(stage);
         assert!(

@@ -51,10 +51,13 @@ impl Raw {
         let wanted = wgpu::Features::SHADER_F16
             | wgpu::Features::SHADER_F64
             | wgpu::Features::SHADER_INT64
-            | wgpu::Features::SUBGROUP;
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
+            // SAFETY: for the kernels that the harness runs, under its conditions.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request).expect("the adapter opens twice");

@@ -9,11 +9,11 @@
 //! | `lost:N` | submission number N and all that follow it on the device: lost |
 //! | `crash:N` | submission number N ends the process by a signal |
 //! | `hang:N` | submission number N never returns |
-//! | `memory:N` | for allocation number N there is no memory |
+//! | `memory:N` | for an allocation of N MiB or more there is no memory |
 //! | `gone` | a worker process finds no device at all |
 //! | `zero`, `constant`, `backwards`, `other-clock` | timestamps |
 //!
-//! Both are counted from 0 in each process, and what has a number strikes once
+//! Submissions are counted from 0 in each process, and what has a number strikes once
 //! among all processes that share [`ONCE`].
 
 #[cfg(unix)]

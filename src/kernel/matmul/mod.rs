@@ -149,6 +149,7 @@ const MOST_FRAGMENTS: u32 = 16;
 /// four subgroups of the most lanes. Where subgroups may have fewer lanes there
 /// are more of them, and a tile is also divided into eight tasks in place of
 /// four: with either number every subgroup size computes the right thing.
+/// Where rows are whole vectors, memory is read by these, and one tile ahead.
 pub fn cooperative(build: &Build) -> Candidates {
     cooperative_programs(build, 0)
 }
@@ -164,6 +165,7 @@ fn cooperative_programs(build: &Build, emulated: u32) -> Candidates {
     let (ab, cr) = (build.precision.operand(), build.precision.accumulator());
     let (edges, [fewest, lanes]) = build.capabilities.need_cooperative(ab, cr)?;
     let most_slots = if fewest < lanes { 2 } else { 1 };
+    let whole_vectors = whole_vectors(&gemm(build)?, build.precision);
     let mut programs = Vec::new();
     for edge in edges {
         for tile in COOPERATIVE_TILES {
@@ -179,6 +181,7 @@ fn cooperative_programs(build: &Build, emulated: u32) -> Candidates {
                     ("slots", slots),
                     ("lanes", lanes),
                     ("emulated", emulated),
+                    ("wide", whole_vectors.into()),
                 ];
                 let template = "matmul_cooperative.wgsl.jinja";
                 programs.push(one_pass(build, template, (tile, tile), &parameters)?);

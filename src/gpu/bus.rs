@@ -236,7 +236,8 @@ pub fn advice(gpu: &VisibleGpu) -> String {
         (NVIDIA, _) => {
             "install the Vulkan part of NVIDIA's driver, of the kernel module's version (Debian \
              nvidia-vulkan-icd, Ubuntu libnvidia-gl-<version>, Fedora xorg-x11-drv-nvidia, Arch \
-             nvidia-utils); in a container, start it with NVIDIA_DRIVER_CAPABILITIES=all"
+             nvidia-utils); in a container, start it with NVIDIA_DRIVER_CAPABILITIES=all and \
+             install what that driver loads (Debian, Ubuntu libvulkan1 libegl1 libgl1)"
         }
         (AMD, Some("radeon")) => {
             "the kernel's radeon driver has no Vulkan: boot with radeon.si_support=0 \

@@ -281,10 +281,9 @@ pub(super) fn shaders_note(report: &Report) -> Option<String> {
 /// How power was measured, what it is in percent of what is quoted, and why it is
 /// missing where it is.
 pub(super) fn power_notes(report: &Report) -> Vec<String> {
-    let efficiency = report.measurements.iter().filter_map(efficiency_note);
     let source = power_source(report).into_iter();
     source
-        .chain(efficiency)
+        .chain(efficiency_notes(report))
         .chain(power_missing(report))
         .collect()
 }
@@ -350,24 +349,35 @@ fn source_note(source: &SourceIdentity, report: &Report) -> String {
     )
 }
 
-/// What a case reaches of the efficiency that is quoted.
-fn efficiency_note(measurement: &Measurement) -> Option<String> {
-    let power = measurement.power.as_ref()?;
-    let of = |percent: Option<f64>, what: &str| {
-        percent.map(|percent| format!("{} % of {what}", number(percent)))
+/// What cases reach of the efficiency that is quoted: for the rated power, and for the
+/// power limit where that is another.
+fn efficiency_notes(report: &Report) -> Vec<String> {
+    let rated = |power: &Power| power.percent_of_datasheet_efficiency;
+    let limited = |power: &Power| {
+        power
+            .percent_of_limit_efficiency
+            .filter(|percent| Some(*percent) != rated(power))
     };
-    let parts = [
-        of(
-            power.percent_of_datasheet_efficiency,
-            "the datasheet's peak per rated watt",
-        ),
-        of(
-            power.percent_of_limit_efficiency,
-            "the peak per watt of the power limit",
-        ),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| format!("{} reaches {}", measurement.id, parts.join(", ")))
+    [
+        efficiency_note(report, "the datasheet's peak per rated watt", rated),
+        efficiency_note(report, "the peak per watt of the power limit", limited),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn efficiency_note(
+    report: &Report,
+    what: &str,
+    percent: impl Fn(&Power) -> Option<f64>,
+) -> Option<String> {
+    let reached = report.measurements.iter().filter_map(|measurement| {
+        let percent = percent(measurement.power.as_ref()?)?;
+        Some(format!("{} {}", measurement.name(), number(percent)))
+    });
+    let reached: Vec<String> = reached.collect();
+    (!reached.is_empty()).then(|| format!("% of {what}: {}", reached.join(", ")))
 }
 
 #[cfg(test)]

@@ -15,6 +15,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::units::Bytes;
 
+/// The longest path of a field, in characters. A file that is nested a thousand deep
+/// has a longer one, behind which nobody would find what is wrong.
+const LONGEST_FIELD: usize = 200;
+
 /// The text of a file; `None` where it is larger than `limit`.
 ///
 /// # Errors
@@ -71,10 +75,18 @@ impl Misfit {
         let end = position::offset_from(text, error.line(), error.column());
         Self {
             end,
-            field: position::path_at(text, end),
+            field: shortened(position::path_at(text, end)),
             problem,
         }
     }
+}
+
+fn shortened(mut field: String) -> String {
+    if let Some((end, _)) = field.char_indices().nth(LONGEST_FIELD) {
+        field.truncate(end);
+        field.push('…');
+    }
+    field
 }
 
 /// Reads a map in which a key that occurs twice is an error; serde itself keeps
@@ -107,4 +119,19 @@ where
     }
 
     deserializer.deserialize_map(Unique(PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_end_leaves_room_for_what_is_wrong() {
+        let text = "[".repeat(100_000);
+        let error = serde_json::from_str::<serde::de::IgnoredAny>(&text).unwrap_err();
+        let said = Misfit::of(&text, &error).to_string();
+        assert!(said.starts_with("[0][0]"), "{said}");
+        assert!(said.ends_with("…: EOF while parsing a list"), "{said}");
+        assert!(said.chars().count() < 250, "{said}");
+    }
 }

@@ -49,7 +49,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::command;
-    use super::faults::{Outcome, kept, reason, report, row};
+    use super::faults::{NOTHING, Outcome, kept, reason, report, row, written};
     use super::trials::{Missing, adapters};
 
     /// Cases that need no other, of some seconds each.
@@ -263,16 +263,12 @@ mod tests {
         let expected = Outcome {
             said: "no GPU adapter on any backend",
             status: Some(3),
-            kept: "nothing is written",
-        };
-        let kept = match bed.path().join("o").exists() {
-            true => "a folder is written",
-            false => "nothing is written",
+            kept: NOTHING,
         };
         let seen = Outcome {
             said: &stderr(&output),
             status: output.status.code(),
-            kept,
+            kept: written(&bed.path().join("o")),
         };
         row("adapter gone since it was listed", &expected, &seen);
     }

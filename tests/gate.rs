@@ -28,7 +28,6 @@ fn main() {
             self_test()
         }),
         needing("two_runs_are_compared", adapters, |_| two_runs()),
-        anywhere("reports_of_another_version_are_incomparable", versions),
         anywhere("wrong_usage_is_one_message", wrong_usage),
     ]);
 }
@@ -230,25 +229,6 @@ fn two_runs() {
     assert!(text.contains("SLOWER, fails"), "{text}");
 }
 
-fn versions() {
-    let folder = folder();
-    for name in ["a.json", "b.json"] {
-        std::fs::write(folder.path().join(name), r#"{"schema_version": "9.0"}"#).expect("written");
-    }
-    let arguments = [
-        "compare",
-        "a.json",
-        "b.json",
-        "--json",
-        "--fail-on",
-        "slower",
-    ];
-    let output = flopwatt(folder.path(), &arguments);
-    assert_eq!(output.status.code(), Some(0), "{}", talk(&output));
-    let why = comparison(&output).incomparable.expect("a reason");
-    assert!(why.contains("a.json has schema version 9.0"), "{why}");
-}
-
 fn wrong_usage() {
     let folder = folder();
     std::fs::create_dir(folder.path().join("empty")).expect("a folder");
@@ -280,7 +260,6 @@ fn wrong_usage() {
             &["gate", "--base", "empty", "--accepted", "list.json"],
             "missing field `version`",
         ),
-        (&["compare", "nowhere", "nowhere"], "cannot read nowhere"),
     ];
     for (arguments, message) in cases {
         let output = flopwatt(folder.path(), arguments);

@@ -303,15 +303,19 @@ mod tests {
         } })
         };
         let some = ["--power-limits", "200"].as_slice();
-        let rows: [Refusal; 11] = [
-            ("permission", failing(NO_PERMISSION), some, "as root"),
-            ("permission", failing(NO_PERMISSION), some, "`sudo -E`"),
-            // The limit that is set already takes the same rights.
+        let rows: [Refusal; 10] = [
             (
                 "permission",
                 failing(NO_PERMISSION),
+                some,
+                "as root, for example with `sudo -E`",
+            ),
+            // The limit that is set already takes the same rights.
+            (
+                "permission for the limit in force",
+                failing(NO_PERMISSION),
                 &["--power-limits", "300,200"],
-                "`sudo -E`",
+                "as root, for example with `sudo -E`",
             ),
             ("no limits", failing(NOT_SUPPORTED), some, "cannot be set"),
             (

@@ -361,30 +361,6 @@ fn files_are_written_and_no_report_is_overwritten() {
 }
 
 #[test]
-fn what_is_no_report_is_named() {
-    let folder = folder();
-    let broken = |name: &str, contents: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, contents).expect("a temporary file");
-        let error = usage_error(&[GL, text(&path)]);
-        error.replace(text(folder.path()), "DIR")
-    };
-    insta::assert_snapshot!(broken("cut.json", "{\"schema_version\": \"1"), @"error: DIR/cut.json:1:21: not a flopwatt report: schema_version: EOF while parsing a string");
-    insta::assert_snapshot!(broken("future.json", "{\"schema_version\": \"2.0\"}"), @"error: DIR/future.json has schema version 2.0, this program reads 1.4");
-    insta::assert_snapshot!(broken("other.json", "{\"measurements\": []}"), @"error: DIR/other.json:1:20: not a flopwatt report: missing field `schema_version`");
-    let huge = folder.path().join("huge.json");
-    let file = fs::File::create(&huge).expect("a temporary file");
-    file.set_len(257 << 20).expect("a file with a hole");
-    let error = usage_error(&[text(&huge)]).replace(text(folder.path()), "DIR");
-    insta::assert_snapshot!(error, @"error: DIR/huge.json is larger than 256 MiB: not a report");
-    let missing = usage_error(&["/nonexistent/report.json"]);
-    assert!(
-        missing.starts_with("error: cannot read /nonexistent/report.json: "),
-        "{missing}"
-    );
-}
-
-#[test]
 fn an_anonymous_report_is_still_a_report() {
     let out = folder();
     let original = json(&read(Path::new(GL)));

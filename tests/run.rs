@@ -21,9 +21,6 @@ fn main() {
             report_is_valid()
         }),
         needing("every_format_prints_the_same_run", adapters, |_| formats()),
-        needing("an_explicit_case_that_does_not_fit", adapters, |_| {
-            too_large()
-        }),
         needing("a_report_is_never_overwritten", adapters, |_| {
             no_overwriting()
         }),
@@ -34,7 +31,6 @@ fn main() {
             contrast()
         }),
         needing("a_dump_is_what_was_computed", adapters, |_| dump()),
-        anywhere("wrong_usage_is_one_message", wrong_usage),
         anywhere("the_schema_is_printed", schema),
     ]);
 }
@@ -146,22 +142,6 @@ fn formats() {
         "{fom}"
     );
     assert!(fom.ends_with("status VALID\n"), "{fom}");
-}
-
-/// 10⁶ × 10⁶ elements of C are more than any adapter binds.
-fn too_large() {
-    let folder = folder();
-    let huge = "matmul/f32/naive/1000000x1000000x1";
-    let output = output(flopwatt(folder.path()).args([huge, "--out", "o"]));
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stdout(&output).contains("skipped: needs 3814698 MiB, adapter allows"));
-    let report = read_report(&folder.path().join("o"));
-    assert_eq!(
-        report["measurements"][0]["status"], "ok",
-        "the others still run"
-    );
-    assert_eq!(report["measurements"][1]["status"], "skipped");
-    assert!(report["measurements"][1]["gflops"].is_null());
 }
 
 fn no_overwriting() {
@@ -320,49 +300,6 @@ fn dump() {
         "{message}"
     );
     assert!(!folder.path().join("p").exists());
-}
-
-fn wrong_usage() {
-    let folder = folder();
-    std::fs::write(folder.path().join("broken.json"), "{\"schema_version\": ").expect("written");
-    let cases: &[(&[&str], &str)] = &[
-        (&["conv"], "no case matches \"conv\""),
-        (
-            &["matmul/f32/naive/0x1x1"],
-            "\"0x1x1\" is not a shape of matmul",
-        ),
-        (
-            &["peak", "--shape", "7x7x7"],
-            "\"7x7x7\" is not a shape of any selected operation",
-        ),
-        (&["--tier", "fast"], "invalid value 'fast'"),
-        (&["--data", "gaussian"], "known: normal, uniform, zeros"),
-        (&["--data", "normal,sparse:2"], "a number from 0 to 1"),
-        (
-            &["latency", "--data", "zeros"],
-            "--data is about the inputs of matrix products and attention",
-        ),
-        (&["latency", "--datasheets", "broken.json"], "broken.json:1"),
-        (&["latency", "--datasheets", "nowhere.json"], "nowhere.json"),
-    ];
-    for (arguments, message) in cases {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flopwatt"));
-        let output = output(
-            command
-                .current_dir(folder.path())
-                .env("XDG_CONFIG_HOME", folder.path().join("config"))
-                .arg("run")
-                .args(*arguments),
-        );
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(
-            stderr(&output).contains(message),
-            "{arguments:?}: {}",
-            stderr(&output)
-        );
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-        assert!(!folder.path().join("reports").exists(), "{arguments:?}");
-    }
 }
 
 fn schema() {

@@ -40,3 +40,8 @@ pub fn stdout(output: &Output) -> String {
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
+
+/// What it printed, with every note on one line however wide the page is.
+pub fn printed(output: &Output) -> String {
+    stdout(output).replace("\n    ", " ")
+}

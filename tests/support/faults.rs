@@ -28,6 +28,13 @@ pub struct Outcome<'a> {
     pub kept: &'a str,
 }
 
+impl<'a> Outcome<'a> {
+    pub fn new(said: &'a str, status: impl Into<Option<i32>>, kept: &'a str) -> Self {
+        let status = status.into();
+        Self { said, status, kept }
+    }
+}
+
 /// Adds a row to the table, where one is collected, and makes sure that it is as
 /// expected.
 #[track_caller]
@@ -40,8 +47,8 @@ pub fn row(fault: &str, expected: &Outcome, seen: &Outcome) {
     } else {
         "NOT AS EXPECTED"
     };
-    let line = telling(seen.said, expected.said);
-    let cells = [&program(), fault, line, &status, seen.kept, verdict].map(cell);
+    let said = telling(&without_path(seen.said), expected.said);
+    let cells = [&program(), fault, &said, &status, seen.kept, verdict].map(cell);
     if let Some(table) = std::env::var_os(TABLE) {
         let file = OpenOptions::new().create(true).append(true).open(table);
         let mut file = file.expect("ci/faults names a file that can be written");
@@ -56,10 +63,23 @@ pub fn row(fault: &str, expected: &Outcome, seen: &Outcome) {
     );
 }
 
-/// The line that holds what is expected, or all.
-fn telling<'a>(said: &'a str, expected: &str) -> &'a str {
+/// The same wherever the tests were built: a holder of a lock is named with its path.
+fn without_path(said: &str) -> String {
+    let path = std::env::current_exe().expect("a test program knows itself");
+    said.replace(&*path.to_string_lossy(), &program())
+}
+
+/// The line that holds what is expected, from there on where a cell would not show
+/// it, or all.
+fn telling(said: &str, expected: &str) -> String {
     let line = said.lines().find(|line| line.contains(expected));
-    line.unwrap_or(said)
+    let line = line.unwrap_or(said);
+    match line.find(expected) {
+        Some(at) if at > 0 && line[..at + expected.len()].chars().count() > WIDTH => {
+            format!("…{}", &line[at..])
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn cell(text: &str) -> String {
@@ -96,6 +116,31 @@ pub fn kept(report: &Value) -> String {
     }
     let planned = report["plan"]["cases"].as_array().map_or(0, Vec::len);
     format!("{} of {planned}", counts.join(", "))
+}
+
+/// The same, and whether every case that has figures bears `flag`.
+pub fn kept_with(report: &Value, flag: &str) -> String {
+    let cases = report["measurements"].as_array().expect("a report");
+    let mut measured = cases.iter().filter(|case| case["status"] == "ok");
+    let is_flagged = |case: &Value| {
+        let flags = case["flags"].as_array().expect("flags");
+        flags.iter().any(|other| other == flag)
+    };
+    match measured.all(is_flagged) {
+        true => format!("{}, flagged {flag}", kept(report)),
+        false => format!("{}, not flagged {flag}", kept(report)),
+    }
+}
+
+/// What [`written`] says where there is nothing.
+pub const NOTHING: &str = "nothing is written";
+
+/// Whether a run has written to `folder`.
+pub fn written(folder: &Path) -> &'static str {
+    match folder.exists() {
+        true => "a folder is written",
+        false => NOTHING,
+    }
 }
 
 /// The first reason for which a case of a report has no figure.

@@ -248,8 +248,12 @@ fn this_build(shaders: &Shaders) -> Side {
         let changed = if git.dirty { " with changes" } else { "" };
         format!("{}{changed}", git.commit)
     });
+    let name = match &shaders.folder {
+        Some(folder) => format!("this program with the templates of {}", folder.display()),
+        None => "this program".to_owned(),
+    };
     Side {
-        name: "this program".to_owned(),
+        name,
         commit,
         shader_hash: Some(shaders.hash.clone()),
     }

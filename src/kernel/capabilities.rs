@@ -298,7 +298,7 @@ impl Capabilities {
         } = &self.features;
         let missing = |name: &str| Unfit::Feature(name.into());
         if cooperative.is_empty() {
-            return Err(missing("EXPERIMENTAL_COOPERATIVE_MATRIX"));
+            return Err(missing("cooperative matrices"));
         }
         let lanes = subgroup.ok_or_else(|| missing("SUBGROUP"))?;
         let listed = |side: &u32| {
@@ -404,7 +404,7 @@ mod tests {
             needed.map_err(|unfit| unfit.to_string())
         };
         let missing = needed(&capabilities, Element::F16, Element::F32);
-        let name = "needs EXPERIMENTAL_COOPERATIVE_MATRIX";
+        let name = "needs cooperative matrices";
         assert_eq!(missing, Err(name.to_owned()));
         let shape = |n, cr| CooperativeShape {
             m: 16,

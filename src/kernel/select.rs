@@ -309,7 +309,10 @@ fn no_match(filter: &str) -> SelectError {
 fn hint(kernels: &[String]) -> String {
     match kernels {
         [] => "such as matmul/f32/best/1024x1024x1024".to_owned(),
-        kernels => format!("and kernels like it are {}", kernels.join(", ")),
+        kernels => format!(
+            "and kernels like it are {}; globs match listed shapes, --shape adds others",
+            kernels.join(", ")
+        ),
     }
 }
 

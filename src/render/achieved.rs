@@ -92,6 +92,12 @@ pub(super) fn memory(report: &Report) -> Option<&Measurement> {
     })
 }
 
+/// Whether what was moved fits a cache, so that nothing is known of memory.
+pub(super) fn cached(report: &Report) -> bool {
+    let mut cases = report.measurements.iter();
+    cases.any(|m| m.operation == Operation::Bandwidth && m.gbytes_per_s.is_some())
+}
+
 /// A measured rate with its unit, to four digits.
 pub(super) fn rate(measurement: &Measurement) -> Option<String> {
     let value = measurement.gflops?.median.0;

@@ -359,7 +359,11 @@ fn efficiency_notes(report: &Report) -> Vec<String> {
             .filter(|percent| Some(*percent) != rated(power))
     };
     [
-        efficiency_note(report, "the datasheet's peak per rated watt", rated),
+        efficiency_note(
+            report,
+            "the datasheet's peak per rated watt (over 100 where less than that is drawn)",
+            rated,
+        ),
         efficiency_note(report, "the peak per watt of the power limit", limited),
     ]
     .into_iter()

@@ -25,6 +25,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
 pub(super) fn conventions(report: &Report) -> Vec<String> {
     let conventions = [
         "Every figure belongs to a kernel whose output was compared with a float64 reference in this run.",
+        "Kernels are flopwatt's own, in WGSL, as any program can run them through Vulkan, Metal or DX12: not the vendor's libraries, which have instructions that no shading language has.",
         "Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.",
         "Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.",
         "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",

@@ -10,6 +10,7 @@ use super::limits;
 use super::scaling::{self, Scaling};
 use super::side_by_side::{self, Cell as Found, SideBySide};
 use super::untrusted::plain;
+use super::verdict;
 use super::{Document, Renderer, Run};
 use crate::gpu::adapter::DeviceType;
 use crate::measure::measurement::Measurement;
@@ -142,9 +143,12 @@ fn notes(report: &Report) -> Vec<String> {
     ];
     let power = cells::power_notes(report).into_iter();
     let power = power.map(|text| format!("power: {text}"));
+    let doubts = verdict::doubtful_ceilings(report).into_iter();
+    let doubts = doubts.map(|text| format!("ceiling: {text}"));
     let around = super::notes::surroundings(report).into_iter();
     let around = around.map(|text| format!("surroundings: {text}"));
     tuning
+        .chain(doubts)
         .chain(around)
         .chain(power)
         .chain(notes.into_iter().flatten())

@@ -195,7 +195,7 @@ fn missing(report: &Report) -> Vec<String> {
 }
 
 /// Ceilings that are no firm ground for percentages: not settled, or exceeded.
-fn doubtful_ceilings(report: &Report) -> Vec<String> {
+pub(super) fn doubtful_ceilings(report: &Report) -> Vec<String> {
     let doubt = |ceiling: &Measurement| {
         let under = |m: &&Measurement| m.ceiling_id.as_ref() == Some(&ceiling.id);
         let held: Vec<_> = report.measurements.iter().filter(under).collect();

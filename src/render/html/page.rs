@@ -271,6 +271,7 @@ fn tiles(report: &Report) -> Vec<Tile> {
             "memory",
             moved.and_then(|m| Some((number(m.gbytes_per_s?), "GB/s"))),
             match moved.map(|m| m.percent_of_datasheet) {
+                None if achieved::cached(report) => "in a cache, not through memory".into(),
                 None => "not measured".into(),
                 Some(None) => "no datasheet figure".into(),
                 Some(Some(percent)) => format!("{} % of the datasheet’s", number(percent)),

@@ -48,7 +48,7 @@ mod tests {
     use serde_json::Value;
     use tempfile::TempDir;
 
-    use super::command;
+    use super::command::{self, stderr};
     use super::faults::{NOTHING, Outcome, kept, reason, report, row, written};
     use super::trials::{Missing, adapters};
 
@@ -109,10 +109,6 @@ mod tests {
         fn report(&self) -> Value {
             report(&self.path().join("o"))
         }
-    }
-
-    fn stderr(output: &Output) -> String {
-        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// `fault` strikes the first of two cases, which fails for that reason; the

@@ -56,7 +56,7 @@ mod tests {
     use serde_json::{Value, json};
     use tempfile::TempDir;
 
-    use super::command::{self, wanted};
+    use super::command::{self, stderr, wanted};
     use super::faults::{self, Outcome, kept, row};
     use super::running::{Running, child, signal, wait_for, wait_for_a_case};
     use super::trials::{Missing, adapters};
@@ -149,10 +149,6 @@ mod tests {
             *report.pointer_mut(pointer).expect(pointer) = value;
             fs::write(self.out().join("report.json"), report.to_string()).expect("written");
         }
-    }
-
-    fn stderr(output: &Output) -> String {
-        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     fn cases(report: &Value) -> &Vec<Value> {

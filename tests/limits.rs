@@ -71,10 +71,10 @@ mod tests {
     use serde_json::{Value, json};
     use tempfile::TempDir;
 
-    use super::command::{self, wanted};
+    use super::command::{self, stderr, wanted};
     use super::faults::{self, Outcome};
     use super::running::{Running, child, signal, wait_for, wait_for_a_case};
-    use super::support::{card, hide, nvml_stand_in, two_cards};
+    use super::support::{card, hide, nvml_stand_in, two_cards, with_settings};
     use super::trials::adapters;
 
     /// Takes no time to speak of.
@@ -101,9 +101,7 @@ mod tests {
             let mut card = card();
             // A sensor that misses nothing needs one window a case.
             card["sensor"]["window"] = json!(0.1);
-            for (key, value) in settings.as_object().expect("settings") {
-                card[key] = value.clone();
-            }
+            let mut card = with_settings(card, &settings);
             card["name"] = json!("Testcard 0");
             // Limits are refused where they are another GPU's.
             let mut adapters = adapters().ok().into_iter().flatten();
@@ -189,10 +187,6 @@ mod tests {
             guard.args(["limit-guard", &gpu.to_string()]);
             PowerLimits::start(guard, gpu, watts.iter().copied().map(Watts).collect())
         }
-    }
-
-    fn stderr(output: &Output) -> String {
-        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     pub fn drop_and_panic() {

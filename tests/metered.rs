@@ -9,9 +9,8 @@
 mod command;
 #[path = "support/faults.rs"]
 mod faults;
-// Each test program uses a part of what they share.
-#[allow(dead_code)]
 mod support;
+// Each test program uses a part.
 #[allow(dead_code)]
 #[path = "support/trials.rs"]
 mod trials;
@@ -21,7 +20,7 @@ use std::process::{Command, Output};
 use command::{printed, wanted};
 use faults::{Outcome, kept, kept_with, row};
 use serde_json::{Value, json};
-use support::{card, nvml_stand_in};
+use support::{card, nvml_stand_in, with_settings};
 use tempfile::TempDir;
 use trials::{adapters, alone, needing, run};
 
@@ -97,10 +96,7 @@ impl Metered {
 fn with(settings: Value) -> Value {
     let mut card = card();
     card["sensor"]["window"] = json!(0.1);
-    for (key, value) in settings.as_object().expect("settings") {
-        card[key] = value.clone();
-    }
-    json!({ "devices": [card] })
+    json!({ "devices": [with_settings(card, &settings)] })
 }
 
 fn number(value: &Value) -> f64 {

@@ -25,16 +25,12 @@ use flopwatt::power::state::ThrottleReason;
 use flopwatt::power::{Averaging, Coverage, Metric, Missing, PowerSource, Unavailable};
 use flopwatt::units::{Seconds, Watts};
 use serde_json::{Value, json};
-use support::{card, hide, nvml_stand_in};
+use support::{card, hide, nvml_stand_in, with_settings};
 use tempfile::TempDir;
 
 /// `card` with other settings.
 fn card_with(settings: Value) -> Value {
-    let mut card = card();
-    for (key, value) in settings.as_object().expect("settings") {
-        card[key] = value.clone();
-    }
-    json!({ "devices": [card] })
+    json!({ "devices": [with_settings(card(), &settings)] })
 }
 
 /// A thing that goes wrong, and what a user sees of it.

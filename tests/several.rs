@@ -2,8 +2,6 @@
 
 #[path = "support/command.rs"]
 mod command;
-// Each test program uses a part of what they share.
-#[allow(dead_code)]
 mod support;
 #[path = "support/trials.rs"]
 mod trials;

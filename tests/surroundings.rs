@@ -10,9 +10,8 @@ mod command;
 mod faults;
 #[path = "support/running.rs"]
 mod running;
-// Each test program uses a part of what they share.
-#[allow(dead_code)]
 mod support;
+// Each test program uses a part.
 #[allow(dead_code)]
 #[path = "support/trials.rs"]
 mod trials;
@@ -32,7 +31,7 @@ use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::session::lock::{AdapterLock, FOLDER_VARIABLE, LockError, Locks};
 use running::{Running, signal, wait_for};
 use serde_json::{Value, json};
-use support::{card, hide, nvml_stand_in};
+use support::{card, hide, nvml_stand_in, with_settings};
 use tempfile::TempDir;
 use trials::{Missing, adapters, alone, anywhere, needing, run};
 
@@ -160,10 +159,7 @@ impl Machine {
     /// Runs one small case that reads the stand-in's card, with these settings and
     /// without these functions.
     fn on_card(&self, settings: &Value, hidden: &[&str]) -> Output {
-        let mut card = card();
-        for (key, value) in settings.as_object().expect("settings") {
-            card[key] = value.clone();
-        }
+        let card = with_settings(card(), settings);
         let library = nvml_stand_in(self.path(), &json!({ "devices": [card] }));
         hide(&library, hidden);
         let arguments = [SMALL, "--power", "nvml:0", "--out", "out"];

@@ -70,14 +70,7 @@ fn difference(base: &Report, head: &Report) -> Option<String> {
     let checks = |report: &Report| format!("{:?}", report.shaders.mode).to_lowercase();
     // The adapter of a software driver is the machine's processor.
     let processor = |report: &Report| match report.adapter.is_software() {
-        true => {
-            let name = report.host.cpu.as_deref().unwrap_or("unknown");
-            let count = report
-                .host
-                .cpus
-                .map_or_else(String::new, |n| format!(" ({n} processors)"));
-            format!("{name}{count}")
-        }
+        true => report.host.processors(),
         false => String::new(),
     };
     type Property<'a> = (&'a str, &'a dyn Fn(&Report) -> String);

@@ -36,12 +36,7 @@ pub fn accelerator(report: &Report) -> String {
     if !adapter.is_software() {
         return format!("{model}, {backend}");
     }
-    let host = &report.host;
-    let cpu = host.cpu.as_deref().unwrap_or("an unknown CPU");
-    match host.cpus {
-        Some(cpus) => format!("{model} on {cpus} × {cpu}, {backend}"),
-        None => format!("{model} on {cpu}, {backend}"),
-    }
+    format!("{model} on {}, {backend}", report.host.processors())
 }
 
 /// What tells a report's card from every other: its UUID where that is unique, as

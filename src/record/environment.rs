@@ -33,6 +33,15 @@ pub struct Host {
 }
 
 impl Host {
+    /// Its processors, which are what a software adapter computes on: `2 × MODEL`.
+    pub fn processors(&self) -> String {
+        let cpu = self.cpu.as_deref().unwrap_or("an unknown CPU");
+        match self.cpus {
+            Some(cpus) => format!("{cpus} × {cpu}"),
+            None => cpu.to_owned(),
+        }
+    }
+
     /// This machine.
     pub fn this() -> Self {
         let system = System::new().ok().map(|mut system| {

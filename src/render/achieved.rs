@@ -5,7 +5,7 @@ use crate::datasheet::Peak;
 use crate::kernel::id::{Operation, Precision};
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::WorkUnit;
-use crate::measure::measurement::Measurement;
+use crate::measure::measurement::{Cache, Measurement};
 use crate::record::{Report, peak_kind};
 use crate::units::Gflops;
 
@@ -92,10 +92,11 @@ pub(super) fn memory(report: &Report) -> Option<&Measurement> {
     })
 }
 
-/// Whether what was moved fits a cache, so that nothing is known of memory.
+/// Whether something was moved that fits a cache.
 pub(super) fn cached(report: &Report) -> bool {
+    let hot = |m: &Measurement| m.time.as_ref().is_some_and(|time| time.cache == Cache::Hot);
     let mut cases = report.measurements.iter();
-    cases.any(|m| m.operation == Operation::Bandwidth && m.gbytes_per_s.is_some())
+    cases.any(|m| m.operation == Operation::Bandwidth && hot(m))
 }
 
 /// A measured rate with its unit, to four digits.
@@ -128,6 +129,22 @@ mod tests {
         let peak = f32.peak.as_ref().and_then(peak_rate);
         assert_eq!(peak, Some(Gflops(70_000.0)));
         assert_eq!(id(memory(&report)), "bandwidth/f32/copy/256MiB");
+    }
+
+    #[test]
+    fn what_fits_a_cache_tells_nothing_of_memory() {
+        let mut report = fixture::report();
+        assert!(!cached(&report));
+        for measurement in &mut report.measurements {
+            if let Some(time) = &mut measurement.time {
+                time.cache = Cache::Hot;
+            }
+        }
+        assert!(cached(&report) && memory(&report).is_none());
+        report
+            .measurements
+            .retain(|m| m.operation != Operation::Bandwidth);
+        assert!(!cached(&report));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What several test programs share.
 
+#![allow(dead_code)] // Each test program uses a part.
+
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 
@@ -52,4 +54,12 @@ pub fn card() -> Value {
         "sensor": { "period": 0.1, "window": 0.025, "counter": { "step": 0.1, "phase": 0.03 } },
         "average": { "period": 0.1, "window": 1.0 },
     })
+}
+
+/// `card` with these settings in place of its own.
+pub fn with_settings(mut card: Value, settings: &Value) -> Value {
+    for (key, value) in settings.as_object().expect("settings") {
+        card[key] = value.clone();
+    }
+    card
 }

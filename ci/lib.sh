@@ -69,31 +69,51 @@ install_packages() {
         die 2 "could not install: $*"
 }
 
+# skip REASON…: ends a section, or a script that is one, which cannot do its work
+# here. The summary then says so, and why.
+skipped=77 # the exit status by which test harnesses know a skipped test
+skip() {
+    say "skipped: $*"
+    if [ -n "${FLOPWATT_SKIP_REASON:-}" ]; then printf '%s' "$*" >"$FLOPWATT_SKIP_REASON"; fi
+    exit "$skipped"
+}
+
 # section NAME COMMAND…: runs the command with nothing on its standard input and
 # notes outcome and duration; `summary` prints them and returns 1 if any failed.
 # Not to be called in a condition: bash would ignore `set -e` inside the command.
 sections=()
 failed=0
 section() {
-    local name=$1 start=$SECONDS status
+    local name=$1 start=$SECONDS status outcome reason=
     shift
+    FLOPWATT_SKIP_REASON=$(mktemp)
+    export FLOPWATT_SKIP_REASON
     printf '\n== %s\n' "$name" >&2
     set +e
     (set -e; "$@") </dev/null
     status=$?
     set -e
-    if [ "$status" = 0 ]; then
-        sections+=("$(printf '%-24s ok      %4d s' "$name" $((SECONDS - start)))")
-    else
-        sections+=("$(printf '%-24s FAILED  %4d s  exit status %d' "$name" $((SECONDS - start)) "$status")")
-        failed=1
-    fi
+    case $status in
+        0) outcome=ok ;;
+        "$skipped") outcome=skipped reason=$(cat "$FLOPWATT_SKIP_REASON") ;;
+        *) outcome=FAILED reason="exit status $status" failed=1 ;;
+    esac
+    rm -f "$FLOPWATT_SKIP_REASON"
+    sections+=("$(printf '%-24s %-7s %4d s  %s' "$name" "$outcome" $((SECONDS - start)) "$reason")")
 }
 
 summary() {
     printf '\n== %s\n' "${0##*/}: summary" >&2
     printf '%s\n' "${sections[@]}" >&2
     return "$failed"
+}
+
+# need_tool PROGRAM PACKAGE: makes sure that a program is there, and installs the
+# package where that is possible. Returns 1 where it is not.
+need_tool() {
+    if command -v "$1" >/dev/null; then return; fi
+    say "$1 is not installed"
+    can_be_root && (install_packages "$2") && command -v "$1" >/dev/null
 }
 
 # release_binary: builds the command and prints its path. FLOPWATT_BIN names one
@@ -171,28 +191,32 @@ inside_root() { # ROOT ENVIRONMENT… PROGRAM ARGUMENTS…
         "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/tmp "${@:2}"
 }
 
-unpack_trixie() { # FOLDER
-    local final=$1 unpacked tools=(debootstrap)
-    [ ! -e "$final" ] || die 2 "$final is there and lacks ${shim_packages[*]}; remove it or set FLOPWATT_TRIXIE"
-    can_be_root || die 2 "unpacking Debian 13 needs root"
+# Unpacks a Debian release with some packages into a folder, once; needs root.
+unpack_debian() { # RELEASE FOLDER [PACKAGE…]
+    local release=$1 final=$2 unpacked tools=(debootstrap)
+    shift 2
+    can_be_root || die 2 "unpacking Debian needs root"
     if [ "$(package_manager)" = apt-get ]; then tools+=(debian-archive-keyring util-linux mount); fi
     command -v debootstrap >/dev/null || install_packages "${tools[@]}"
-    say "unpacking Debian 13 into $final"
+    say "unpacking Debian's $release into $final"
     mkdir -p "$(dirname "$final")"
     unpacked=$(mktemp -d "$final.XXXXXX") # renamed only when complete
     as_root chmod 755 "$unpacked"
-    if ! fill_trixie "$unpacked"; then
+    if ! fill_debian "$release" "$unpacked" "$@"; then
         as_root rm -rf "$unpacked"
-        die 2 "could not unpack Debian 13"
+        die 2 "could not unpack Debian's $release"
     fi
     as_root mv -T "$unpacked" "$final"
 }
 
-fill_trixie() { # FOLDER
-    as_root_with_own_mounts debootstrap --variant=minbase trixie "$1" >&2 &&
-        inside_root "$1" apt-get update >&2 &&
-        inside_root "$1" DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${shim_packages[@]}" >&2 &&
-        inside_root "$1" apt-get clean
+fill_debian() { # RELEASE FOLDER [PACKAGE…]
+    local release=$1 folder=$2
+    shift 2
+    as_root_with_own_mounts debootstrap --variant=minbase "$release" "$folder" >&2 || return 1
+    if [ $# = 0 ]; then return; fi
+    inside_root "$folder" apt-get update >&2 &&
+        inside_root "$folder" DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2 &&
+        inside_root "$folder" apt-get clean
 }
 
 # Finds or sets up the shims. `shim_root` is then where they are: empty for this
@@ -209,7 +233,10 @@ shims() {
     esac
     if has_shims ""; then return; fi
     shim_root=${FLOPWATT_TRIXIE:-${XDG_CACHE_HOME:-$HOME/.cache}/flopwatt/trixie}
-    if ! has_shims "$shim_root"; then unpack_trixie "$shim_root"; fi
+    if ! has_shims "$shim_root"; then
+        [ ! -e "$shim_root" ] || die 2 "$shim_root is there and lacks ${shim_packages[*]}; remove it or set FLOPWATT_TRIXIE"
+        unpack_debian trixie "$shim_root" "${shim_packages[@]}"
+    fi
 }
 
 # A new folder that programs see in which the shims are: as `shim_folder` out here,

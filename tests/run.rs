@@ -182,11 +182,9 @@ fn termination() {
     // be taken for a crash. Where there is no procfs it is left out.
     let children = format!("/proc/{0}/task/{0}/children", run.id());
     let children = std::fs::read_to_string(children).unwrap_or_default();
-    let killed = Command::new("kill")
-        .args(children.split_whitespace())
-        .arg(run.id().to_string())
-        .status();
-    assert!(killed.expect("kill is there").success());
+    let kill = format!("kill {children} {}", run.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.expect("a shell").success());
     assert_eq!(run.wait().expect("it ends").code(), Some(130));
     let report = read_report(&folder.path().join("o"));
     assert_eq!(report["complete"], false);

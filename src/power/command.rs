@@ -328,9 +328,10 @@ mod tests {
         read_until(&mut source, twenty).expect("the second value");
         let pid = std::fs::read_to_string(&pid_file).expect("it wrote its number");
         let alive = || {
-            let mut kill = Command::new("kill");
-            kill.args(["-0", pid.trim()]).stderr(Stdio::null());
-            kill.status().expect("kill runs").success()
+            let kill = format!("kill -0 {}", pid.trim());
+            let mut shell = Command::new("sh");
+            let asked = shell.args(["-c", &kill]).stderr(Stdio::null()).status();
+            asked.expect("a shell").success()
         };
         assert!(alive());
         drop(source);

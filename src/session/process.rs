@@ -338,7 +338,7 @@ mod tests {
         let script = format!("{HELLO} sleep 300 >/dev/null & echo child $! >&2; kill -SEGV $$");
         let error = start(&script).unwrap_err().to_string();
         let child = error.split("child ").nth(1).expect("its last words");
-        let killed = Command::new("kill").arg(child).status().unwrap();
+        let killed = shell(&format!("kill {child}")).status().unwrap();
         assert!(killed.success(), "the child had ended: {error}");
     }
 

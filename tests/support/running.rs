@@ -45,10 +45,11 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Sends the signal `-NAME` to a process, or to a group of which the number is
-/// negative.
+/// negative. By the shell's own `kill`: slim systems have no program of that name.
 pub fn signal(name: &str, target: &str) {
-    let status = Command::new("kill").args([name, "--", target]).status();
-    assert!(status.expect("kill is there").success(), "{target}");
+    let kill = ["-c", "kill \"$@\"", "sh", name, target];
+    let status = Command::new("sh").args(kill).status();
+    assert!(status.expect("a shell").success(), "{target}");
 }
 
 /// The child of process `parent` that carries out `verb` in `folder`.

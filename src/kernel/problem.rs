@@ -32,8 +32,9 @@ pub enum Checked {
 pub struct Verdict {
     /// How much was compared.
     pub checked: Checked,
-    /// Largest error, scaled by what rounding can do at that element. `None`
-    /// when some element is not a number.
+    /// Largest error, scaled by what rounding refers to at that element; the errors
+    /// of products with random vectors count as well, scaled so that the same
+    /// tolerance is their bound. `None` when some element is not a number.
     pub max_scaled_error: Option<f64>,
     /// Largest scaled error that a correct kernel can show.
     pub tolerance: f64,
@@ -135,22 +136,37 @@ impl Tracker {
         scale: f64,
         place: impl FnOnce() -> String,
     ) {
-        let error = (found - expected).abs();
-        let scaled = if error == 0.0 { 0.0 } else { error / scale };
-        self.worst = worse(self.worst, scaled);
-        if exceeds(scaled, self.tolerance) && self.rejection.is_none() {
-            self.rejection = Some(Rejection::WrongElement {
-                place: place(),
-                found,
-                expected,
-            });
+        if self.exceeds(found - expected, scale).is_some() {
+            self.rejection
+                .get_or_insert_with(|| Rejection::WrongElement {
+                    place: place(),
+                    found,
+                    expected,
+                });
         }
     }
 
-    /// Notes that a product with a random vector is off by `excess` > 1 bounds.
-    pub fn reject_product(&mut self, place: String, excess: f64) {
-        self.rejection
-            .get_or_insert(Rejection::WrongProduct { place, excess });
+    /// The same for a product with a random vector that is off by `difference`.
+    pub fn compare_product(&mut self, difference: f64, scale: f64, place: impl FnOnce() -> String) {
+        if let Some(excess) = self.exceeds(difference, scale) {
+            self.rejection
+                .get_or_insert_with(|| Rejection::WrongProduct {
+                    place: place(),
+                    excess,
+                });
+        }
+    }
+
+    /// How many times larger than the tolerance an error is, if it is. One that is
+    /// not a number is.
+    fn exceeds(&mut self, error: f64, scale: f64) -> Option<f64> {
+        let scaled = if error == 0.0 {
+            0.0
+        } else {
+            error.abs() / scale
+        };
+        self.worst = worse(self.worst, scaled);
+        exceeds(scaled, self.tolerance).then(|| scaled / self.tolerance)
     }
 
     /// The more pessimistic of two trackers over the same output; the first
@@ -253,6 +269,15 @@ pub trait Problem: Send + Sync {
     /// Compares an output of `program` with the reference. The reference is
     /// computed on the first call and kept.
     fn check(&self, program: &Program, output: &[u8]) -> Verdict;
+
+    /// What [`Problem::check`] has to say about some rows of the output alone:
+    /// `values`, one row after the other, are those of `rows`, which are counted
+    /// through the whole batch. Each row's elements are compared as in the whole
+    /// output, so that an output is rejected if some of its rows are. Computes the
+    /// reference of no other row. `None` where there is no row, or no such check.
+    fn check_rows(&self, _program: &Program, _rows: &[usize], _values: &[f64]) -> Option<Verdict> {
+        None
+    }
 
     /// The same problem on normal inputs, whose check tells most: on zeros, for
     /// one, almost any kernel is right. Where there is one, a program has to pass

@@ -97,6 +97,12 @@ impl Program {
         self.parameters.get(name).copied().unwrap_or(0)
     }
 
+    /// Whether some pass multiplies cooperative matrices.
+    pub fn uses_matrix_units(&self) -> bool {
+        let mut shaders = self.passes.iter().map(|pass| &pass.wgsl);
+        shaders.any(|wgsl| wgsl.contains("coopMultiplyAdd"))
+    }
+
     /// Size of the output.
     pub fn output_size(&self) -> Bytes {
         let output = self.buffers.iter().find(|b| b.role == Role::Output);

@@ -37,10 +37,26 @@ pub fn accumulation(operations: f64, accumulator: f64, stored: f64, outputs: f64
 /// The same where the terms have a mean of zero, and so partial sums stay near
 /// zero: the bound then does not grow with the number of operations (Higham and
 /// Mary, *Sharper Probabilistic Backward Error Analysis for Basic Linear Algebra
-/// Kernels with Random Data*, SIAM J. Sci. Comput. 42(5), 2020). Half precision
-/// needs it: with √n a kernel that writes zeros would pass.
+/// Kernels with Random Data*, SIAM J. Sci. Comput. 42(5), 2020). With √n a kernel
+/// that writes zeros would pass in half precision, and operands rounded to eleven
+/// bits in single precision.
 pub fn centred_accumulation(operations: f64, accumulator: f64, stored: f64, outputs: f64) -> f64 {
     lambda(operations, outputs) * accumulator + stored
+}
+
+/// By how much a sum of `operations` terms with a mean of zero may err more on
+/// matrix units than with rounding to the nearest. Those of NVIDIA add up some
+/// products at a time and cut off the rest (Fasi, Higham, Mikaitis and Pranesh,
+/// *Numerical Behavior of NVIDIA Tensor Cores*, PeerJ Comput. Sci. 7:e330, 2021):
+/// 4 at a time on Volta and Turing, 8 on Ampere, 16 on Hopper. A sum s loses
+/// between 0 and 2u·|s| every time, always towards zero: 2u·|s|·E(f/m) = 0.72·u·|s|
+/// on average, with f uniform in [0, 1) and a mantissa m whose logarithm is uniform
+/// in [1, 2). These losses have the sign of s and so do not cancel: n/4 times
+/// 0.72·u·s, with s a random walk of steps σ, is 0.72·u·(n/4)·√(n/3)·σ in the root
+/// mean square; over the sum of magnitudes, 2/π·n·σ for products of normal values,
+/// 0.65·u·√n/4. That takes the place of u.
+pub fn truncation(operations: f64) -> f64 {
+    (0.65 * operations.sqrt() / 4.0).max(1.0)
 }
 
 /// The same where nothing is known of the terms. Values that hardly differ from

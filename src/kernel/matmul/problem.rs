@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
 use crate::kernel::inputs::{self, Data, Draw};
-use crate::kernel::problem::{Checked, Export, Problem, Tracker, Verdict, Work, WorkUnit, exceeds};
+use crate::kernel::problem::{Checked, Export, Problem, Tracker, Verdict, Work, WorkUnit};
 use crate::kernel::program::Program;
 use crate::kernel::shape::{GemmShape, Layout};
 use crate::kernel::tolerance;
@@ -22,9 +22,18 @@ const FULL_MACS: u64 = 1 << 32;
 const FULL_ELEMENTS: u64 = 1 << 25;
 /// Rows and columns checked in full beyond that, besides the first and last.
 const RANDOM_LINES: usize = 6;
-/// Columns that share one random sign vector. The fewer, the smaller an error
-/// that shows; the cost is that of the product divided by this.
+/// Columns that share two vectors of random weights. The fewer, the smaller an
+/// error that shows; the cost is that of the product times two over this.
 const FREIVALDS_COLUMNS: usize = 32;
+/// Vectors of weights for every block of columns.
+const FREIVALDS_VECTORS: usize = 2;
+/// Largest part of Σ|a·b|/√K that the tolerance may be where terms are
+/// independent. The root mean square of C is at least that: with random signs it
+/// is √Σ(a·b)², and by Cauchy and Schwarz (Σ|a·b|)² ≤ K·Σ(a·b)². For normal
+/// values it is π/2 times as much, so that an error of a third of it shows, and
+/// so does a kernel that loses one term in a hundred: its errors have a tenth of
+/// the root mean square, and the largest of 10⁴ are four times as large.
+const MOST_OF_RMS: f64 = 0.5;
 
 /// A matrix product.
 pub struct Matmul {
@@ -35,38 +44,59 @@ pub struct Matmul {
     normal: Option<Box<Matmul>>,
     /// Drawn on first use: a case that is skipped never needs them.
     inputs: OnceLock<[Tensor; 2]>,
-    reference: OnceLock<Reference>,
+    /// Per product of the batch.
+    reference: OnceLock<Vec<Reference>>,
 }
 
-/// A and B of one batch element, row-major M×K and K×N whatever the layout.
+/// Some rows of A, and B, of one product of the batch: row-major, K elements and
+/// N elements a row whatever the layout.
 struct Operands {
+    /// Which rows of A.
+    rows: Vec<usize>,
     a: Vec<f64>,
     b: Vec<f64>,
 }
 
-enum Reference {
-    /// For each element of C: its value and Σ|a·b|.
+/// What is known of some rows of one product of the batch.
+struct Reference {
+    /// Which rows.
+    rows: Vec<usize>,
+    known: Known,
+}
+
+enum Known {
+    /// Each element of C: its value and Σ|a·b|.
     Full(Vec<[f64; 2]>),
-    /// Per batch element.
-    Sampled(Vec<Sampled>),
+    Sampled(Sampled),
 }
 
 struct Sampled {
-    rows: Vec<(usize, Vec<[f64; 2]>)>,
-    cols: Vec<(usize, Vec<[f64; 2]>)>,
+    /// Rows that are known in full, by their position among the reference's rows.
+    full_rows: Vec<(usize, Vec<[f64; 2]>)>,
+    /// Columns that are known in full.
+    full_cols: Vec<(usize, Vec<[f64; 2]>)>,
     freivalds: Freivalds,
 }
 
-/// For every block of columns one vector x of random signs: A·(B·x) and how far
-/// C·x may be from it, row by row.
+/// For every block of columns and each of its vectors x, a column of A·(B·x) and,
+/// row by row, ‖a‖·√Σ(x·‖b‖)².
 struct Freivalds {
-    signs: Vec<f64>,
-    blocks: Vec<FreivaldsBlock>,
+    /// One vector after the other, each with a weight for every column of C.
+    weights: [Vec<f64>; FREIVALDS_VECTORS],
+    /// Rows of blocks of vectors.
+    products: Vec<f64>,
+    /// ‖a‖ of each row.
+    norms: Vec<f64>,
+    /// √Σ(x·‖b‖)² and √Σx² of each block and vector.
+    weighted_norms: Vec<[f64; 2]>,
 }
 
-struct FreivaldsBlock {
-    product: Vec<f64>,
-    bound: Vec<f64>,
+/// What rounding can do in a correct kernel.
+struct Bound {
+    /// To one element, relative to Σ|a·b|.
+    element: f64,
+    /// To a product with a vector of weights x, relative to ‖a‖·√Σ(x·‖b‖)².
+    product: f64,
 }
 
 impl Matmul {
@@ -102,56 +132,94 @@ impl Matmul {
         self.shape.macs() <= FULL_MACS && self.outputs() <= FULL_ELEMENTS
     }
 
-    /// Integers are exact, and so are zeros. The reference of double precision
-    /// rounds as often as the kernel does.
-    fn tolerance(&self) -> f64 {
+    /// What rounding can do in `program`. Integers are exact, and so are zeros. The
+    /// reference of double precision rounds as often as the kernel does.
+    ///
+    /// With x independent of the kernel, Hoeffding's inequality bounds the error of
+    /// a product with x by λ·√Σ(x·e)², e being the errors of its elements. Where
+    /// terms are independent so are these, and their mean square is what counts:
+    /// K rounding errors of at most u, each of a partial sum whose mean square is
+    /// at most (‖a‖·‖b‖)²/K, half of that on average. So √Σ(x·e)² stays below
+    /// u·‖a‖·√Σ(x·‖b‖)², of which rounding to the nearest is expected to reach
+    /// 0.42/√2. Elsewhere every e may be as large as its bound.
+    fn bound(&self, program: &Program) -> Bound {
         let (operations, outputs) = (f64::from(self.shape.k), self.outputs() as f64);
         let element = self.precision.accumulator();
-        let unit = element.roundoff();
+        let stored = element.roundoff();
         let each = match element {
-            Element::F64 => 2.0 * unit,
-            _ => unit,
-        };
-        match element {
-            _ if self.draw.data.is_zero() => 0.0,
-            _ if !self.draw.data.is_independent() => {
-                tolerance::worst_accumulation(operations, each, unit)
+            Element::F64 => 2.0 * stored,
+            Element::F32 if program.uses_matrix_units() => {
+                stored * tolerance::truncation(operations)
             }
-            Element::F16 => tolerance::centred_accumulation(operations, each, unit, outputs),
-            _ => tolerance::accumulation(operations, each, unit, outputs),
+            _ => stored,
+        };
+        let (m, n, _) = self.dims();
+        let blocks = m * n.div_ceil(FREIVALDS_COLUMNS) * self.shape.batch as usize;
+        let lambda = tolerance::lambda(1.0, (FREIVALDS_VECTORS * blocks) as f64);
+        let worst = |element| Bound {
+            element,
+            product: lambda * element,
+        };
+        if self.draw.data.is_zero() {
+            worst(0.0)
+        } else if self.draw.data.is_independent() {
+            Bound {
+                element: tolerance::centred_accumulation(operations, each, stored, outputs),
+                product: lambda * each,
+            }
+        } else {
+            worst(tolerance::worst_accumulation(operations, each, stored))
         }
     }
 
-    /// Why no output can be verified; `None` where one can. Only inputs with the
-    /// worst of all bounds come to that: that bound must not let an output of
-    /// zeros pass, nor a partial sum leave the format.
-    fn unverifiable(&self) -> Option<String> {
+    /// Why no output can be verified where `tolerance` is allowed for; `None` where
+    /// one can.
+    fn unverifiable(&self, tolerance: f64) -> Option<String> {
+        let (data, precision, k) = (self.draw.data, self.precision, self.shape.k);
         if self.draw.data.is_independent() {
-            return None;
+            let share = tolerance * f64::from(k).sqrt();
+            return (share > MOST_OF_RMS).then(|| {
+                format!(
+                    "what rounding can do to {k} terms in {precision} is more than half as large as the typical result"
+                )
+            });
         }
-        let elements: Vec<&[f64; 2]> = match self.reference() {
-            Reference::Full(elements) => elements.iter().collect(),
-            Reference::Sampled(batches) => batches
-                .iter()
-                .flat_map(|b| b.rows.iter().chain(&b.cols))
-                .flat_map(|(_, line)| line)
-                .collect(),
-        };
-        let most =
-            |of: &dyn Fn(&[f64; 2]) -> f64| elements.iter().map(|e| of(e)).fold(0.0, f64::max);
+        let most = |of: &dyn Fn(&[f64; 2]) -> f64| self.known().map(of).fold(0.0, f64::max);
         let (reach, largest) = (most(&|e| e[1]), self.precision.accumulator().largest());
         let told_from_zero = most(&|e| e[0].abs() / (e[1] + self.underflow()));
-        let (data, precision, k) = (self.draw.data, self.precision, self.shape.k);
         if reach > largest {
             Some(format!(
                 "on {data} inputs partial sums may reach {reach:.0}, and {precision} holds no more than {largest}"
             ))
-        } else if told_from_zero <= self.tolerance() {
+        } else if told_from_zero <= tolerance {
             Some(format!(
                 "on {data} inputs what rounding can do to {k} terms in {precision} is as large as the result"
             ))
         } else {
             None
+        }
+    }
+
+    /// All elements that the reference knows.
+    fn known(&self) -> impl Iterator<Item = &[f64; 2]> {
+        self.reference().iter().flat_map(|part| {
+            let (elements, lines) = match &part.known {
+                Known::Full(elements) => (elements.as_slice(), None),
+                Known::Sampled(s) => (&[][..], Some(s.full_rows.iter().chain(&s.full_cols))),
+            };
+            let lines = lines.into_iter().flatten();
+            elements.iter().chain(lines.flat_map(|(_, line)| line))
+        })
+    }
+
+    /// What a factor counts for in an element's scale. A device may take an operand
+    /// that is not normal for zero: that is an error of all of it.
+    fn magnitude(&self) -> impl Fn(f64) -> f64 + Sync + Copy {
+        let unit = self.precision.accumulator().roundoff();
+        let least = self.precision.operand().smallest_normal();
+        move |factor| match factor.abs() {
+            small if small < least => small / unit,
+            normal => normal,
         }
     }
 
@@ -166,7 +234,8 @@ impl Matmul {
         }
     }
 
-    fn operands(&self, batch: usize) -> Operands {
+    /// The operands of product `batch`, with the given rows of A.
+    fn operands(&self, batch: usize, rows: Vec<usize>) -> Operands {
         let (m, n, k) = self.dims();
         let part = |tensor: &Tensor, elements: usize| -> Vec<f64> {
             let size = tensor.element.size() as usize;
@@ -174,36 +243,48 @@ impl Matmul {
                 .element
                 .read(&tensor.bytes[size * batch * elements..], elements)
         };
-        let a = part(&self.inputs()[0], m * k);
-        let b = part(&self.inputs()[1], k * n);
+        let (mut a, mut b) = (
+            part(&self.inputs()[0], m * k),
+            part(&self.inputs()[1], k * n),
+        );
         match self.shape.layout {
-            Layout::Nn => Operands { a, b },
-            Layout::Tn => Operands {
-                a: transpose(&a, k, m),
-                b,
-            },
-            Layout::Nt => Operands {
-                a,
-                b: transpose(&b, n, k),
-            },
+            Layout::Nn => {}
+            Layout::Tn => a = transpose(&a, k, m),
+            Layout::Nt => b = transpose(&b, n, k),
         }
+        if rows.len() < m {
+            a = rows
+                .iter()
+                .flat_map(|i| &a[i * k..][..k])
+                .copied()
+                .collect();
+        }
+        Operands { rows, a, b }
     }
 
-    fn reference(&self) -> &Reference {
+    fn reference(&self) -> &[Reference] {
         self.reference.get_or_init(|| {
-            let operands = (0..self.shape.batch as usize).map(|batch| self.operands(batch));
-            let (m, n, k) = self.dims();
-            if self.is_full() {
-                Reference::Full(
-                    operands
-                        .flat_map(|o| product(&o.a, &o.b, m, n, k))
-                        .collect(),
-                )
-            } else {
-                let sample = |(batch, o): (usize, Operands)| self.sample(batch, &o);
-                Reference::Sampled(operands.enumerate().map(sample).collect())
-            }
+            (0..self.shape.batch as usize)
+                .map(|batch| {
+                    let all = (0..self.shape.m as usize).collect();
+                    self.reference_of(batch, self.operands(batch, all))
+                })
+                .collect()
         })
+    }
+
+    fn reference_of(&self, batch: usize, operands: Operands) -> Reference {
+        let (_, n, k) = self.dims();
+        let known = if self.is_full() {
+            let (a, b) = (&operands.a, &operands.b);
+            Known::Full(product(a, b, operands.rows.len(), n, k, self.magnitude()))
+        } else {
+            Known::Sampled(self.sample(batch, &operands))
+        };
+        Reference {
+            rows: operands.rows,
+            known,
+        }
     }
 
     fn sample(&self, batch: usize, operands: &Operands) -> Sampled {
@@ -217,118 +298,136 @@ impl Matmul {
             lines
         };
         let (row_numbers, col_numbers) = (lines(m), lines(n));
-        let row = |&i: &usize| {
-            (
-                i,
-                product(&operands.a[i * k..(i + 1) * k], &operands.b, 1, n, k),
-            )
+        let Operands { rows, a, b } = operands;
+        let magnitude = self.magnitude();
+        let row = |(at, _): (usize, &usize)| {
+            let line = product(&a[at * k..][..k], b, 1, n, k, magnitude);
+            (at, line)
         };
-        let col = |&j: &usize| {
-            let column: Vec<f64> = (0..k).map(|p| operands.b[p * n + j]).collect();
-            (j, product(&operands.a, &column, m, 1, k))
+        let col = |j: usize| {
+            let column: Vec<f64> = (0..k).map(|p| b[p * n + j]).collect();
+            (j, product(a, &column, rows.len(), 1, k, magnitude))
         };
+        let is_full = |&(_, number): &(usize, &usize)| row_numbers.contains(number);
         Sampled {
-            rows: row_numbers.iter().map(row).collect(),
-            cols: col_numbers.iter().map(col).collect(),
+            full_rows: rows.iter().enumerate().filter(is_full).map(row).collect(),
+            full_cols: col_numbers.into_iter().map(col).collect(),
             freivalds: self.freivalds(batch, operands),
         }
     }
 
-    /// With x of independent signs and element errors of at most
-    /// tolerance·Σ|a·b| ≤ tolerance·‖a_i‖·‖b_j‖, Hoeffding's inequality bounds
-    /// the error of a row's product by
-    /// tolerance·‖a_i‖·‖B_block‖_F·√(2·ln(2·tests/p)).
     fn freivalds(&self, batch: usize, operands: &Operands) -> Freivalds {
-        let (m, n, k) = self.dims();
-        let blocks = n.div_ceil(FREIVALDS_COLUMNS);
-        let tests = (m * blocks * self.shape.batch as usize) as f64;
-        let hoeffding = (2.0 * (2.0 * tests / tolerance::FALSE_REJECTION).ln()).sqrt();
-        let allowed = self.tolerance() * hoeffding;
-        let signs = random_signs(self.draw.seed, batch, n);
-        let norms: Vec<f64> = operands.a.chunks(k).map(norm).collect();
-        let block = |index: usize| {
-            let columns = index * FREIVALDS_COLUMNS..n.min((index + 1) * FREIVALDS_COLUMNS);
-            let mut squares = 0.0;
-            let bx: Vec<f64> = (0..k)
-                .map(|p| {
-                    let b = &operands.b[p * n..][columns.clone()];
-                    squares += b.iter().map(|v| v * v).sum::<f64>();
-                    dot(b, &signs[columns.clone()])
-                })
-                .collect();
-            let frobenius = squares.sqrt();
-            FreivaldsBlock {
-                product: operands.a.chunks(k).map(|row| dot(row, &bx)).collect(),
-                bound: norms
-                    .iter()
-                    .map(|norm| allowed * norm * frobenius)
-                    .collect(),
-            }
-        };
+        let (_, n, k) = self.dims();
+        let Operands { rows, a, b } = operands;
+        let weights = random_weights(self.draw.seed, batch, n);
+        let vectors = FREIVALDS_VECTORS * n.div_ceil(FREIVALDS_COLUMNS);
+        let mut bx = vec![0.0; k * vectors];
+        bx.par_chunks_mut(vectors)
+            .zip(b.par_chunks(n))
+            .for_each(|(bx, b)| weigh(b, &weights, bx));
+        let squares = column_squares(b, n);
+        let mut weighted = vec![0.0; vectors];
+        let mut lengths = vec![0.0; vectors];
+        let squared = weights
+            .each_ref()
+            .map(|x| x.iter().map(|x| x * x).collect());
+        weigh(&squares, &squared, &mut weighted);
+        weigh(&vec![1.0; n], &squared, &mut lengths);
+        let norms = weighted.iter().zip(&lengths);
         Freivalds {
-            blocks: (0..blocks).into_par_iter().map(block).collect(),
-            signs,
+            weights,
+            products: multiply(a, &bx, rows.len(), vectors, k, |factor| factor),
+            norms: a.chunks(k).map(|row| dot(row, row).sqrt()).collect(),
+            weighted_norms: norms.map(|(w, l)| [w.sqrt(), l.sqrt()]).collect(),
         }
     }
 
-    fn check_full(&self, reference: &[[f64; 2]], output: &[f64]) -> Tracker {
-        let (m, n, _) = self.dims();
-        let tracker = Verdict::tracker(Checked::Full, self.tolerance());
-        let row = |(row, (found, expected)): (usize, (&[f64], &[[f64; 2]]))| {
-            let mut tracker = tracker.clone();
-            for (col, (&found, &[value, scale])) in found.iter().zip(expected).enumerate() {
-                let scale = scale + self.underflow();
-                tracker.compare(found, value, scale, || place(row / m, row % m, col));
-            }
-            tracker
-        };
-        output
-            .par_chunks(n)
-            .zip(reference.par_chunks(n))
-            .enumerate()
-            .map(row)
-            .reduce_with(Tracker::merge)
-            .unwrap_or(tracker)
-    }
-
-    fn check_sampled(&self, batch: usize, sampled: &Sampled, output: &[f64]) -> Tracker {
+    /// Compares `found`, the rows of product `batch` that `reference` is about.
+    fn compare(
+        &self,
+        batch: usize,
+        reference: &Reference,
+        found: &[f64],
+        bound: &Bound,
+    ) -> Tracker {
         let (_, n, _) = self.dims();
-        let mut tracker = Verdict::tracker(Checked::Sampled, self.tolerance());
-        for (row, expected) in &sampled.rows {
-            for (col, &[value, scale]) in expected.iter().enumerate() {
-                let scale = scale + self.underflow();
-                tracker.compare(output[row * n + col], value, scale, || {
-                    place(batch, *row, col)
-                });
+        let Reference { rows, known } = reference;
+        let element = |tracker: &mut Tracker, at: usize, col: usize, known: &[f64; 2]| {
+            let [value, scale] = known;
+            let scale = scale + self.underflow();
+            tracker.compare(found[at * n + col], *value, scale, || {
+                place(batch, rows[at], col)
+            });
+        };
+        match known {
+            Known::Full(elements) => {
+                let row = |(at, line): (usize, &[[f64; 2]])| {
+                    let mut tracker = Verdict::tracker(Checked::Full, bound.element);
+                    for (col, known) in line.iter().enumerate() {
+                        element(&mut tracker, at, col, known);
+                    }
+                    tracker
+                };
+                elements
+                    .par_chunks(n)
+                    .enumerate()
+                    .map(row)
+                    .reduce_with(Tracker::merge)
+                    .unwrap_or(Verdict::tracker(Checked::Full, bound.element))
+            }
+            Known::Sampled(sampled) => {
+                let mut tracker = Verdict::tracker(Checked::Sampled, bound.element);
+                for (at, line) in &sampled.full_rows {
+                    for (col, known) in line.iter().enumerate() {
+                        element(&mut tracker, *at, col, known);
+                    }
+                }
+                for (col, line) in &sampled.full_cols {
+                    for (at, known) in line.iter().enumerate() {
+                        element(&mut tracker, at, *col, known);
+                    }
+                }
+                let least = self.precision.operand().smallest_normal();
+                let unit = self.precision.accumulator().roundoff();
+                let underflow = if least > 0.0 { least / unit } else { 0.0 };
+                (sampled.freivalds).check(batch, rows, found, underflow, bound, &mut tracker);
+                tracker
             }
         }
-        for (col, expected) in &sampled.cols {
-            for (row, &[value, scale]) in expected.iter().enumerate() {
-                let scale = scale + self.underflow();
-                tracker.compare(output[row * n + col], value, scale, || {
-                    place(batch, row, *col)
-                });
-            }
-        }
-        sampled.freivalds.check(batch, n, output, &mut tracker);
-        tracker
     }
 }
 
 impl Freivalds {
-    fn check(&self, batch: usize, n: usize, output: &[f64], tracker: &mut Tracker) {
-        for (row, found) in output.chunks(n).enumerate() {
-            let blocks = found
-                .chunks(FREIVALDS_COLUMNS)
-                .zip(self.signs.chunks(FREIVALDS_COLUMNS));
-            for ((values, signs), (index, block)) in blocks.zip(self.blocks.iter().enumerate()) {
-                let difference = (dot(values, signs) - block.product[row]).abs();
-                if exceeds(difference, block.bound[row]) {
-                    let first = index * FREIVALDS_COLUMNS;
-                    let columns = format!("columns {first} to {}", first + values.len() - 1);
-                    let place = format!("{}, {columns}", row_place(batch, row));
-                    tracker.reject_product(place, difference / block.bound[row]);
-                }
+    /// Compares rows of product `batch`. `underflow` over the unit roundoff is what
+    /// an operand may lose that is not normal.
+    fn check(
+        &self,
+        batch: usize,
+        rows: &[usize],
+        found: &[f64],
+        underflow: f64,
+        bound: &Bound,
+        tracker: &mut Tracker,
+    ) {
+        let n = self.weights[0].len();
+        let vectors = self.weighted_norms.len();
+        // The tracker compares in units of an element's bound.
+        let share = match bound.element {
+            0.0 => 1.0,
+            element => bound.product / element,
+        };
+        let mut weighed = vec![0.0; vectors];
+        let lines = found.chunks(n).zip(self.products.chunks(vectors));
+        for (at, (found, products)) in lines.enumerate() {
+            weigh(found, &self.weights, &mut weighed);
+            let compared = weighed.iter().zip(products).zip(&self.weighted_norms);
+            for (vector, ((found, expected), [weighted, length])) in compared.enumerate() {
+                let scale = self.norms[at] * weighted + underflow * length;
+                tracker.compare_product(found - expected, share * scale, || {
+                    let first = vector / FREIVALDS_VECTORS * FREIVALDS_COLUMNS;
+                    let last = n.min(first + FREIVALDS_COLUMNS) - 1;
+                    format!("{}, columns {first} to {last}", row_place(batch, rows[at]))
+                });
             }
         }
     }
@@ -358,13 +457,16 @@ impl Problem for Matmul {
     }
 
     fn reference_macs(&self) -> u64 {
+        let GemmShape { batch, m, n, k, .. } = self.shape;
         let own = if self.is_full() {
             self.shape.macs()
         } else {
-            let lines = 2 * (RANDOM_LINES as u64 + 2);
-            let longest = self.shape.m.max(self.shape.n);
-            self.shape.macs() / FREIVALDS_COLUMNS as u64
-                + lines * u64::from(self.shape.batch) * u64::from(longest) * u64::from(self.shape.k)
+            let vectors = FREIVALDS_VECTORS as u64;
+            let blocks = u64::from(n.div_ceil(FREIVALDS_COLUMNS as u32));
+            let lines = RANDOM_LINES as u64 + 2;
+            let (m, n) = (u64::from(m), u64::from(n));
+            let each = vectors * (n + m * blocks) + lines * (m + n);
+            u64::from(batch) * u64::from(k) * each
         };
         own + self.normal.as_ref().map_or(0, |p| p.reference_macs())
     }
@@ -373,26 +475,40 @@ impl Problem for Matmul {
         self.normal.as_deref().map(|problem| problem as _)
     }
 
-    fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
-        if let Some(why) = self.unverifiable() {
-            return Verdict::unverifiable(self.tolerance(), why);
+    fn check(&self, program: &Program, output: &[u8]) -> Verdict {
+        let bound = self.bound(program);
+        if let Some(why) = self.unverifiable(bound.element) {
+            return Verdict::unverifiable(bound.element, why);
         }
         let element = self.precision.accumulator();
         let found = element.read(output, self.outputs() as usize);
-        let tracker = match self.reference() {
-            Reference::Full(reference) => self.check_full(reference, &found),
-            Reference::Sampled(batches) => {
-                let (m, n, _) = self.dims();
-                batches
-                    .par_iter()
-                    .zip(found.par_chunks(m * n))
-                    .enumerate()
-                    .map(|(batch, (sampled, found))| self.check_sampled(batch, sampled, found))
-                    .reduce_with(Tracker::merge)
-                    .unwrap_or(Verdict::tracker(Checked::Sampled, self.tolerance()))
-            }
-        };
-        tracker.verdict(output)
+        let (m, n, _) = self.dims();
+        self.reference()
+            .par_iter()
+            .zip(found.par_chunks(m * n))
+            .enumerate()
+            .map(|(batch, (reference, found))| self.compare(batch, reference, found, &bound))
+            .reduce_with(Tracker::merge)
+            .unwrap_or(Verdict::tracker(Checked::Full, bound.element))
+            .verdict(output)
+    }
+
+    fn check_rows(&self, program: &Program, rows: &[usize], values: &[f64]) -> Option<Verdict> {
+        let bound = self.bound(program);
+        let (m, n, _) = self.dims();
+        let mut found = values;
+        let tracker = rows
+            .chunk_by(|a, b| a / m == b / m)
+            .map(|rows| {
+                let batch = rows[0] / m;
+                let operands = self.operands(batch, rows.iter().map(|row| row % m).collect());
+                let (part, rest) = found.split_at(rows.len() * n);
+                found = rest;
+                self.compare(batch, &self.reference_of(batch, operands), part, &bound)
+            })
+            .reduce(Tracker::merge)?;
+        let output = Tensor::new(self.precision.accumulator(), values).bytes;
+        Some(tracker.verdict(&output))
     }
 
     fn export(&self) -> Option<Export> {
@@ -409,15 +525,15 @@ impl Problem for Matmul {
             Layout::Tn => ([k, m], [k, n]),
         };
         let stored = |[rows, cols]: [u32; 2]| vec![batch, rows, cols];
-        let reference = match self.reference() {
-            Reference::Full(elements) => Some(elements.iter().map(|c| c[0]).collect::<Vec<_>>()),
-            Reference::Sampled(_) => None,
-        };
+        let reference = self.is_full().then(|| {
+            let values: Vec<f64> = self.known().map(|known| known[0]).collect();
+            Tensor::new(Element::F64, &values)
+        });
         Some(Export {
             inputs: vec![("a", stored(a)), ("b", stored(b))],
             output: stored([m, n]),
             element: self.precision.accumulator(),
-            reference: reference.map(|values| Tensor::new(Element::F64, &values)),
+            reference,
         })
     }
 }
@@ -437,21 +553,55 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
-fn norm(x: &[f64]) -> f64 {
-    dot(x, x).sqrt()
+/// Weights of random sign for the columns of C. Within a block no two columns have
+/// the same, so that columns that are swapped show, and a column whose weight is
+/// small in the first vector has a large one in the second. Whole numbers keep
+/// products of integers exact.
+fn random_weights(seed: u64, batch: usize, count: usize) -> [Vec<f64>; FREIVALDS_VECTORS] {
+    let mut rng = inputs::stream(seed, 101, batch as u64);
+    let mut weights = [vec![], vec![]];
+    while weights[0].len() < count {
+        let mut block: Vec<usize> = (0..FREIVALDS_COLUMNS).collect();
+        for at in (1..FREIVALDS_COLUMNS).rev() {
+            block.swap(at, inputs::index(&mut rng, at + 1));
+        }
+        for weight in block {
+            let mut signed = |size: usize| [1.0, -1.0][inputs::index(&mut rng, 2)] * size as f64;
+            weights[0].push(signed(FREIVALDS_COLUMNS + weight));
+            weights[1].push(signed(2 * FREIVALDS_COLUMNS - 1 - weight));
+        }
+    }
+    weights.map(|mut of| {
+        of.truncate(count);
+        of
+    })
 }
 
-fn random_signs(seed: u64, batch: usize, count: usize) -> Vec<f64> {
-    let mut rng = inputs::stream(seed, 101, batch as u64);
-    (0..count)
-        .map(|_| {
-            if inputs::index(&mut rng, 2) == 0 {
-                1.0
-            } else {
-                -1.0
+/// The sums of each block of `row`, weighed by each vector; blocks of vectors.
+fn weigh(row: &[f64], weights: &[Vec<f64>; FREIVALDS_VECTORS], sums: &mut [f64]) {
+    let blocks = row.chunks(FREIVALDS_COLUMNS).enumerate();
+    for ((index, block), sums) in blocks.zip(sums.chunks_mut(FREIVALDS_VECTORS)) {
+        for (sum, weights) in sums.iter_mut().zip(weights) {
+            *sum = dot(block, &weights[index * FREIVALDS_COLUMNS..]);
+        }
+    }
+}
+
+/// ‖b‖² of every column of a matrix with `cols` columns.
+fn column_squares(x: &[f64], cols: usize) -> Vec<f64> {
+    let mut squares = vec![0.0; cols];
+    squares
+        .par_chunks_mut(BLOCK_COLS)
+        .enumerate()
+        .for_each(|(block, squares)| {
+            for row in x.chunks(cols) {
+                let row = &row[block * BLOCK_COLS..];
+                for (square, value) in squares.iter_mut().zip(row) {
+                    *square += value * value;
+                }
             }
-        })
-        .collect()
+        });
+    squares
 }
 
 /// The transpose of a row-major `rows`×`cols` matrix.
@@ -472,50 +622,70 @@ fn transpose(x: &[f64], rows: usize, cols: usize) -> Vec<f64> {
 const BLOCK_ROWS: usize = 4;
 const BLOCK_COLS: usize = 256;
 
-/// C = A·B in float64 with Σ|a·b| beside every element; each element is summed
-/// in the order of k, whatever the number of threads.
-fn product(a: &[f64], b: &[f64], m: usize, n: usize, k: usize) -> Vec<[f64; 2]> {
-    let mut c = vec![[0.0; 2]; m * n];
+/// C = A·B in float64 with Σ|a|·|b| beside every element, |x| being `magnitude`.
+fn product(
+    a: &[f64],
+    b: &[f64],
+    m: usize,
+    n: usize,
+    k: usize,
+    magnitude: impl Fn(f64) -> f64 + Sync,
+) -> Vec<[f64; 2]> {
+    let values = multiply(a, b, m, n, k, |factor| factor);
+    let scales = multiply(a, b, m, n, k, magnitude);
+    let both = values.into_iter().zip(scales);
+    both.map(|(value, scale)| [value, scale]).collect()
+}
+
+/// C = f(A)·f(B) in float64; each element is summed in the order of k, whatever
+/// the number of threads.
+fn multiply(
+    a: &[f64],
+    b: &[f64],
+    m: usize,
+    n: usize,
+    k: usize,
+    f: impl Fn(f64) -> f64 + Sync,
+) -> Vec<f64> {
+    let mut c = vec![0.0; m * n];
     c.par_chunks_mut(BLOCK_ROWS * n)
         .enumerate()
         .for_each(|(block, c)| {
             let a = &a[block * BLOCK_ROWS * k..];
             for first in (0..n).step_by(BLOCK_COLS) {
-                let width = BLOCK_COLS.min(n - first);
-                product_block(a, b, c, first, width, n, k);
+                multiply_block(a, b, c, first, n, k, &f);
             }
         });
     c
 }
 
-fn product_block(
+fn multiply_block(
     a: &[f64],
     b: &[f64],
-    c: &mut [[f64; 2]],
+    c: &mut [f64],
     first: usize,
-    width: usize,
     n: usize,
     k: usize,
+    f: &impl Fn(f64) -> f64,
 ) {
+    let width = BLOCK_COLS.min(n - first);
     let rows = c.len() / n;
     let mut sums = [[0.0; BLOCK_COLS]; BLOCK_ROWS];
-    let mut magnitudes = [[0.0; BLOCK_COLS]; BLOCK_ROWS];
+    let mut line = [0.0; BLOCK_COLS];
     for p in 0..k {
         let b_row = &b[p * n + first..][..width];
-        for row in 0..rows {
-            let value = a[row * k + p];
-            let lanes = sums[row].iter_mut().zip(&mut magnitudes[row]);
-            for ((sum, magnitude), b) in lanes.zip(b_row) {
-                let term = value * b;
-                *sum += term;
-                *magnitude += term.abs();
+        for (to, &from) in line.iter_mut().zip(b_row) {
+            *to = f(from);
+        }
+        for (row, sums) in sums[..rows].iter_mut().enumerate() {
+            let value = f(a[row * k + p]);
+            for (sum, b) in sums[..width].iter_mut().zip(&line) {
+                *sum += value * b;
             }
         }
     }
-    for row in 0..rows {
-        for col in 0..width {
-            c[row * n + first + col] = [sums[row][col], magnitudes[row][col]];
-        }
+    for (c, sums) in c.chunks_mut(n).zip(&sums) {
+        c[first..][..width].copy_from_slice(&sums[..width]);
     }
 }
 

@@ -19,6 +19,11 @@ fn shape(m: u32, n: u32, k: u32) -> GemmShape {
     }
 }
 
+/// All of A, and B, of one product of the batch.
+fn operands(problem: &Matmul, batch: usize) -> Operands {
+    problem.operands(batch, (0..problem.dims().0).collect())
+}
+
 fn matmul(shape: GemmShape, seed: u64) -> Matmul {
     Matmul::new(shape, Precision::F32, Draw::normal(seed))
 }
@@ -28,7 +33,7 @@ fn multiply_f32(problem: &Matmul) -> Vec<f32> {
     let (m, n, k) = problem.dims();
     let mut out = Vec::new();
     for batch in 0..problem.shape.batch as usize {
-        let Operands { a, b } = problem.operands(batch);
+        let Operands { a, b, .. } = operands(problem, batch);
         let rows: Vec<f32> = (0..m)
             .into_par_iter()
             .flat_map_iter(|i| {
@@ -56,7 +61,14 @@ fn check(problem: &Matmul, output: &[f32]) -> Verdict {
 /// with a sign flipped Σ|a·b| stays the same.
 #[test]
 fn product_matches_a_hand_calculation() {
-    let c = product(&[1.0, -2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2, 2, 2);
+    let c = product(
+        &[1.0, -2.0, 3.0, 4.0],
+        &[5.0, 6.0, 7.0, 8.0],
+        2,
+        2,
+        2,
+        f64::abs,
+    );
     assert_eq!(c, [[-9.0, 19.0], [-10.0, 22.0], [43.0, 43.0], [50.0, 50.0]]);
 }
 
@@ -69,8 +81,8 @@ fn reference_does_not_depend_on_the_number_of_threads() {
             .unwrap()
             .install(|| {
                 let problem = matmul(shape(37, 300, 65), 3);
-                let o = problem.operands(0);
-                product(&o.a, &o.b, 37, 300, 65)
+                let o = operands(&problem, 0);
+                product(&o.a, &o.b, 37, 300, 65, f64::abs)
             })
     };
     assert_eq!(on(1), on(3));
@@ -88,7 +100,7 @@ fn layouts_describe_the_same_kind_of_product() {
             1,
         );
         assert_eq!(check(&problem, &multiply_f32(&problem)).rejection, None);
-        let Operands { a, b } = problem.operands(1);
+        let Operands { a, b, .. } = operands(&problem, 1);
         let stored = problem.inputs()[0].values();
         let expect = if layout == Layout::Tn {
             stored[15 + 5]
@@ -132,7 +144,7 @@ fn on(data: Data, precision: Precision, shape: GemmShape) -> Matmul {
 /// Fused multiply-adds in order of k, rounded to the accumulator every time.
 fn multiply(problem: &Matmul) -> Vec<u8> {
     let (m, n, k) = problem.dims();
-    let o = problem.operands(0);
+    let o = operands(problem, 0);
     let element = problem.precision.accumulator();
     let round = |value: f64| Tensor::new(element, &[value]).values()[0];
     let values: Vec<f64> = (0..m * n)
@@ -263,8 +275,8 @@ fn long_sums_of_sorted_values_in_half_precision_cannot_be_verified() {
 #[test]
 fn swapped_operands_are_rejected() {
     let problem = matmul(shape(64, 64, 64), 5);
-    let o = problem.operands(0);
-    let swapped: Vec<f32> = product(&o.b, &o.a, 64, 64, 64)
+    let o = operands(&problem, 0);
+    let swapped: Vec<f32> = product(&o.b, &o.a, 64, 64, 64, f64::abs)
         .iter()
         .map(|c| c[0] as f32)
         .collect();
@@ -277,7 +289,7 @@ fn half_precision_accumulation_cannot_pose_as_single() {
     for k in [32, 1024, 8192] {
         let problem = matmul(shape(16, 16, k), 5);
         let k = k as usize;
-        let o = problem.operands(0);
+        let o = operands(&problem, 0);
         let posed: Vec<f32> = (0..256)
             .map(|e| {
                 let (i, j) = (e / 16, e % 16);
@@ -329,8 +341,8 @@ fn every_precision_notices_an_element_that_is_off() {
     for precision in precisions {
         let problem = Matmul::new(shape(33, 35, 8), precision, Draw::normal(2));
         let element = precision.accumulator();
-        let exact = || problem.operands(0);
-        let product: Vec<f64> = product(&exact().a, &exact().b, 33, 35, 8)
+        let exact = || operands(&problem, 0);
+        let product: Vec<f64> = product(&exact().a, &exact().b, 33, 35, 8, f64::abs)
             .iter()
             .map(|c| c[0])
             .collect();
@@ -352,8 +364,8 @@ fn sampled_checks_of_integers_are_exact() {
         Precision::I8I32acc,
         Draw::normal(2),
     );
-    let o = problem.operands(0);
-    let mut output: Vec<f64> = product(&o.a, &o.b, 256, 2048, 16384)
+    let o = operands(&problem, 0);
+    let mut output: Vec<f64> = product(&o.a, &o.b, 256, 2048, 16384, f64::abs)
         .iter()
         .map(|c| c[0])
         .collect();

@@ -257,7 +257,7 @@ impl Trial {
 
         // The windows of the plan.
         let cycle = Seconds(workload.cycle);
-        let plan = Plan::new(effort, &sensor, Some(cycle));
+        let plan = Plan::new(effort, &sensor, &[cycle]);
         let mut windows = Vec::new();
         let mut t = to + plan.idle_before.0;
         for delay in &plan.delays {
@@ -281,7 +281,7 @@ impl Trial {
         let parts = windows
             .iter()
             .map(|w| energy::of_window(&readings, w, &sensor, limit));
-        let case = case::combine(parts.collect(), plan.is_aliased(&sensor, cycle));
+        let case = case::combine(parts.collect(), plan.is_aliased(&sensor, &[cycle]));
 
         let truth = |w: &Window| load.energy(w.begin_s.0, w.end_s.0);
         let truth: f64 = windows.iter().map(truth).sum();

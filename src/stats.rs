@@ -1,14 +1,16 @@
-//! Medians, quantiles, intervals, outliers, a sequential test and the steady-state
-//! check.
+//! Medians, quantiles, intervals, outliers, Student's t, a sequential test and the
+//! steady-state check.
 //! Pure functions over samples.
 
 mod outliers;
 mod proportion;
 mod sequential;
+mod student;
 
 pub use outliers::{Outliers, outliers};
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
+pub use student::student_t;
 
 /// The `q`-quantile (0 ≤ q ≤ 1) by linear interpolation between order
 /// statistics (Hyndman & Fan type 7, numpy's default). `None` without samples.

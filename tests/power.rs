@@ -15,6 +15,8 @@ use assert_cmd::Command;
 use faults::Outcome;
 use flopwatt::gpu::adapter::{AdapterDescription, DeviceType};
 use flopwatt::measure::Meter;
+use flopwatt::measure::conditions::Conditions;
+use flopwatt::measure::measurement::Flag;
 use flopwatt::measure::tier::Tier;
 use flopwatt::power::energy::{self, Window};
 use flopwatt::power::open::Machine;
@@ -601,13 +603,92 @@ fn known_after_a_window((period, window): (f64, f64)) -> Averaging {
     assert_eq!(source.identity().averaging, Averaging::UNKNOWN);
     let (meter, _) = Meter::start(source, None).expect("it can be read");
     let dispatch = Seconds(0.001);
-    let mut windows = meter.windows(Tier::Quick, dispatch, &mut |_| {});
+    let mut windows = meter.windows(Tier::Quick, [dispatch; 2], &mut |_| {});
     assert!(windows.begin());
     let [begin, end] = [BEGIN, END].map(|at| loaded + Duration::from_secs_f64(at));
     thread::sleep(end - Instant::now());
     windows.end([begin, end], &mut |_| {});
     assert_eq!(windows.finish().trace.sensor.averaging, Averaging::UNKNOWN);
     meter.sensor().averaging
+}
+
+/// What flags the state of a card raises that works from 6 to 7 s and from 9 to 10 s
+/// after its library was loaded, which lacks some functions, and what it was.
+fn conditions(settings: Value, hidden: &[&str]) -> Conditions {
+    let gpu = adapter(DeviceType::DiscreteGpu, None, TESTCARD);
+    let folder = TempDir::new().expect("a temporary folder");
+    let library = nvml_stand_in(folder.path(), &card_with(settings));
+    hide(&library, hidden);
+    let loaded = Instant::now();
+    let machine = Machine {
+        sysfs: folder.path(),
+        nvml: &[&library],
+    };
+    let spec: PowerSpec = "nvml:0".parse().expect("a source");
+    let source = machine.open(&spec, Some(&gpu)).expect("a source");
+    let (meter, _) = Meter::start(source, None).expect("it can be read");
+    let mut windows = meter.windows(Tier::Standard, [Seconds(0.001); 2], &mut |_| {});
+    for window in [[6.0, 7.0], [9.0, 10.0]] {
+        let [begin, end] = window.map(|at| loaded + Duration::from_secs_f64(at));
+        thread::sleep(end.saturating_duration_since(Instant::now()));
+        windows.end([begin, end], &mut |_| {});
+    }
+    let conditions = windows.finish().conditions(Some(Watts(60.0)));
+    conditions.expect("the state was read")
+}
+
+/// All of it, whenever it was; and what contradicts itself is not believed.
+#[test]
+fn the_state_in_every_window_counts() {
+    const FIELDS: &str = "nvmlDeviceGetFieldValues";
+    const VIOLATIONS: &str = "nvmlDeviceGetViolationStatus";
+    const REASONS: &str = "nvmlDeviceGetCurrentClocksThrottleReasons";
+    let hot = json!({ "slowed": { "THERMAL": { "from": 9.5 } } });
+    let backwards = json!({ "slowed": { "THERMAL": { "from": 99.0, "restarts_at": 9.5 } } });
+    let unsupported = json!({
+        "slowed": { "THERMAL": { "from": 9.5 } },
+        "faults": { REASONS: { "code": NOT_SUPPORTED }, VIOLATIONS: { "code": NOT_SUPPORTED } },
+    });
+    let trials: [(Value, &[&str], &[Flag]); 9] = [
+        (json!({}), &[], &[]),
+        // In the first window only.
+        (
+            json!({ "throttle_reasons": 0x40, "throttled_until": 8.0 }),
+            &[],
+            &[Flag::Throttled],
+        ),
+        (
+            json!({ "throttle_reasons": 0x4 }),
+            &[],
+            &[Flag::PowerCapped],
+        ),
+        (
+            json!({ "throttle_reasons": 0x41 }),
+            &[],
+            &[Flag::StateContradicts],
+        ),
+        (json!({ "throttle_reasons": 0x40 }), &[REASONS], &[]),
+        (hot.clone(), &[], &[Flag::Throttled]),
+        (hot.clone(), &[FIELDS], &[Flag::Throttled]),
+        (backwards, &[], &[]),
+        (hot, &[FIELDS, VIOLATIONS], &[]),
+    ];
+    thread::scope(|scope| {
+        let all = trials.map(|(settings, hidden, expected)| {
+            let seen = settings.clone();
+            let trial = scope.spawn(move || conditions(settings, hidden));
+            (seen, expected, trial)
+        });
+        for (settings, expected, trial) in all {
+            let found = trial.join().expect("no panic");
+            assert_eq!(found.flags(), expected, "{settings}: {found:?}");
+            assert_eq!(found.sm_clock_mhz.map(|clock| clock.median), Some(1500));
+        }
+        let by_fields = scope.spawn(move || conditions(unsupported, &[]));
+        let found = by_fields.join().expect("no panic");
+        assert_eq!(found.flags(), [Flag::Throttled]);
+        assert_eq!(found.throttle, None, "it is not told");
+    });
 }
 
 /// An edge bounds the averaging from above, unless it takes as long as had to be

@@ -53,7 +53,11 @@ fn main() {
         needing("processes_that_are_not_told_are_null", adapter, |_| {
             untold()
         }),
+        needing("a_list_without_this_process_is_null", adapter, |_| blind()),
         needing("a_lowered_limit_is_flagged", adapter, |_| lowered()),
+        needing("a_throttled_gpu_is_flagged_without_power", adapter, |_| {
+            throttled()
+        }),
     ]);
 }
 
@@ -510,6 +514,39 @@ fn untold() {
     let output = machine.on_card(&processes, &both[1..]);
     let fault = "GPU that tells only processes that compute";
     machine.flags(fault, &output, "other-processes", OTHERS);
+}
+
+/// In many containers NVML lists nobody, not even whoever asks.
+fn blind() {
+    let machine = Machine::new();
+    let output = machine.on_card(&json!({ "lists_itself": false }), &[]);
+    let first = report(&machine.out());
+    let expected = Outcome::new("", 0, "1 ok of 1, not flagged other-processes");
+    let kept = kept_with(&first, "other-processes");
+    let seen = Outcome::new("", output.status.code(), &kept);
+    row("GPU whose list of processes is blind", &expected, &seen);
+    let surroundings = &first["measurements"][0]["surroundings"];
+    assert_eq!(surroundings["gpu_processes"], Value::Null);
+    let why = surroundings["gpu_processes_reason"].as_str();
+    assert!(why.is_some_and(|why| why.contains("not even list this process")));
+
+    let machine = Machine::new();
+    machine.on_card(&json!({ "lists_itself": true }), &[]);
+    let surroundings = &report(&machine.out())["measurements"][0]["surroundings"];
+    assert_eq!(surroundings["gpu_processes"], json!([]), "nobody else");
+    assert_eq!(surroundings["gpu_processes_reason"], Value::Null);
+}
+
+/// The case has no power, since the device waits between its dispatches.
+fn throttled() {
+    let machine = Machine::new();
+    let output = machine.on_card(&json!({ "throttle_reasons": 0x40 }), &[]);
+    let fault = "GPU slowed down by heat, without power";
+    let said = "slowed down by heat or the power supply, or at a low clock";
+    let case = machine.flags(fault, &output, "throttled", said);
+    assert_eq!(case["power"], Value::Null);
+    let clock = json!({ "min": 1500, "median": 1500, "max": 1500 });
+    assert_eq!(case["conditions"]["sm_clock_mhz"], clock);
 }
 
 /// The card comes with 300 W.

@@ -22,7 +22,7 @@ use flopwatt::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Stat
 use flopwatt::measure::surroundings::WatchedCase;
 use flopwatt::measure::tier::Tier;
 use flopwatt::measure::{Bench, Meter, Phase, Prepared, Stopped, Watch};
-use flopwatt::power::PowerSpec;
+use flopwatt::power::{PowerSetup, PowerSpec};
 use flopwatt::record::{self, Report, Shaders, Start};
 use flopwatt::render;
 use flopwatt::session::adapter::{self, Chosen};
@@ -148,7 +148,11 @@ impl<'a> Harness<'a> {
             &opened.power
         };
         let (meter, setup) = Meter::open(power, Some(adapter), None);
-        report.power = Some(setup);
+        report.power = Some(PowerSetup {
+            // It is open already.
+            before_open_w: None,
+            ..setup
+        });
         Ok(Self {
             opened,
             bench: Bench::new(gpu, Capabilities::from(adapter), templates)?,
@@ -212,7 +216,8 @@ impl<'a> Harness<'a> {
                         Some(case) => case,
                         None => {
                             let choice = choices.borrow_mut().choice(bench, id, &*problem, seed);
-                            let mut watched = watch.case();
+                            let mut watched =
+                                watch.case(meter.is_some_and(Meter::is_of_one_adapter));
                             let mut on_phase = |phase| watched.hear(phase);
                             let choice = choice.as_ref();
                             let case = prepare(bench, id, choice, &*problem, &mut on_phase);

@@ -152,6 +152,9 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::PowerCapped
         | Flag::PowerMethodsDisagree
         | Flag::PowerAliased
+        | Flag::PowerUneven
+        | Flag::PowerPartlyIdle
+        | Flag::StateContradicts
         | Flag::PowerWindowsLost
         | Flag::PowerUnlikeTime
         | Flag::OnBattery
@@ -164,6 +167,8 @@ fn is_a_doubt_of_power(flag: Flag) -> bool {
         flag,
         Flag::PowerMethodsDisagree
             | Flag::PowerAliased
+            | Flag::PowerUneven
+            | Flag::PowerPartlyIdle
             | Flag::PowerWindowsLost
             | Flag::PowerUnlikeTime
     )

@@ -100,6 +100,7 @@ impl Script {
                 pci_address: None,
             }),
             sensor: None,
+            before_open_w: None,
             reason: None,
         };
         let mut command = Command::new("sh");

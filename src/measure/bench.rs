@@ -120,6 +120,7 @@ impl<'a, 't> Bench<'a, 't> {
                 ReasonCode::NoPowerSource,
                 "no source of power is read",
             )),
+            conditions: None,
         })
     }
 

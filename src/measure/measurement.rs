@@ -6,8 +6,9 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::conditions::Conditions;
 use super::period::Period;
-use super::power::Power;
+use super::power::{Power, power_flags};
 use super::surroundings::Surroundings;
 use crate::gpu::device::ShaderMode;
 use crate::kernel::id::{CaseId, Operation, Precision};
@@ -69,6 +70,10 @@ pub struct Measurement {
     pub power_reason: Option<Reason>,
     /// Achieved rate per watt.
     pub gflops_per_watt: Option<Efficiency>,
+    /// State of the GPU while the dispatches were timed; null where no driver tells it,
+    /// and in reports before schema 1.5 for cases without power.
+    #[serde(default)]
+    pub conditions: Option<Box<Conditions>>,
     /// What else went on meanwhile; null for cases without figures.
     #[serde(default)]
     pub surroundings: Option<Box<Surroundings>>,
@@ -394,7 +399,8 @@ impl Rate {
 pub struct Efficiency {
     /// Of all power drawn.
     pub gross: Gflops,
-    /// Of the power above idle.
+    /// Of the power above that of the device when it is idle but open, at the clocks of
+    /// that state: more than what it draws when nothing has it open.
     pub net: Option<Gflops>,
 }
 
@@ -433,10 +439,18 @@ pub enum Flag {
     Throttled,
     /// At the power limit, which is normal under a full load.
     PowerCapped,
+    /// The driver called the device idle while it worked, so that what it says of lower
+    /// clocks counts for nothing.
+    StateContradicts,
     /// Counter and integral of the power differ by more than 5 %.
     PowerMethodsDisagree,
-    /// The power sensor may have seen the same part of every dispatch.
+    /// The power sensor may have seen the same part of every dispatch or batch, or its
+    /// readings alternate by more than 5 %.
     PowerAliased,
+    /// The median reading of the power differs by more than 1 % from its mean.
+    PowerUneven,
+    /// The device worked less than 99 % of the time in which its power was read.
+    PowerPartlyIdle,
     /// Some of the windows gave no power.
     PowerWindowsLost,
     /// The energy of a dispatch differs by more than 5 % from its power times its
@@ -480,10 +494,21 @@ impl Flag {
             }
             Self::Throttled => "slowed down by heat or the power supply, or at a low clock",
             Self::PowerCapped => "at the power limit, which is normal under a full load",
+            Self::StateContradicts => {
+                "the driver called the device idle while it worked: whether clocks were lowered is not known"
+            }
             Self::PowerMethodsDisagree => {
                 "energy counter and integral of the power differ by more than 5 %"
             }
-            Self::PowerAliased => "the power sensor may have seen the same part of every dispatch",
+            Self::PowerAliased => {
+                "the power sensor may have seen the same part of every dispatch, or other parts in turn"
+            }
+            Self::PowerUneven => {
+                "the power was not level, or its readings not of the same work: median and mean differ by over 1 %"
+            }
+            Self::PowerPartlyIdle => {
+                "the power is that of a device which worked less than 99 % of the time"
+            }
             Self::PowerWindowsLost => "some of the windows gave no power",
             Self::PowerUnlikeTime => {
                 "energy and rate per watt count slow dispatches and waiting, which median time and rate \
@@ -541,6 +566,29 @@ impl Measurement {
         }
     }
 
+    /// Median clock of the processors in MHz, where it is known.
+    pub fn sm_clock_mhz(&self) -> Option<u32> {
+        Some(self.conditions.as_ref()?.sm_clock_mhz?.median)
+    }
+
+    /// Judges what an older version has measured as this version does, as far as it
+    /// recorded what that takes.
+    pub fn renew(&mut self) {
+        let Some(power) = &mut self.power else {
+            return;
+        };
+        power.renew();
+        let median = self.time.as_ref().map(|time| time.median_s);
+        let flags = median.map_or_else(Vec::new, |median| power_flags(power, median));
+        if self.conditions.is_none() {
+            self.conditions = Conditions::of_one_moment(power).map(Box::new);
+            let conditions = self.conditions.iter().flat_map(|c| c.flags());
+            for flag in conditions.chain(flags).collect::<Vec<_>>() {
+                self.flag(flag);
+            }
+        }
+    }
+
     /// The kernel that was measured, and its parameters.
     pub fn program(&self) -> Choice {
         Choice {
@@ -577,6 +625,7 @@ impl Measurement {
                 "the case has no figure",
             )),
             gflops_per_watt: None,
+            conditions: None,
             surroundings: None,
             shader_mode: ShaderMode::Unchecked,
             chosen: None,

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Phase;
+use super::conditions::{Conditions, Watched};
 use super::power::States;
 use super::tier::Tier;
 use crate::gpu::adapter::AdapterDescription;
@@ -15,7 +16,7 @@ use crate::power::{self, response, sensor};
 use crate::power::{
     DeviceState, PowerError, PowerSetup, PowerSource, PowerSpec, Sensor, SourceIdentity,
 };
-use crate::units::Seconds;
+use crate::units::{Seconds, Watts};
 
 /// Waiting is announced this often.
 const ANNOUNCED: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ pub struct Windows<'a> {
     sampler: &'a Sampler,
     sensor: Sensor,
     plan: Plan,
-    cycle: Seconds,
+    cycles: [Seconds; 2],
     idle_since: Instant,
     taken: Vec<Window>,
 }
@@ -51,7 +52,8 @@ pub struct Metered {
 impl Meter {
     /// Begins to read the source that is wanted for `adapter`, if there is one, and
     /// tells which it is or why there is none. What its sensor does is found out
-    /// first, unless it is `known`.
+    /// first, unless it is `known`, and with it what the device draws, which is not to be
+    /// open then.
     pub fn open(
         wanted: &PowerSpec,
         adapter: Option<&AdapterDescription>,
@@ -61,14 +63,16 @@ impl Meter {
             wanted: wanted.to_string(),
             source: None,
             sensor: None,
+            before_open_w: None,
             reason: None,
         };
         let opened = power::open(wanted, adapter);
-        match opened.and_then(|source| Ok(Self::start(source, known)?)) {
-            Ok((meter, source)) => {
+        match opened.and_then(|source| Ok(Self::look_and_start(source, known)?)) {
+            Ok((meter, source, before_open_w)) => {
                 let setup = PowerSetup {
                     source: Some(source),
                     sensor: Some(meter.sensor()),
+                    before_open_w,
                     ..setup
                 };
                 (Some(meter), setup)
@@ -85,16 +89,36 @@ impl Meter {
     /// # Errors
     /// When the device is lost while its sensor is looked at.
     pub fn start(
-        mut source: Box<dyn PowerSource>,
+        source: Box<dyn PowerSource>,
         known: Option<Sensor>,
     ) -> Result<(Self, SourceIdentity), PowerError> {
-        let sensor = match known {
-            Some(sensor) => sensor,
-            None => sensor::detect(source.as_mut())?,
-        };
+        let (meter, identity, _) = Self::look_and_start(source, known)?;
+        Ok((meter, identity))
+    }
+
+    /// The same, and what the device drew while its sensor was looked at.
+    fn look_and_start(
+        mut source: Box<dyn PowerSource>,
+        known: Option<Sensor>,
+    ) -> Result<(Self, SourceIdentity, Option<Watts>), PowerError> {
         let identity = source.identity().clone();
+        let (sensor, drawn) = match known {
+            Some(sensor) => (sensor, None),
+            None => {
+                let readings = sensor::look(source.as_mut())?;
+                let sensor = Sensor::detect(&readings, identity.averaging);
+                let limit = source.state().enforced_limit_w;
+                let drawn = energy::of_stretch(&readings, &sensor, limit).mean_w;
+                (sensor, drawn)
+            }
+        };
         let sampler = Sampler::start(source, sensor);
-        Ok((Self { sampler }, identity))
+        Ok((Self { sampler }, identity, drawn))
+    }
+
+    /// Whether what is read is the state of one adapter as well.
+    pub fn is_of_one_adapter(&self) -> bool {
+        self.sampler.covers().is_of_one_adapter()
     }
 
     /// What is known of the source's sensor by now.
@@ -102,16 +126,17 @@ impl Meter {
         self.sampler.sensor()
     }
 
-    /// The windows that the tier and the sensor ask for, of dispatches that take
-    /// about `cycle`. Forgets what was read before, and leaves the device idle.
+    /// The windows that the tier and the sensor ask for, of work that repeats every one
+    /// of `cycles`: a dispatch and a batch of them. Forgets what was read before, and
+    /// leaves the device idle.
     pub fn windows(
         &self,
         tier: Tier,
-        cycle: Seconds,
+        cycles: [Seconds; 2],
         on_phase: &mut dyn FnMut(Phase),
     ) -> Windows<'_> {
         let sensor = self.sensor();
-        let plan = Plan::new(effort(tier), &sensor, Some(cycle));
+        let plan = Plan::new(effort(tier), &sensor, &cycles);
         self.sampler.take();
         let idle_since = Instant::now();
         rest(plan.idle_before, on_phase);
@@ -119,7 +144,7 @@ impl Meter {
             sampler: &self.sampler,
             sensor,
             plan,
-            cycle,
+            cycles,
             idle_since,
             taken: Vec::new(),
         }
@@ -176,12 +201,12 @@ impl Windows<'_> {
             ..self.plan
         };
         let trace = self.sampler.take();
-        let (sensor, cycle) = (&self.sensor, self.cycle);
-        if let Some(sensor) = response::learn(sensor, cycle, &trace.readings, &self.taken) {
+        let (sensor, [dispatch, _]) = (&self.sensor, self.cycles);
+        if let Some(sensor) = response::learn(sensor, dispatch, &trace.readings, &self.taken) {
             self.sampler.set_sensor(sensor);
         }
         Metered {
-            aliased: plan.is_aliased(&self.sensor, self.cycle),
+            aliased: plan.is_aliased(&self.sensor, &self.cycles),
             windows: self.taken,
             trace,
         }
@@ -199,6 +224,19 @@ impl Metered {
             energy::of_window(&self.trace.readings, window, &self.trace.sensor, limit)
         };
         case::combine(self.windows.iter().map(of_window).collect(), self.aliased)
+    }
+
+    /// State of the device over all windows; `None` where the source tells nothing of it.
+    /// The idle device draws `idle`, as far as that is known.
+    pub fn conditions(&self, idle: Option<Watts>) -> Option<Conditions> {
+        let stretches = self.windows.iter().map(|w| [w.begin_s, w.end_s]);
+        let stretches: Vec<[Seconds; 2]> = stretches.collect();
+        let watched = Watched {
+            states: &self.trace.states,
+            readings: &self.trace.readings,
+            idle,
+        };
+        Conditions::of(watched, &stretches)
     }
 
     /// States of the device before the first window, in the middle of the last, and

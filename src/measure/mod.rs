@@ -3,6 +3,7 @@
 
 mod bench;
 pub mod clock;
+pub mod conditions;
 pub mod measurement;
 pub mod meter;
 mod others;

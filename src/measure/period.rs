@@ -1,13 +1,41 @@
 //! Stretches of time, and how far they overlap. Pure, but for the clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A stretch of time, by the machine's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+use crate::units::Seconds;
+
+/// A moment, by two clocks of the machine: one that people and NTP set, and one that
+/// nobody does.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    at: Timestamp,
+    since_boot: Option<Duration>,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self {
+            at: Timestamp::now(),
+            since_boot: since_boot(),
+        }
+    }
+
+    /// So much earlier.
+    fn before(self, time: Duration) -> Self {
+        Self {
+            at: self.at.checked_sub(time).unwrap_or(self.at),
+            since_boot: self.since_boot.and_then(|now| now.checked_sub(time)),
+        }
+    }
+}
+
+/// A stretch of time, by the machine's clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Period {
     /// Its beginning, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -15,62 +43,82 @@ pub struct Period {
     /// Its end, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub end: Timestamp,
+    /// Both, by the time since the machine started, which nobody sets (Linux's
+    /// CLOCK_BOOTTIME): runs of one machine are held against one another by it. Null
+    /// where the system does not tell it, and in reports before schema 1.5.
+    #[serde(default)]
+    pub since_boot_s: Option<[Seconds; 2]>,
 }
 
 impl Period {
     /// From `begin` until now.
-    pub fn since(begin: Timestamp) -> Self {
-        let end = Timestamp::now();
-        Self { begin, end }
+    pub fn since(begin: Moment) -> Self {
+        Self::of(begin, Moment::now())
     }
 
     /// What lies between two moments of the past.
     pub fn between(begin: Instant, end: Instant) -> Self {
-        let (now, here) = (Timestamp::now(), Instant::now());
-        let at = |moment: Instant| now.checked_sub(here.duration_since(moment)).unwrap_or(now);
+        let (now, here) = (Moment::now(), Instant::now());
+        let at = |moment: Instant| now.before(here.duration_since(moment));
+        Self::of(at(begin), at(end))
+    }
+
+    fn of(begin: Moment, end: Moment) -> Self {
+        let both = begin.since_boot.zip(end.since_boot);
         Self {
-            begin: at(begin),
-            end: at(end),
+            begin: begin.at,
+            end: end.at,
+            since_boot_s: both.map(|(begin, end)| [begin, end].map(|d| Seconds(d.as_secs_f64()))),
         }
     }
 
-    /// In seconds; 0 where the clock was set back meanwhile.
-    fn seconds(self) -> f64 {
-        let duration = self.end.duration_since(self.begin);
-        duration.max(SignedDuration::ZERO).as_secs_f64()
+    /// Begin and end in seconds by the clock that can be set.
+    fn by_the_wall(&self) -> [f64; 2] {
+        [self.begin, self.end].map(|at| at.as_duration().as_secs_f64())
     }
+}
 
-    /// What both have in common.
-    fn common(self, other: Self) -> Self {
-        Self {
-            begin: self.begin.max(other.begin),
-            end: self.end.min(other.end),
-        }
-    }
+/// Since the machine started; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Option<Duration> {
+    use rustix::time::{ClockId, clock_gettime};
+
+    clock_gettime(ClockId::Boottime).try_into().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Option<Duration> {
+    None
 }
 
 /// The share of the time `of` that is also `with`, from 0 to 1; 0 where `of` takes
 /// no time.
 pub fn overlap(of: &[Period], with: &[Period]) -> f64 {
-    let of = apart(of);
-    let whole: f64 = of.iter().map(|period| period.seconds()).sum();
-    let with = apart(with);
+    let all = || of.iter().chain(with);
+    let by_boot = all().all(|period| period.since_boot_s.is_some());
+    let ends = |period: &Period| match period.since_boot_s {
+        Some(ends) if by_boot => ends.map(|end| end.0),
+        _ => period.by_the_wall(),
+    };
+    let of = apart(of.iter().map(ends).collect());
+    let whole: f64 = of.iter().map(|[begin, end]| (end - begin).max(0.0)).sum();
+    let with = apart(with.iter().map(ends).collect());
+    let common = |a: &[f64; 2], b: &[f64; 2]| (a[1].min(b[1]) - a[0].max(b[0])).max(0.0);
     let common = of
         .iter()
-        .flat_map(|period| with.iter().map(|other| period.common(*other).seconds()));
+        .flat_map(|a| with.iter().map(move |b| common(a, b)));
     let common: f64 = common.sum();
     if whole > 0.0 { common / whole } else { 0.0 }
 }
 
-/// The same time in periods that have none in common.
-fn apart(periods: &[Period]) -> Vec<Period> {
-    let mut sorted = periods.to_vec();
-    sorted.sort_by_key(|period| period.begin);
-    let mut apart: Vec<Period> = Vec::new();
-    for period in sorted {
+/// The same time in stretches that have none in common.
+fn apart(mut stretches: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    stretches.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    let mut apart: Vec<[f64; 2]> = Vec::new();
+    for [begin, end] in stretches {
         match apart.last_mut() {
-            Some(last) if period.begin <= last.end => last.end = last.end.max(period.end),
-            _ => apart.push(period),
+            Some(last) if begin <= last[1] => last[1] = last[1].max(end),
+            _ => apart.push([begin, end]),
         }
     }
     apart
@@ -86,6 +134,7 @@ mod tests {
         let period = |&(begin, end)| Period {
             begin: at(begin),
             end: at(end),
+            since_boot_s: None,
         };
         ends.iter().map(period).collect()
     }
@@ -102,6 +151,30 @@ mod tests {
         assert_eq!(overlap(&of, &periods(&[(4, 10)])), 0.0);
         let twice = periods(&[(12, 20), (3, 9), (8, 11), (12, 14)]);
         assert!((overlap(&of, &twice) - 0.6).abs() < 1e-12, "counted once");
+    }
+
+    /// Half of the time, by the clock that nobody sets, while the other one was set an
+    /// hour back between the two.
+    #[test]
+    fn a_clock_that_is_set_moves_no_overlap() {
+        let shown = |wall: &[(i64, i64)], boot: [f64; 2]| Period {
+            since_boot_s: Some(boot.map(Seconds)),
+            ..periods(wall)[0]
+        };
+        let first = [shown(&[(3600, 3604)], [100.0, 104.0])];
+        let second = [shown(&[(2, 6)], [102.0, 106.0])];
+        assert_eq!(overlap(&first, &second), 0.5);
+        // Of an older run only the other clock is known.
+        assert_eq!(overlap(&first, &periods(&[(3602, 3606)])), 0.5);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_machine_tells_the_time_since_its_start() {
+        let begin = Moment::now();
+        let period = Period::since(begin);
+        let [from, to] = period.since_boot_s.expect("Linux tells it");
+        assert!(from <= to && to.0 - from.0 < 60.0, "{period:?}");
     }
 
     #[test]

@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use jiff::Timestamp;
-
 use super::clock::{self, Choice};
+use super::conditions::Conditions;
 use super::measurement::{
     Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use super::meter::{Metered, Windows};
-use super::period::Period;
-use super::power::{Power, efficiency, power_flags};
+use super::period::{Moment, Period};
+use super::power::{LEAST_BUSY, Power, efficiency, power_flags};
 use super::processor;
 use super::sampling::{self, Runner, Samples};
 use super::tier::{Effort, Tier};
@@ -23,10 +22,6 @@ use crate::kernel::program::Program;
 use crate::kernel::{self, Repeat};
 use crate::stats;
 use crate::units::{Joules, Seconds};
-
-/// Power of samples that are taken one by one is that of the work if the device
-/// was busy for this share of the time at least.
-const LEAST_BUSY: f64 = 0.99;
 
 /// A case that is verified and warm.
 pub struct Prepared<'a> {
@@ -47,6 +42,8 @@ pub struct Prepared<'a> {
     pub(super) also_busy: Vec<Period>,
     /// Power of the timed dispatches, or why there is none.
     pub(super) power: Result<Power, Reason>,
+    /// State of the device meanwhile, where the source of power tells it.
+    pub(super) conditions: Option<Conditions>,
 }
 
 /// A program on the device whose output is right.
@@ -107,7 +104,7 @@ impl Prepared<'_> {
     /// # Errors
     /// When the device fails.
     pub fn converge(&mut self, on_phase: &mut dyn FnMut(Phase)) -> Result<(), Stopped> {
-        let begin = Timestamp::now();
+        let begin = Moment::now();
         let mut runner = self.candidate.runner(self.gpu);
         let sample = self.samples.warm().sample();
         on_phase(Phase::Sampling { samples: 0, sample });
@@ -137,7 +134,7 @@ impl Prepared<'_> {
 
     /// The device has been idle since it was warm.
     fn warm_up_again(&mut self) -> Result<(), Stopped> {
-        let begin = Timestamp::now();
+        let begin = Moment::now();
         let mut runner = self.candidate.runner(self.gpu);
         let overhead = self.samples.warm().overhead;
         let warm = sampling::warm_up(&mut runner, &self.effort, overhead)?;
@@ -158,7 +155,7 @@ impl Prepared<'_> {
         others: &mut dyn Others,
         on_phase: &mut dyn FnMut(Phase),
     ) -> Result<(), Stopped> {
-        let begin = Timestamp::now();
+        let begin = Moment::now();
         let mut runner = self.candidate.runner(self.gpu);
         let warm = self.samples.warm();
         let (dispatches, sample) = (warm.dispatches, warm.sample());
@@ -189,8 +186,9 @@ impl Prepared<'_> {
     ) -> Result<Metered, Stopped> {
         let (gpu, loaded) = (self.gpu, &self.candidate.loaded);
         let warm = self.samples.warm();
-        let (dispatches, cycle, sample) = (warm.dispatches, warm.dispatch, warm.sample());
-        let mut windows = meter.windows(self.tier, cycle, on_phase);
+        let (dispatches, sample) = (warm.dispatches, warm.sample());
+        let cycles = [warm.dispatch, sample];
+        let mut windows = meter.windows(self.tier, cycles, on_phase);
         let mut all = Vec::new();
         for _ in 0..windows.planned() {
             others.wait()?;
@@ -210,7 +208,13 @@ impl Prepared<'_> {
         let busy = self.samples.take_series(&all);
         let batches = all.iter().map(|series| series.batches.len());
         self.power = self.power_of(&metered, &batches.collect::<Vec<_>>(), busy);
+        self.take_conditions(&metered);
         Ok(metered)
+    }
+
+    fn take_conditions(&mut self, metered: &Metered) {
+        let idle = self.power.as_ref().ok().and_then(|p| p.energy.idle_w);
+        self.conditions = metered.conditions(idle);
     }
 
     /// Energy of one dispatch, from windows whose power `meter` reads.
@@ -231,7 +235,8 @@ impl Prepared<'_> {
     /// The windows in which somebody has the samples taken one by one whose power
     /// `meter` is to read. Leaves the device idle.
     pub fn windows<'m>(&self, meter: &'m Meter) -> Windows<'m> {
-        meter.windows(self.tier, self.samples.warm().dispatch, &mut |_| {})
+        let warm = self.samples.warm();
+        meter.windows(self.tier, [warm.dispatch, warm.sample()], &mut |_| {})
     }
 
     /// How many samples there are.
@@ -242,16 +247,18 @@ impl Prepared<'_> {
     /// Takes the power of the windows that hold these samples. It is that of the
     /// work only if the device had hardly anything to wait for in between.
     pub fn meter_samples(&mut self, windows: Windows, samples: &[Range<usize>]) {
-        self.power = self.power_of_samples(windows, samples);
+        let least = windows.length();
+        let metered = windows.finish();
+        self.power = self.power_of_samples(least, &metered, samples);
+        self.take_conditions(&metered);
     }
 
     fn power_of_samples(
         &self,
-        windows: Windows,
+        least: Seconds,
+        metered: &Metered,
         samples: &[Range<usize>],
     ) -> Result<Power, Reason> {
-        let least = windows.length();
-        let metered = windows.finish();
         if metered.windows.is_empty() {
             let why = format!("the samples are too short for power, which takes {least} of them");
             return Err(Reason::new(ReasonCode::NotMeasured, why));
@@ -277,7 +284,7 @@ impl Prepared<'_> {
             return Err(Reason::new(ReasonCode::NotBusy, why));
         }
         let batches: Vec<usize> = samples.iter().map(ExactSizeIterator::len).collect();
-        self.power_of(&metered, &batches, Some(busy))
+        self.power_of(metered, &batches, Some(busy))
     }
 
     /// Power of windows of so many `batches`, or why there is none.
@@ -416,6 +423,7 @@ impl Prepared<'_> {
         })?;
         let mut flags = self.samples.flags(&self.effort);
         flags.extend(&self.flags);
+        flags.extend(self.conditions.iter().flat_map(Conditions::flags));
         let power = self.power.as_ref();
         flags.extend(power.map_or_else(|_| Vec::new(), |power| power_flags(power, time.median_s)));
         let gbytes = self.work.bytes as f64 / time.median_s.0 / 1e9;
@@ -432,6 +440,7 @@ impl Prepared<'_> {
             gflops_per_watt: power.ok().and_then(|power| efficiency(&self.work, power)),
             power: power.ok().cloned().map(Box::new),
             power_reason: power.err().cloned(),
+            conditions: self.conditions.clone().map(Box::new),
             shader_mode: self.gpu.mode(),
             chosen: self.id.is_best().then(|| self.variant.clone()),
             parameters: program.parameters.clone(),

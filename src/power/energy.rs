@@ -27,6 +27,12 @@ pub const BOARD_ERROR: f64 = 0.05;
 /// The two ways may differ by this much before the figure is flagged.
 pub const TOLERATED_DISAGREEMENT: f64 = 0.05;
 
+/// The median reading may differ by this much from the mean power before the figure is
+/// flagged.
+pub const TOLERATED_UNEVENNESS: f64 = 0.01;
+/// Readings may alternate by this much before the figure is flagged.
+pub const TOLERATED_ALTERNATION: f64 = 0.05;
+
 /// A stretch of work, on the sampler's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
@@ -168,6 +174,12 @@ pub struct WindowEnergy {
     pub idle_after_w: Option<Watts>,
     /// Median of the readings that show nothing of the rise and of idling.
     pub steady_w: Option<Watts>,
+    /// By how much an update of the power differs from the mean of those before and after
+    /// it, in the median and relative to the mean of all: high where the sensor sees one
+    /// part of the work and another in turn. Null below three updates, and in reports
+    /// before schema 1.5.
+    #[serde(default)]
+    pub alternation: Option<f64>,
     /// Standard uncertainty of the energy from what the sensor leaves open at the
     /// edges and between its looks; without the board's error.
     pub uncertainty_j: Option<Joules>,
@@ -178,6 +190,11 @@ impl WindowEnergy {
     pub fn mean_power(&self) -> Option<Watts> {
         let energy = self.energy_j?;
         Some(Watts(energy.0 / self.window.duration().0))
+    }
+
+    /// By how much the median reading differs from the mean power, relative to that.
+    pub fn unevenness(&self) -> Option<f64> {
+        Some((self.steady_w?.0 / self.mean_power()?.0 - 1.0).abs())
     }
 
     /// Power of the idle device, mean of before and after.
@@ -237,6 +254,7 @@ pub fn of_window(
         idle_before_w: look.idle_before().map(Watts),
         idle_after_w: look.idle_after().map(Watts),
         steady_w: look.steady().map(Watts),
+        alternation: look.alternation(),
         uncertainty_j: method.map(|method| Joules(look.uncertainty(method))),
         counter: counter.into(),
         integral: integral.into(),

@@ -57,13 +57,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The windows for `sensor` and a work that repeats every `cycle`, where that
-    /// is known: the duration of a dispatch. Where too few windows would be
-    /// aliased, there are as many as of [`STANDARD`].
-    pub fn new(effort: Effort, sensor: &Sensor, cycle: Option<Seconds>) -> Self {
+    /// The windows for `sensor` and a work that repeats every one of `cycles`, as far as
+    /// they are known: the durations of a dispatch and of a batch. Where too few windows
+    /// would be aliased, there are as many as of [`STANDARD`].
+    pub fn new(effort: Effort, sensor: &Sensor, cycles: &[Seconds]) -> Self {
         let plan = Self::of_windows(effort, effort.windows, sensor);
-        let is_aliased = cycle.is_some_and(|cycle| plan.is_aliased(sensor, cycle));
-        if is_aliased && effort.windows < STANDARD.windows {
+        if plan.is_aliased(sensor, cycles) && effort.windows < STANDARD.windows {
             return Self::of_windows(effort, STANDARD.windows, sensor);
         }
         plan
@@ -87,9 +86,10 @@ impl Plan {
     }
 
     /// Whether the sensor may have looked too often at the same part of a work
-    /// that repeats every `cycle`.
-    pub fn is_aliased(&self, sensor: &Sensor, cycle: Seconds) -> bool {
-        aliasing(sensor, cycle, self.length, &self.delays) > TOLERATED_ALIASING
+    /// that repeats every one of `cycles`.
+    pub fn is_aliased(&self, sensor: &Sensor, cycles: &[Seconds]) -> bool {
+        let aliasing = |cycle: &Seconds| aliasing(sensor, *cycle, self.length, &self.delays);
+        cycles.iter().map(aliasing).any(|a| a > TOLERATED_ALIASING)
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
         };
         assert!(at_5_s < TOLERATED_ALIASING, "{at_5_s}");
         assert!(uneven(&sensor, cycle.0, &[0.0]) > 2.0 * TOLERATED_ALIASING);
-        assert_eq!(Plan::new(QUICK, &sensor, Some(cycle)).delays.len(), 4);
+        assert_eq!(Plan::new(QUICK, &sensor, &[cycle]).delays.len(), 4);
     }
 
     /// Fifteen cycles of 1.3328 ms are 19.992 ms: as a period, in step with the
@@ -308,10 +308,7 @@ mod tests {
         counter.energy = counter.power.take();
         assert_eq!(counter.averaging, Averaging::NONE);
         assert_eq!(uneven(&counter, 0.1, &[0.0]), 0.0);
-        assert_eq!(
-            Plan::new(QUICK, &counter, Some(Seconds(0.1))).delays.len(),
-            1
-        );
+        assert_eq!(Plan::new(QUICK, &counter, &[Seconds(0.1)]).delays.len(), 1);
     }
 
     proptest! {
@@ -325,22 +322,27 @@ mod tests {
         ) {
             let sensor = sensor(period, window);
             let cycle = Seconds(cycle);
-            prop_assert!(!Plan::new(effort, &sensor, Some(cycle)).is_aliased(&sensor, cycle));
+            prop_assert!(!Plan::new(effort, &sensor, &[cycle]).is_aliased(&sensor, &[cycle]));
         }
     }
 
     #[test]
     fn a_look_takes_one_window_unless_it_would_be_aliased() {
         let sensor = sensor(0.1, 0.025);
-        let windows = |cycle| Plan::new(QUICK, &sensor, cycle).delays.len();
-        assert_eq!(windows(None), 1);
-        assert_eq!(windows(Some(Seconds(0.0137))), 1);
-        assert_eq!(windows(Some(Seconds(0.1))), 4);
+        let windows = |cycles: &[f64]| {
+            let cycles: Vec<Seconds> = cycles.iter().copied().map(Seconds).collect();
+            Plan::new(QUICK, &sensor, &cycles).delays.len()
+        };
+        assert_eq!(windows(&[]), 1);
+        assert_eq!(windows(&[0.0137]), 1);
+        assert_eq!(windows(&[0.1]), 4);
+        // Neither a dispatch nor a batch of many may be in step.
+        assert_eq!(windows(&[0.0137, 0.1]), 4);
     }
 
     #[test]
     fn a_plan_is_as_long_as_its_windows() {
-        let plan = Plan::new(STANDARD, &sensor(0.1, 0.1), None);
+        let plan = Plan::new(STANDARD, &sensor(0.1, 0.1), &[]);
         let delays: Vec<f64> = plan.delays.iter().map(|d| d.0).collect();
         assert_eq!(delays, [0.0, 0.025, 0.05, 0.1 / 4.0 * 3.0]);
         // Settling 0.3 s and 1 s of idling: 1.3 + 4·(5 + 1.3) s.

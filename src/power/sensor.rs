@@ -205,8 +205,17 @@ fn cadence(values: &[(f64, f64)]) -> Option<Cadence> {
 /// Reads `source` for [`DETECTION`] and tells what its sensor does.
 ///
 /// # Errors
-/// When the device is lost. A source that has no value at times is no error.
+/// As [`look`].
 pub fn detect(source: &mut dyn PowerSource) -> Result<Sensor, PowerError> {
+    let readings = look(source)?;
+    Ok(Sensor::detect(&readings, source.identity().averaging))
+}
+
+/// Reads `source` for [`DETECTION`], so often that its updates can be told apart.
+///
+/// # Errors
+/// When the device is lost. A source that has no value at times is no error.
+pub fn look(source: &mut dyn PowerSource) -> Result<Vec<Reading>, PowerError> {
     let begin = Instant::now();
     let mut readings = Vec::new();
     while begin.elapsed() < DETECTION {
@@ -218,7 +227,7 @@ pub fn detect(source: &mut dyn PowerSource) -> Result<Sensor, PowerError> {
         }
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    Ok(Sensor::detect(&readings, source.identity().averaging))
+    Ok(readings)
 }
 
 #[cfg(test)]

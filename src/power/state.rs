@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nvml::Limits;
-use crate::units::Watts;
+use crate::units::{Seconds, Watts};
 
 /// Clocks, limits and modes at one moment. Null is what the source does not
 /// tell.
@@ -26,6 +26,9 @@ pub struct DeviceState {
     pub p_state: Option<u32>,
     /// Why clocks are lower than they could be.
     pub throttle: Option<Throttle>,
+    /// For how long they were, by the driver's own count since it was loaded.
+    #[serde(default)]
+    pub slowed: Option<Slowed>,
     /// Whether the driver stays loaded while nothing uses it.
     pub persistence_mode: Option<bool>,
     /// Whether memory is error-corrected.
@@ -46,6 +49,17 @@ impl DeviceState {
             default_w: self.default_limit_w,
         }
     }
+}
+
+/// For how long a driver has slowed a GPU down. Null is what it does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Slowed {
+    /// To stay within the power limit.
+    pub power_s: Option<Seconds>,
+    /// Because of heat.
+    pub thermal_s: Option<Seconds>,
+    /// To stay within what the board can carry.
+    pub board_limit_s: Option<Seconds>,
 }
 
 /// Why clocks are lower than they could be.

@@ -134,6 +134,7 @@ fn in_setup(setup: &mut PowerSetup) {
         source,
         reason,
         sensor: _,
+        before_open_w: _,
     } = setup;
     *wanted = kind(wanted);
     source.iter_mut().for_each(in_source);
@@ -242,6 +243,7 @@ fn in_case(measurement: &mut Measurement) {
         data: _,
         power_limit_w: _,
         gflops_per_watt: _,
+        conditions: _,
         shader_mode: _,
         chosen: _,
         parameters: _,
@@ -263,6 +265,7 @@ fn in_surroundings(surroundings: &mut Surroundings) {
         others_share: _,
         stolen_share: _,
         processors_throttled: _,
+        gpu_processes_reason: _,
         gpu_limits: _,
         on_battery: _,
     } = surroundings;
@@ -313,6 +316,7 @@ fn in_power(power: &mut Power) {
         covers: _,
         median_w: _,
         ci95_w: _,
+        uncertainty: _,
         dispatches: _,
         j_per_dispatch: _,
         net_j_per_dispatch: _,

@@ -172,6 +172,12 @@ impl Report {
         self.ended = Timestamp::now();
     }
 
+    /// Judges what an older version has measured as this version does, as far as it
+    /// recorded what that takes.
+    fn renew(&mut self) {
+        self.measurements.iter_mut().for_each(Measurement::renew);
+    }
+
     /// Whether any case has a figure.
     pub fn measured_anything(&self) -> bool {
         self.measurements.iter().any(|m| m.status == Status::Ok)

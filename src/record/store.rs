@@ -208,7 +208,9 @@ pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
         let path = path.to_owned();
         return Err(LoadError::Version { path, version });
     }
-    parse(text, path)
+    let mut report: Report = parse(text, path)?;
+    report.renew();
+    Ok(report)
 }
 
 fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, LoadError> {

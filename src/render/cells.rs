@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::grouped::grouped;
-use super::number::{MISSING, brief, duration, fixed, number, rate_unit};
+use super::number::{MISSING, brief, duration, fixed, number, rate_unit, uncertain, uncertainty};
 use super::peaks;
 use crate::datasheet::Peak;
 use crate::gpu::device::ShaderMode;
@@ -15,7 +15,7 @@ use crate::measure::power::Power;
 use crate::power::{Metric, SourceIdentity};
 use crate::record::Report;
 use crate::tune::Tuning;
-use crate::units::{Gflops, Watts};
+use crate::units::Gflops;
 
 /// A heading and the text under it for a measured case.
 pub(super) struct Column {
@@ -62,30 +62,44 @@ pub(super) fn columns(report: &Report) -> impl Iterator<Item = &'static Column> 
 const POWER: [Column; 3] = [
     Column {
         breaks: true,
-        ..numeric(&["W", "[95 %]"], watts, |m| {
+        ..numeric(&["W ± U", "(on one device)"], watts, |m| {
             m.power.as_ref().map(|p| p.median_w.0)
         })
     },
-    numeric(
-        &["GFLOP/s", "per W"],
-        |m| or_missing(m.gflops_per_watt.map(|e| number(e.gross.0))),
-        |m| m.gflops_per_watt.map(|e| e.gross.0),
-    ),
-    numeric(
-        &["J per", "dispatch"],
-        |m| or_missing(m.power.as_ref().map(|p| number(p.j_per_dispatch.0))),
-        |m| m.power.as_ref().map(|p| p.j_per_dispatch.0),
-    ),
+    Column {
+        breaks: true,
+        ..numeric(
+            &["GFLOP/s", "per W ± U"],
+            |m| of_power(m, m.gflops_per_watt.map(|e| e.gross.0)),
+            |m| m.gflops_per_watt.map(|e| e.gross.0),
+        )
+    },
+    Column {
+        breaks: true,
+        ..numeric(
+            &["J per", "dispatch ± U"],
+            |m| of_power(m, m.power.as_ref().map(|p| p.j_per_dispatch.0)),
+            |m| m.power.as_ref().map(|p| p.j_per_dispatch.0),
+        )
+    },
 ];
 
-/// The median and its interval.
+/// The median, its expanded uncertainty, and that of ratios on one device.
 fn watts(measurement: &Measurement) -> String {
-    let text = |power: &Power| {
-        let digits = |w: Watts| fixed(w.0, 4, power.median_w.0);
-        let [low, high] = power.ci95_w.map(digits);
-        format!("{} [{low}, {high}]", digits(power.median_w))
-    };
-    or_missing(measurement.power.as_deref().map(text))
+    let watts = measurement.power.as_deref().map(|power| power.median_w.0);
+    let told = measurement.power.as_deref().and_then(|p| p.uncertainty);
+    let repeatability = told.and_then(|told| told.repeatability_w);
+    let repeatability = repeatability.map_or_else(String::new, |repeatability| {
+        format!(" (± {})", uncertainty(Some(repeatability.0)))
+    });
+    of_power(measurement, watts) + &repeatability
+}
+
+/// A figure that follows from the power, and its expanded uncertainty.
+pub(super) fn of_power(measurement: &Measurement, figure: Option<f64>) -> String {
+    let power = measurement.power.as_deref();
+    let text = |figure| uncertain(figure, power.and_then(|p| p.uncertainty_of(figure)));
+    or_missing(figure.map(text))
 }
 
 /// The other columns, the verification last.
@@ -332,21 +346,57 @@ fn source_note(source: &SourceIdentity, report: &Report) -> String {
             Metric::Missing(_) => None,
         })
         .collect();
-    let powers = report.measurements.iter().filter_map(|m| m.power.as_ref());
-    let error = powers
-        .filter_map(|power| power.board_error)
-        .reduce(f64::max);
-    let error = error.map_or_else(String::new, |error| {
-        format!(
-            "; intervals leave out the sensor's own error of ±{} %",
-            (100.0 * error).round()
-        )
-    });
     format!(
-        "{name} ({device}), {}, as the device reports it ({}){error}",
+        "{name} ({device}), {}, as the device reports it ({}){}{}{}",
         covers.describe(),
-        fields.join(", ")
+        fields.join(", "),
+        uncertainty_note(report),
+        before_open_note(report),
+        cost_note(report)
     )
+}
+
+/// What the device drew before it was opened.
+fn before_open_note(report: &Report) -> String {
+    let drawn = report.power.as_ref().and_then(|setup| setup.before_open_w);
+    drawn.map_or_else(String::new, |watts| {
+        format!("; {} W before the device was opened", number(watts.0))
+    })
+}
+
+/// What sampling cost, at most.
+fn cost_note(report: &Report) -> String {
+    let powers = report.measurements.iter().filter_map(|m| m.power.as_ref());
+    let shares = powers.filter_map(|power| power.sampling.share_of_a_core());
+    let share = shares.reduce(f64::max);
+    share.map_or_else(String::new, |share| {
+        format!(
+            "; reading it took up to {} % of a core",
+            number(100.0 * share)
+        )
+    })
+}
+
+/// What the uncertainties of powers are.
+fn uncertainty_note(report: &Report) -> String {
+    let powers = report.measurements.iter().filter_map(|m| m.power.as_ref());
+    let told: Vec<_> = powers.clone().filter_map(|p| p.uncertainty).collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    let error = powers.filter_map(|p| p.board_error).reduce(f64::max);
+    let expanded = match error {
+        Some(error) => format!(
+            "U is the expanded uncertainty (k = 2), the sensor's own error of ±{} % included",
+            (100.0 * error).round()
+        ),
+        None => "the sensor's own error is not known, and so neither is the uncertainty".to_owned(),
+    };
+    let ratios = match told.iter().any(|told| told.repeatability_w.is_some()) {
+        true => "in brackets without that error, for ratios between figures of one device",
+        false => "a single window does not show how far figures of one device repeat",
+    };
+    format!("; {expanded}; {ratios}")
 }
 
 /// What cases reach of the efficiency that is quoted: for the rated power, and for the
@@ -377,8 +427,8 @@ fn efficiency_note(
     percent: impl Fn(&Power) -> Option<f64>,
 ) -> Option<String> {
     let reached = report.measurements.iter().filter_map(|measurement| {
-        let percent = percent(measurement.power.as_ref()?)?;
-        Some(format!("{} {}", measurement.name(), number(percent)))
+        let percent = percent(measurement.power.as_ref()?);
+        percent.map(|_| format!("{} {}", measurement.name(), of_power(measurement, percent)))
     });
     let reached: Vec<String> = reached.collect();
     (!reached.is_empty()).then(|| format!("% of {what}: {}", reached.join(", ")))

@@ -54,14 +54,13 @@ impl Contrast<'_> {
             let ratio = |of: fn(&Measurement) -> Option<f64>| {
                 or_missing(of(m).zip(of(first)).map(|(own, first)| number(own / first)))
             };
-            let clock = power(m).and_then(|power| power.during.sm_clock_mhz);
             [
                 m.data.to_string(),
                 or_missing(gflops(m).map(|rate| with_unit(rate, m.work_unit))),
                 ratio(gflops),
                 or_missing(watts(m).map(number)),
                 ratio(watts),
-                or_missing(clock.map(|mhz| mhz.to_string())),
+                or_missing(m.sm_clock_mhz().map(|mhz| mhz.to_string())),
                 ratio(joules),
             ]
         };
@@ -136,6 +135,7 @@ mod tests {
             covers: Coverage::GpuBoard,
             median_w: Watts(watts),
             ci95_w: [Watts(watts); 2],
+            uncertainty: None,
             dispatches: 100,
             j_per_dispatch: Joules(joules),
             net_j_per_dispatch: None,
@@ -182,6 +182,7 @@ mod tests {
             measured(attention, "sorted", 20_100.0, None),
             measured("matmul/f32/naive/64x64x64", "zeros", 1.0, None),
         ];
+        report.measurements.iter_mut().for_each(Measurement::renew);
         report
     }
 
@@ -189,7 +190,7 @@ mod tests {
         let lines = text.lines().skip_while(|line| !line.contains(TITLE));
         let lines = lines.enumerate().take_while(|(at, line)| {
             let heading = line.starts_with("## ") && *at > 0;
-            !heading && !line.starts_with("power:")
+            !heading && !line.starts_with("surroundings:")
         });
         lines.map(|(_, line)| format!("{line}\n")).collect()
     }
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn distributions_are_named_beside_the_case() {
         let report = report();
-        let table = fixture::rendered(&Table { width: Some(160) }, &report);
+        let table = fixture::rendered(&Table { width: Some(180) }, &report);
         assert!(table.contains(&format!("\n{CASE}   ")), "{table}");
         assert!(table.contains(&format!("\n{CASE}[zeros]")), "{table}");
         assert!(table.contains("run: quick, normal and zeros and sparse:0.5 and sorted data"));

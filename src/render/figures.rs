@@ -93,15 +93,19 @@ fn power(m: &Measurement) -> Vec<Option<Figure>> {
     };
     let gross = m.gflops_per_watt.map(|e| e.gross.0);
     let net = m.gflops_per_watt.and_then(|e| Some(e.net?.0));
-    let watts = figure("power_w", power.map(|p| p.median_w.0), "W").map(|watts| Figure {
-        interval: power.map(|p| p.ci95_w.map(|w| w.0)),
-        ..watts
-    });
+    // The interval is that of the expanded uncertainty.
+    let uncertain = |metric, value: Option<f64>, unit| {
+        let expanded = power.and_then(|p| p.uncertainty_of(value?));
+        Some(Figure {
+            interval: expanded.zip(value).map(|(u, value)| [value - u, value + u]),
+            ..figure(metric, value, unit)?
+        })
+    };
     vec![
-        watts,
-        figure("gflops_per_watt", gross, per_watt),
+        uncertain("power_w", power.map(|p| p.median_w.0), "W"),
+        uncertain("gflops_per_watt", gross, per_watt),
         figure("gflops_per_watt_net", net, per_watt),
-        figure("j_per_dispatch", power.map(|p| p.j_per_dispatch.0), "J"),
+        uncertain("j_per_dispatch", power.map(|p| p.j_per_dispatch.0), "J"),
         figure("energy_delay", power.map(|p| p.energy_delay_js), "Js"),
     ]
 }

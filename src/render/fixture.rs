@@ -106,6 +106,7 @@ pub(crate) fn powered() -> Report {
     report.power = Some(serde_json::from_value(setup).unwrap());
     let power = serde_json::json!({
         "source": "nvml:0", "covers": "gpu-board", "median_w": 100.0, "ci95_w": [99.0, 101.0],
+        "uncertainty": {"expanded_w": 5.86, "repeatability_w": 1.0},
         "dispatches": 1000, "j_per_dispatch": 0.4, "energy_delay_js": 0.0016,
         "energy": {
             "windows": [], "energy_j": 400.0, "duration_s": 4.0, "mean_w": 100.0,

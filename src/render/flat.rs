@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::fleet;
 use crate::kernel::shape::{AttentionShape, GemmShape, Shape};
+use crate::measure::conditions::Conditions;
 use crate::measure::measurement::{Efficiency, Measurement, Rate, Time};
 use crate::measure::power::Power;
 use crate::record::{Report, SlurmTask};
@@ -142,8 +143,15 @@ pub(super) const COLUMNS: &[Column] = &[
     ("power_source", |_, m| power(m, |p| value(&p.source))),
     ("power_covers", |_, m| power(m, |p| value(p.covers))),
     ("power_median_w", |_, m| power(m, |p| value(p.median_w))),
-    ("power_ci95_low_w", |_, m| power(m, |p| value(p.ci95_w[0]))),
-    ("power_ci95_high_w", |_, m| power(m, |p| value(p.ci95_w[1]))),
+    ("power_ci95_low_w", |_, m| {
+        power(m, |p| value(expanded(p, -1.0)))
+    }),
+    ("power_ci95_high_w", |_, m| {
+        power(m, |p| value(expanded(p, 1.0)))
+    }),
+    ("power_repeatability_w", |_, m| {
+        power(m, |p| value(p.uncertainty.and_then(|u| u.repeatability_w)))
+    }),
     ("power_idle_w", |_, m| power(m, |p| value(p.energy.idle_w))),
     ("j_per_dispatch", |_, m| {
         power(m, |p| value(p.j_per_dispatch))
@@ -161,14 +169,18 @@ pub(super) const COLUMNS: &[Column] = &[
     ("percent_of_limit_efficiency", |_, m| {
         power(m, |p| value(p.percent_of_limit_efficiency))
     }),
-    ("sm_clock_mhz", |_, m| {
-        power(m, |p| value(p.during.sm_clock_mhz))
+    ("sm_clock_mhz", |_, m| value(m.sm_clock_mhz())),
+    ("sm_clock_min_mhz", |_, m| {
+        conditions(m, |c| value(c.sm_clock_mhz.map(|clock| clock.min)))
+    }),
+    ("sm_clock_max_mhz", |_, m| {
+        conditions(m, |c| value(c.sm_clock_mhz.map(|clock| clock.max)))
     }),
     ("temperature_c", |_, m| {
-        power(m, |p| value(p.during.temperature_c))
+        conditions(m, |c| value(c.temperature_c))
     }),
     ("enforced_limit_w", |_, m| {
-        power(m, |p| value(p.during.enforced_limit_w))
+        conditions(m, |c| value(c.enforced_limit_w))
     }),
     ("power_reason", |_, m| {
         value(m.power_reason.as_ref().map(ToString::to_string))
@@ -203,6 +215,17 @@ fn slurm(report: &Report, field: fn(&SlurmTask) -> Value) -> Value {
 
 fn power(measurement: &Measurement, field: impl Fn(&Power) -> Value) -> Value {
     measurement.power.as_deref().map_or(Value::Null, field)
+}
+
+fn conditions(measurement: &Measurement, field: impl Fn(&Conditions) -> Value) -> Value {
+    let conditions = measurement.conditions.as_deref();
+    conditions.map_or(Value::Null, field)
+}
+
+/// One end of what a power may be.
+fn expanded(power: &Power, sign: f64) -> Option<f64> {
+    let watts = power.median_w.0;
+    Some(watts + sign * power.uncertainty_of(watts)?)
 }
 
 fn value(value: impl Serialize) -> Value {

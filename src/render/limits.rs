@@ -71,14 +71,13 @@ fn row(m: &Measurement, best: bool) -> [String; 7] {
         format!("{}{unit}", fixed(median, 4, median))
     });
     let power = m.power.as_ref();
-    let clock = power.and_then(|power| power.during.sm_clock_mhz);
     [
         m.id.clone(),
         or_missing(m.power_limit_w.map(|limit| limit.to_string())),
         or_missing(rate),
         or_missing(power.map(|power| number(power.median_w.0))),
         or_missing(efficiency(m).map(number)),
-        or_missing(clock.map(|mhz| format!("{mhz} MHz"))),
+        or_missing(m.sm_clock_mhz().map(|mhz| format!("{mhz} MHz"))),
         if best { MOST_EFFICIENT } else { "" }.into(),
     ]
 }
@@ -123,6 +122,7 @@ mod tests {
             covers: Coverage::GpuBoard,
             median_w: Watts(watts),
             ci95_w: energy.mean_ci95_w.map(Watts),
+            uncertainty: None,
             dispatches: 5000,
             j_per_dispatch: Joules(watts / 1e3),
             net_j_per_dispatch: None,
@@ -185,6 +185,7 @@ mod tests {
         report.adapter.name = "Testcard 0".into();
         report.datasheet = None;
         report.measurements = measurements;
+        report.measurements.iter_mut().for_each(Measurement::renew);
         report
     }
 

@@ -16,6 +16,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     conventions(report)
         .into_iter()
         .chain(surroundings(report))
+        .chain(not_recorded(report))
         .chain(power)
         .chain(software)
         .collect()
@@ -35,6 +36,20 @@ pub(super) fn conventions(report: &Report) -> Vec<String> {
     let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
     let own = conventions.map(str::to_owned).into_iter().chain([missing]);
     own.chain(shaders).collect()
+}
+
+/// What the version that measured did not record, so that this one cannot judge it.
+pub(super) fn not_recorded(report: &Report) -> Option<String> {
+    let conditions = report.measurements.iter().flat_map(|m| &m.conditions);
+    let is_old = conditions.clone().next().is_some()
+        && conditions
+            .into_iter()
+            .all(|conditions| conditions.are_of_one_moment());
+    is_old.then(|| {
+        "The version that measured recorded clocks and their reasons at one moment of each case \
+         only, and not whether the list of processes shows any."
+            .to_owned()
+    })
 }
 
 /// The flags of a report, each once, in the order in which they occur.

@@ -30,6 +30,44 @@ pub(super) fn fixed(value: f64, digits: usize, scale: f64) -> String {
     }
 }
 
+/// Significant digits of an uncertainty: more say nothing.
+const DIGITS_OF_UNCERTAINTY: usize = 2;
+
+/// A number to the last place that its expanded uncertainty supports, and that: `513 ±
+/// 30`, or `513 ± ?` where it is not known.
+pub(super) fn uncertain(value: f64, expanded: Option<f64>) -> String {
+    let value = match expanded.and_then(last_place) {
+        Some(place) => at_place(value, place),
+        None => number(value),
+    };
+    format!("{value} ± {}", uncertainty(expanded))
+}
+
+/// An expanded uncertainty to two significant digits, or a question mark where it is not
+/// known, which is not 0.
+pub(super) fn uncertainty(expanded: Option<f64>) -> String {
+    let known = expanded.and_then(|u| Some(at_place(u, last_place(u)?)));
+    known.unwrap_or_else(|| "?".to_owned())
+}
+
+/// The power of ten of the last digit of an uncertainty; `None` for what is none.
+fn last_place(expanded: f64) -> Option<i32> {
+    let exponent = exponent(expanded, DIGITS_OF_UNCERTAINTY).filter(|_| expanded > 0.0)?;
+    let is_ordinary = ORDINARY.contains(&exponent);
+    is_ordinary.then(|| exponent + 1 - DIGITS_OF_UNCERTAINTY as i32)
+}
+
+/// A number rounded to that power of ten.
+fn at_place(value: f64, place: i32) -> String {
+    match usize::try_from(-place) {
+        Ok(decimals) => format!("{value:.decimals$}"),
+        Err(_) => {
+            let unit = 10f64.powi(place);
+            format!("{:.0}", (value / unit).round() * unit)
+        }
+    }
+}
+
 /// A number of which only the size matters, such as 4e-7.
 pub(super) fn brief(value: f64) -> String {
     if value == 0.0 {
@@ -104,6 +142,33 @@ mod tests {
     fn a_scale_is_shared() {
         assert_eq!(fixed(998.23, 4, 1003.0), "998");
         assert_eq!(fixed(141.44, 4, 144.7), "141.4");
+    }
+
+    /// 513.3 ± 29.7 is known to a watt, 1132 ± 131 to ten, 0.5229 ± 0.0302 to a
+    /// thousandth. An uncertainty that rounds up has two digits all the same.
+    #[test]
+    fn a_figure_ends_where_its_uncertainty_does() {
+        let texts = [
+            (513.3, 29.7),
+            (1132.0, 131.0),
+            (0.5229, 0.0302),
+            (513.32, 1.21),
+            (51.4, 9.96),
+        ];
+        assert_eq!(
+            texts.map(|(value, expanded)| uncertain(value, Some(expanded))),
+            [
+                "513 ± 30",
+                "1130 ± 130",
+                "0.523 ± 0.030",
+                "513.3 ± 1.2",
+                "51 ± 10"
+            ]
+        );
+        assert_eq!(uncertain(513.32, None), "513 ± ?");
+        for none in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-9] {
+            assert_eq!(uncertain(1.234, Some(none)), "1.23 ± ?", "{none}");
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ const OF_CASES: [Family<Measurement>; 13] = [
         name: "flopwatt_case_idle_power_watts",
         kind: Kind::Gauge,
         unit: Some("watts"),
-        help: "Power of the idle device around the timed dispatches.",
+        help: "Power of the open, idle device around the timed dispatches.",
         values: |m| of_power(m, |m| Some(m.power.as_ref()?.energy.idle_w?.0)),
     },
     Family {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Run;
+use super::cells;
 use super::figures::{Figure, headline};
 use super::names;
 use super::number::{MISSING, fixed, time_unit};
@@ -75,19 +76,19 @@ impl Cell {
     }
 }
 
-/// A figure of which a report shows its highest.
-type Highest = (&'static str, fn(&Measurement) -> Option<f64>);
+/// A figure of which a report shows its highest, and whether it follows from the power.
+type Highest = (&'static str, bool, fn(&Measurement) -> Option<f64>);
 
 /// Only floating-point operations are FLOPs.
 const HIGHEST: [Highest; 4] = [
-    ("highest measured peak, GFLOP/s", |m| {
+    ("highest measured peak, GFLOP/s", false, |m| {
         (m.operation == Operation::Peak).then(|| gflops(m))?
     }),
-    ("fastest kernel, GFLOP/s", |m| {
+    ("fastest kernel, GFLOP/s", false, |m| {
         (!m.operation.is_ceiling()).then(|| gflops(m))?
     }),
-    ("highest % of datasheet", |m| m.percent_of_datasheet),
-    ("most efficient, GFLOP/s per W", |m| {
+    ("highest % of datasheet", false, |m| m.percent_of_datasheet),
+    ("most efficient, GFLOP/s per W", true, |m| {
         let floating = m.work_unit == WorkUnit::Flop;
         m.gflops_per_watt.filter(|_| floating).map(|e| e.gross.0)
     }),
@@ -99,13 +100,16 @@ fn gflops(measurement: &Measurement) -> Option<f64> {
 }
 
 fn summary(runs: &[Run]) -> Vec<Row> {
-    let row = |(title, figure): Highest| {
+    let row = |(title, follows_from_power, figure): Highest| {
         let cells = runs.iter().map(|run| {
             let known = run.report.measurements.iter();
             let known = known.filter_map(|m| Some((figure(m)?, m)));
             let highest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
             highest.map_or_else(Cell::missing, |(value, m)| Cell {
-                text: fixed(value, 4, value),
+                text: match follows_from_power {
+                    true => cells::of_power(m, Some(value)),
+                    false => fixed(value, 4, value),
+                },
                 note: format!("{}/{}", m.operation, m.precision),
             })
         });

@@ -146,6 +146,7 @@ fn notes(report: &Report) -> Vec<String> {
     let doubts = verdict::doubtful_ceilings(report).into_iter();
     let doubts = doubts.map(|text| format!("ceiling: {text}"));
     let around = super::notes::surroundings(report).into_iter();
+    let around = around.chain(super::notes::not_recorded(report));
     let around = around.map(|text| format!("surroundings: {text}"));
     tuning
         .chain(doubts)

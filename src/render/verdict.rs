@@ -108,16 +108,17 @@ fn shares(report: &Report, format: &Achieved, kernel: &Measurement) -> String {
 /// At which power, and what that is in operations for each joule.
 fn watts(kernel: &Measurement) -> Option<String> {
     let power = kernel.power.as_ref()?;
-    let gross = number(kernel.gflops_per_watt?.gross.0);
+    let with_uncertainty = |figure| cells::of_power(kernel, Some(figure));
+    let gross = with_uncertainty(kernel.gflops_per_watt?.gross.0);
     let percent = power.percent_of_datasheet_efficiency.map(|percent| {
         format!(
             ", {} % of the datasheet's peak per rated watt",
-            number(percent)
+            with_uncertainty(percent)
         )
     });
     Some(format!(
         ", at {} W ({gross} {} per W{})",
-        number(power.median_w.0),
+        with_uncertainty(power.median_w.0),
         rate_unit(kernel.work_unit),
         percent.unwrap_or_default()
     ))
@@ -180,6 +181,7 @@ fn missing(report: &Report) -> Vec<String> {
     }
     missing.extend(doubtful_ceilings(report));
     missing.extend(notes::surroundings(report));
+    missing.extend(notes::not_recorded(report));
     let flagged = report.measurements.iter().filter(|m| !m.flags.is_empty());
     match flagged.count() {
         0 => {}
@@ -293,7 +295,7 @@ mod tests {
         let headline = Verdict::of(&report).headline;
         assert!(
             headline.ends_with(
-                ", at 350 W (112 GFLOP/s per W, 80.1 % of the datasheet's peak per rated watt)."
+                ", at 350 ± 20 W (112.2 ± 6.5 GFLOP/s per W, 80.1 ± 4.7 % of the datasheet's peak per rated watt)."
             ),
             "{headline}"
         );

@@ -4,8 +4,6 @@ use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use jiff::Timestamp;
-
 use super::choices::Choices;
 use super::limits::{GuardError, PowerLimits};
 use super::lock::AdapterLock;
@@ -17,7 +15,7 @@ use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
 use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
-use crate::measure::period::Period;
+use crate::measure::period::{Moment, Period};
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, PowerSpec};
 use crate::record::{self, Planned, PowerTrace, Report, SaveError};
@@ -220,7 +218,7 @@ impl Outcome {
     /// Waits until step number `step` is over for all others, and notes who of them
     /// worked during the timed dispatches. A case that failed after it `began` may
     /// have worked until now.
-    fn stood_beside(&mut self, member: &Member, step: usize, began: Option<Timestamp>) {
+    fn stood_beside(&mut self, member: &Member, step: usize, began: Option<Moment>) {
         let mut busy = std::mem::take(&mut self.busy);
         if let (true, Some(began)) = (busy.is_empty(), began) {
             busy.push(Period::since(began));
@@ -291,7 +289,7 @@ impl Plan<'_> {
 struct Case<'a> {
     step: usize,
     /// When its timed dispatches were first told to begin beside those of others.
-    began: Option<Timestamp>,
+    began: Option<Moment>,
     id: &'a CaseId,
     data: Data,
     plan: &'a Plan<'a>,
@@ -368,7 +366,7 @@ impl Case<'_> {
                 _ => return Ok(event),
             };
             member.arrive(self.step, part)?;
-            self.began.get_or_insert_with(Timestamp::now);
+            self.began.get_or_insert_with(Moment::now);
             window += 1;
             request = answer;
         }

@@ -245,6 +245,7 @@ mod tests {
         let period = |begin, end| Period {
             begin: at(begin),
             end: at(end),
+            since_boot_s: None,
         };
         let interrupted = AtomicBool::new(true);
         let together = Together::new(adapters(3), &interrupted);

@@ -197,6 +197,8 @@ impl Worker {
         let templates = shaders.load().map_err(|e| e.to_string())?;
         let spec: PowerSpec = power.wanted.parse().map_err(|e| format!("{e}"))?;
         let mut watch = Watch::new(wanted, &spec);
+        // What the device draws while nobody has it open is seen before it is.
+        let (meter, power) = Meter::open(&spec, Some(wanted), power.sensor);
         let gpu = watch.while_opening(|| Gpu::open(&adapter.wgpu, shaders.mode));
         self.device = Some(OpenDevice {
             adapter,
@@ -204,7 +206,6 @@ impl Worker {
             mode: shaders.mode,
             gpu: Some(gpu.map_err(|e| e.to_string())?),
         });
-        let (meter, power) = Meter::open(&spec, Some(wanted), power.sensor);
         self.meter = meter;
         self.watch = Some(watch);
         Ok(Event::Opened { power })
@@ -226,13 +227,15 @@ impl Worker {
             false => Box::new(Nobody),
         };
         let measured = self.with_bench(case.id, case.draw, |bench, id, problem, on_phase| {
-            let mut watched = watch.as_ref().map(Watch::case);
+            let meter = meter.as_ref().filter(|_| case.metered);
+            let states_are_read = meter.is_some_and(Meter::is_of_one_adapter);
+            let mut watched = watch.as_ref().map(|watch| watch.case(states_are_read));
             let mut watching = |phase| {
                 watched.iter_mut().for_each(|watched| watched.hear(phase));
                 on_phase(phase);
             };
             let mut prepared = bench.prepare(id, case.choice, problem, case.tier, &mut watching)?;
-            match meter.as_ref().filter(|_| case.metered) {
+            match meter {
                 Some(meter) => {
                     let metered = prepared.converge_metered(meter, &mut *others, &mut watching)?;
                     trace = Some(Box::new(PowerTrace::from(metered)));

@@ -26,7 +26,8 @@ DOUBTS = {
     "not-converged", "few-samples", "not-steady", "timestamps-rejected", "no-witness", "short",
 }
 POWER_DOUBTS = {
-    "power-methods-disagree", "power-aliased", "power-windows-lost", "power-unlike-time",
+    "power-methods-disagree", "power-aliased", "power-uneven", "power-partly-idle",
+    "power-windows-lost", "power-unlike-time",
 }
 
 differences = []

@@ -2,9 +2,11 @@
 //! software adapter, other processes on a GPU, a lowered power limit, a battery.
 
 mod processors;
+mod states;
 mod supply;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use schemars::JsonSchema;
@@ -18,6 +20,7 @@ use crate::power::nvml::{self, GpuProcess, Limits, WatchedGpu};
 use crate::power::spec::{NvmlDevice, PowerSpec};
 use crate::power::sysfs;
 use processors::{Processors, Usage};
+use states::StateReader;
 
 /// From this share of the processors' time on, others move a software adapter's
 /// figure by more than what counts as a change of speed there.
@@ -35,8 +38,13 @@ pub struct Surroundings {
     /// On a software adapter: whether processors were slowed down by heat, or held
     /// below three quarters of their highest clock.
     pub processors_throttled: Option<bool>,
-    /// Processes of others on the GPU, at the begin or the end.
+    /// Processes of others on the GPU, at the begin or the end. Null also where the
+    /// list does not even show this process, as in many containers.
     pub gpu_processes: Option<Vec<GpuProcess>>,
+    /// Why the list of processes shows nobody; null where it does, and where there is
+    /// none.
+    #[serde(default)]
+    pub gpu_processes_reason: Option<String>,
     /// Power limits of the GPU, at the end.
     pub gpu_limits: Option<Limits>,
     /// Whether the machine ran on a battery, at the begin or the end.
@@ -47,9 +55,11 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Watch {
     processors: Option<Processors>,
-    gpu: Option<WatchedGpu>,
+    gpu: Option<Arc<WatchedGpu>>,
     /// Processes on the GPU that are this one and its parent.
     own: Vec<u32>,
+    /// Whether the GPU's list of processes does not show those that use it.
+    is_blind: bool,
 }
 
 /// A case that is watched from the moment on at which it is warmed up: what it takes
@@ -57,7 +67,9 @@ pub struct Watch {
 #[derive(Debug)]
 pub struct WatchedCase<'a> {
     watch: &'a Watch,
-    begun: Option<Begun>,
+    /// Whether a source of power tells the state of the GPU.
+    metered: bool,
+    begun: Option<(Begun, Option<StateReader>)>,
 }
 
 /// The state of the surroundings when something began.
@@ -80,26 +92,32 @@ impl Watch {
         };
         Self {
             processors: adapter.is_software().then(Processors::of_this_process),
-            gpu: gpu.and_then(|gpu| WatchedGpu::find(nvml::LIBRARIES, &gpu)),
+            gpu: gpu
+                .and_then(|gpu| WatchedGpu::find(nvml::LIBRARIES, &gpu))
+                .map(Arc::new),
             own: own_processes(),
+            is_blind: false,
         }
     }
 
     /// Opens a device on the watched GPU with `open`. In a container NVML numbers
     /// processes as the host does: where this one is not found by its number, it is
-    /// what has come by then.
+    /// what has come by then. Where nothing has, the list shows nobody.
     pub fn while_opening<T>(&mut self, open: impl FnOnce() -> T) -> T {
         let before = pids(self.processes());
         let opened = open();
         let after = pids(self.processes());
+        self.is_blind = !shows_itself(&before, &after, &self.own);
         self.own = own_among(&before, &after, &self.own);
         opened
     }
 
-    /// A case that is about to be prepared.
-    pub fn case(&self) -> WatchedCase<'_> {
+    /// A case that is about to be prepared, and to be `metered` with a source of power
+    /// that tells the state of the GPU as well, or not.
+    pub fn case(&self, metered: bool) -> WatchedCase<'_> {
         WatchedCase {
             watch: self,
+            metered,
             begun: None,
         }
     }
@@ -126,12 +144,15 @@ impl Watch {
             let slowed = slowed.map(|(now, before)| now > before);
             either(slowed, processors.are_held_down())
         });
+        let others = all(begun.others.clone(), self.others());
+        let shows_nobody = self.is_blind && others.as_ref().is_some_and(Vec::is_empty);
         Surroundings {
             others_share: taken.map(|taken| taken.others),
             stolen_share: taken.map(|taken| taken.stolen),
             processors_throttled: throttled,
-            gpu_processes: all(begun.others.clone(), self.others()),
-            gpu_limits: self.gpu.as_ref().map(WatchedGpu::limits),
+            gpu_processes: others.filter(|_| !shows_nobody),
+            gpu_processes_reason: shows_nobody.then(|| BLIND.to_owned()),
+            gpu_limits: self.gpu.as_ref().map(|gpu| gpu.limits()),
             on_battery: either(begun.on_battery, on_battery()),
         }
     }
@@ -152,15 +173,24 @@ impl WatchedCase<'_> {
     /// Hears of a phase of the case.
     pub fn hear(&mut self, phase: Phase) {
         if matches!(phase, Phase::WarmingUp { .. }) {
-            self.begun = Some(self.watch.begin());
+            let gpu = self.watch.gpu.as_ref().filter(|_| !self.metered);
+            let states = gpu.and_then(StateReader::start);
+            self.begun = Some((self.watch.begin(), states));
         }
     }
 
     /// Enters what went on into the record of the case, which has just been timed.
     pub fn enter(self, measurement: &mut Measurement) {
-        if let Some(begun) = &self.begun {
-            self.watch.end(begun).enter(measurement);
+        let Some((begun, states)) = self.begun else {
+            return;
+        };
+        if let Some(conditions) = states.and_then(|states| states.end(&measurement.timed)) {
+            for flag in conditions.flags() {
+                measurement.flag(flag);
+            }
+            measurement.conditions = Some(Box::new(conditions));
         }
+        self.watch.end(&begun).enter(measurement);
     }
 }
 
@@ -196,6 +226,9 @@ impl Surroundings {
     }
 }
 
+/// Why a list that shows nobody is none.
+const BLIND: &str = "NVML does not even list this process, as in many containers";
+
 fn at_place_of(adapter: &AdapterDescription) -> Option<NvmlDevice> {
     let place = adapter.pci_address.as_deref();
     let place = place.filter(|_| adapter.vendor_id == bus::NVIDIA)?;
@@ -215,6 +248,13 @@ fn own_processes() -> Vec<u32> {
 fn pids(processes: Option<Vec<GpuProcess>>) -> Vec<u32> {
     let processes = processes.into_iter().flatten();
     processes.map(|process| process.pid).collect()
+}
+
+/// Whether a list shows the process that has opened a device between `before` and
+/// `after`: under a number that is `known`, or as something new.
+fn shows_itself(before: &[u32], after: &[u32], known: &[u32]) -> bool {
+    let is_it = |pid: &u32| known.contains(pid) || !before.contains(pid);
+    after.iter().any(is_it)
 }
 
 /// The processes that are no others: those that are `known`, and where none of these
@@ -279,6 +319,7 @@ mod tests {
             stolen_share: Some(0.005),
             processors_throttled: Some(false),
             gpu_processes: Some(vec![]),
+            gpu_processes_reason: None,
             gpu_limits: limits(300.0, 300.0),
             on_battery: Some(false),
         };
@@ -294,6 +335,7 @@ mod tests {
             stolen_share: Some(0.06),
             processors_throttled: Some(true),
             gpu_processes: Some(vec![process(7)]),
+            gpu_processes_reason: None,
             gpu_limits: limits(250.0, 300.0),
             on_battery: Some(true),
         };
@@ -316,6 +358,15 @@ mod tests {
         // In a container the host calls this process 31007.
         assert_eq!(own_among(&[7], &[7, 31007], &[10, 9]), [10, 9, 31007]);
         assert_eq!(own_among(&[], &[], &[10, 9]), [10, 9]);
+    }
+
+    #[test]
+    fn a_list_without_this_process_shows_nobody() {
+        assert!(shows_itself(&[7], &[7, 10], &[10, 9]));
+        assert!(shows_itself(&[7, 10], &[7, 10], &[10, 9]));
+        assert!(shows_itself(&[7], &[7, 31007], &[10, 9]));
+        assert!(!shows_itself(&[], &[], &[10, 9]));
+        assert!(!shows_itself(&[7], &[7], &[10, 9]));
     }
 
     #[test]

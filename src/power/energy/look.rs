@@ -272,18 +272,42 @@ impl<'a> Look<'a> {
 
     /// The readings that show the work alone, realigned: those from the rise and
     /// the settling on, until the end.
-    fn steady_readings(&self) -> Vec<f64> {
+    fn steady_points(&self) -> impl Iterator<Item = &Point> {
         let from = self.begin + RISE.0 + self.sensor.settling().0;
-        let inside = self
-            .power
-            .iter()
-            .filter(|p| (from..=self.end).contains(&p.t));
-        inside.map(|p| p.value).collect()
+        let inside = move |p: &&Point| (from..=self.end).contains(&p.t);
+        self.power.iter().filter(inside)
+    }
+
+    fn steady_readings(&self) -> Vec<f64> {
+        self.steady_points().map(|p| p.value).collect()
     }
 
     pub(super) fn steady(&self) -> Option<f64> {
         self.by_integral().ok()?;
         stats::median(&self.steady_readings())
+    }
+
+    /// By how much an update differs from the mean of its neighbours, in the median and
+    /// relative to the mean of all.
+    pub(super) fn alternation(&self) -> Option<f64> {
+        self.by_integral().ok()?;
+        // One reading an update, however often it was read.
+        let period = self.sensor.period().0;
+        let mut last = f64::NEG_INFINITY;
+        let is_next = |p: &&Point| {
+            let is_next = p.t - last > 0.75 * period;
+            last = if is_next { p.t } else { last };
+            is_next
+        };
+        let updates: Vec<f64> = self
+            .steady_points()
+            .filter(is_next)
+            .map(|p| p.value)
+            .collect();
+        let apart = updates.windows(3);
+        let apart = apart.map(|three| (three[1] - (three[0] + three[2]) / 2.0).abs());
+        let mean = updates.iter().sum::<f64>() / updates.len() as f64;
+        Some(stats::median(&apart.collect::<Vec<_>>())? / mean)
     }
 
     /// Standard uncertainty of the energy by `method`.

@@ -186,21 +186,63 @@ fn ways_that_disagree_are_flagged() {
     let case = combine(vec![of(&readings)], true).expect("both ways work");
     assert_eq!(
         case.flags,
-        [EnergyFlag::MethodsDisagree, EnergyFlag::Aliased]
+        [
+            EnergyFlag::MethodsDisagree,
+            EnergyFlag::Aliased,
+            EnergyFlag::Uneven
+        ]
     );
+}
+
+/// Updates of an H100's POWER_INSTANT during dispatches of 0.8 ms in batches of 24.2 ms,
+/// read off the chart of its trace: every other one shows another part of the work.
+const ALTERNATING: [f64; 47] = [
+    577.0, 509.0, 577.0, 532.0, 577.0, 555.0, 577.0, 573.0, 577.0, 577.0, 573.0, 577.0, 559.0,
+    582.0, 527.0, 577.0, 523.0, 577.0, 505.0, 582.0, 527.0, 582.0, 564.0, 577.0, 582.0, 577.0,
+    582.0, 573.0, 582.0, 564.0, 582.0, 545.0, 582.0, 532.0, 582.0, 509.0, 582.0, 509.0, 582.0,
+    514.0, 582.0, 509.0, 582.0, 514.0, 582.0, 523.0, 582.0,
+];
+/// The same during attention.
+const CALM: [f64; 47] = [
+    454.0, 450.0, 439.0, 454.0, 450.0, 443.0, 457.0, 454.0, 436.0, 454.0, 450.0, 454.0, 454.0,
+    446.0, 457.0, 454.0, 443.0, 454.0, 454.0, 439.0, 457.0, 454.0, 450.0, 454.0, 450.0, 454.0,
+    454.0, 446.0, 457.0, 446.0, 443.0, 454.0, 454.0, 439.0, 457.0, 446.0, 457.0, 454.0, 446.0,
+    454.0, 454.0, 443.0, 454.0, 454.0, 439.0, 454.0, 457.0,
+];
+
+#[test]
+fn readings_that_alternate_are_flagged() {
+    let of_updates = |updates: [f64; 47]| {
+        let watts = move |t: f64| match (10.0..15.0).contains(&t) {
+            true => updates[((t - 10.0) / 0.1).round() as usize % updates.len()],
+            false => 130.0,
+        };
+        let window = of_window(&readings(watts), &WINDOW, &sensor(), Some(Watts(700.0)));
+        combine(vec![window], false).expect("a figure")
+    };
+    let alternating = of_updates(ALTERNATING);
+    assert_eq!(alternating.flags, [EnergyFlag::Aliased, EnergyFlag::Uneven]);
+    // By hand, from 0.8 s on: 52 W, the median difference, of 549 W.
+    let alternation = alternating.windows[0].alternation.expect("many updates");
+    assert!((0.09..0.10).contains(&alternation), "{alternation}");
+    assert_eq!(of_updates(CALM).flags, []);
+    // As much to and fro, in steps of a second: no alternation.
+    let slow: [f64; 47] = std::array::from_fn(|i| if i / 10 % 2 == 0 { 505.0 } else { 577.0 });
+    assert!(!of_updates(slow).flags.contains(&EnergyFlag::Aliased));
 }
 
 #[test]
 fn windows_that_scatter_widen_the_interval() {
     let windows = [280.0, 300.0, 320.0].map(|watts| of(&square(watts)));
     let case = combine(windows.to_vec(), false).expect("three windows");
-    // 20/√3 W of 300 W.
-    assert!(close(case.uncertainty, 20.0 / 3f64.sqrt() / 300.0, 0.02));
+    // 20/√3 W of 300 W, times 4.303/1.960 for three windows.
+    let scatter = 20.0 / 3f64.sqrt() / 300.0 * 4.303 / 1.960;
+    assert!(close(case.uncertainty, scatter, 0.02));
     assert!(close(case.mean_w.0, 300.0, 0.005));
     let [low, high] = case.mean_ci95_w;
     assert!(close(
         high - low,
-        2.0 * 1.96 * case.uncertainty * case.mean_w.0,
+        4.0 * case.uncertainty * case.mean_w.0,
         1e-9
     ));
 }

@@ -10,8 +10,10 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 use thiserror::Error;
 
+mod gpu;
 mod limits;
 mod source;
+mod state;
 mod watched;
 
 pub use limits::{Allowed, LimitError, LimitedGpu};

@@ -1,63 +1,70 @@
 //! A GPU's power and energy through NVML.
 
-use std::mem;
 use std::time::Instant;
 
-use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::Device;
 use nvml_wrapper::enums::device::DeviceArchitecture;
-use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
-use nvml_wrapper::sys_exports::field_id::{NVML_FI_DEV_POWER_AVERAGE, NVML_FI_DEV_POWER_INSTANT};
-use nvml_wrapper::{Device, Nvml};
-use nvml_wrapper_sys::bindings::{
-    nvmlFieldValue_t, nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT as UNSIGNED_INT,
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::sys_exports::field_id::{
+    NVML_FI_DEV_POWER_AVERAGE, NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
 };
 
+use super::gpu::{Field, Gpu, Scope, field_values};
+use super::state::Fixed;
 use super::{Library, NvmlGpu};
 use crate::power::sensor::Averaging;
 use crate::power::spec::NvmlDevice;
-use crate::power::state::{DeviceState, Throttle};
+use crate::power::state::DeviceState;
 use crate::power::{
     Coverage, Metric, Missing, PowerError, PowerSource, PowerSpec, RawReading, SourceIdentity,
     Unavailable,
 };
 use crate::units::{Joules, Seconds, Watts};
 
-/// nvmlPowerScopeType_t in nvml.h.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Scope {
-    Gpu = 0,
-    Module = 1,
-}
-
-/// A function of NVML that tells power.
+/// What tells power.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum PowerField {
-    /// A field of nvmlDeviceGetFieldValues.
-    Value { id: u32, scope: Scope },
+    /// A field.
+    Value(Field),
     /// nvmlDeviceGetPowerUsage.
     Usage,
 }
 
+/// What tells energy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum EnergyField {
+    /// A field, which comes with that of power in one call.
+    Value,
+    /// nvmlDeviceGetTotalEnergyConsumption.
+    Function,
+}
+
+/// The energy counter as a field.
+const ENERGY_FIELD: Field = Field {
+    id: NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
+    scope: Scope::Gpu,
+};
+
 /// What tells power, the best first: now rather than averaged, and the card
 /// rather than the module of which it is a part.
 const POWER_FIELDS: [PowerField; 5] = [
-    PowerField::Value {
+    PowerField::Value(Field {
         id: NVML_FI_DEV_POWER_INSTANT,
         scope: Scope::Gpu,
-    },
-    PowerField::Value {
+    }),
+    PowerField::Value(Field {
         id: NVML_FI_DEV_POWER_AVERAGE,
         scope: Scope::Gpu,
-    },
+    }),
     PowerField::Usage,
-    PowerField::Value {
+    PowerField::Value(Field {
         id: NVML_FI_DEV_POWER_INSTANT,
         scope: Scope::Module,
-    },
-    PowerField::Value {
+    }),
+    PowerField::Value(Field {
         id: NVML_FI_DEV_POWER_AVERAGE,
         scope: Scope::Module,
-    },
+    }),
 ];
 
 impl PowerField {
@@ -65,7 +72,7 @@ impl PowerField {
     fn describe(self) -> String {
         match self {
             Self::Usage => "nvmlDeviceGetPowerUsage".into(),
-            Self::Value { id, scope } => {
+            Self::Value(Field { id, scope }) => {
                 let name = match id {
                     NVML_FI_DEV_POWER_INSTANT => "POWER_INSTANT",
                     _ => "POWER_AVERAGE",
@@ -81,10 +88,10 @@ impl PowerField {
 
     fn covers(self) -> Coverage {
         match self {
-            Self::Value {
+            Self::Value(Field {
                 scope: Scope::Module,
                 ..
-            } => Coverage::Module,
+            }) => Coverage::Module,
             _ => Coverage::GpuBoard,
         }
     }
@@ -97,8 +104,8 @@ impl PowerField {
         use DeviceArchitecture::{Ada, Ampere, Blackwell, Hopper, Unknown};
 
         match (self, architecture) {
-            (Self::Value { id, .. }, _) if id == NVML_FI_DEV_POWER_INSTANT => Averaging::INSTANT,
-            (Self::Value { .. }, _) => Averaging::documented(Seconds(1.0)),
+            (Self::Value(field), _) if field.id == NVML_FI_DEV_POWER_INSTANT => Averaging::INSTANT,
+            (Self::Value(_), _) => Averaging::documented(Seconds(1.0)),
             (Self::Usage, Some(Ada | Hopper | Blackwell)) => Averaging::documented(Seconds(1.0)),
             (Self::Usage, None | Some(Ampere | Unknown)) => Averaging::UNKNOWN,
             (Self::Usage, Some(_)) => Averaging::INSTANT,
@@ -107,30 +114,58 @@ impl PowerField {
 
     fn read(self, device: &Device<'_>) -> Result<Watts, NvmlError> {
         let milliwatts = match self {
-            Self::Usage => device.power_usage()?,
-            Self::Value { id, scope } => field_value(device, id, scope)?,
+            Self::Usage => device.power_usage()?.into(),
+            Self::Value(field) => {
+                let [milliwatts] = field_values(device, [field]);
+                milliwatts?
+            }
         };
-        Ok(Watts(f64::from(milliwatts) / 1e3))
+        Ok(watts(milliwatts))
     }
 }
 
-/// An unsigned field of the device. The wrapper reads fields in the scope of the
-/// GPU only. Fields up to 250 have the same numbers in every version of NVML.
-fn field_value(device: &Device<'_>, id: u32, scope: Scope) -> Result<u32, NvmlError> {
-    let library = device.nvml().lib();
-    let function = nvml_sym(library.nvmlDeviceGetFieldValues.as_ref())?;
-    // SAFETY: the structure is plain numbers, for which zeros are values.
-    let mut field: nvmlFieldValue_t = unsafe { mem::zeroed() };
-    field.fieldId = id;
-    field.scopeId = scope as u32;
-    // SAFETY: the handle lives as long as the library, and there is one field.
-    nvml_try(unsafe { function(device.handle(), 1, &raw mut field) })?;
-    nvml_try(field.nvmlReturn)?;
-    if field.valueType != UNSIGNED_INT {
-        return Err(NvmlError::UnexpectedVariant(field.valueType));
+impl EnergyField {
+    /// As the report states it.
+    fn describe(self) -> String {
+        match self {
+            Self::Function => "nvmlDeviceGetTotalEnergyConsumption".into(),
+            Self::Value => format!("NVML field {} TOTAL_ENERGY_CONSUMPTION", ENERGY_FIELD.id),
+        }
     }
-    // SAFETY: the type says which part of the union was written.
-    Ok(unsafe { field.value.uiVal })
+
+    fn read(self, device: &Device<'_>) -> Result<Joules, NvmlError> {
+        let millijoules = match self {
+            Self::Function => device.total_energy_consumption()?,
+            Self::Value => {
+                let [millijoules] = field_values(device, [ENERGY_FIELD]);
+                millijoules?
+            }
+        };
+        Ok(joules(millijoules))
+    }
+}
+
+fn watts(milliwatts: u64) -> Watts {
+    Watts(milliwatts as f64 / 1e3)
+}
+
+fn joules(millijoules: u64) -> Joules {
+    Joules(millijoules as f64 / 1e3)
+}
+
+/// Power and energy now, in one call where both are fields.
+fn read_both(
+    device: &Device<'_>,
+    power: PowerField,
+    energy: EnergyField,
+) -> (Result<Watts, NvmlError>, Result<Joules, NvmlError>) {
+    match (power, energy) {
+        (PowerField::Value(field), EnergyField::Value) => {
+            let [milliwatts, millijoules] = field_values(device, [field, ENERGY_FIELD]);
+            (milliwatts.map(watts), millijoules.map(joules))
+        }
+        _ => (power.read(device), energy.read(device)),
+    }
 }
 
 /// What an error of NVML means for the quantity that was asked for.
@@ -175,7 +210,7 @@ pub fn open(library: Library, wanted: &NvmlDevice) -> Result<NvmlSource, Unavail
         return Err(Unavailable::Virtual(what));
     }
     let power = choose_power(&device)?;
-    let energy = value_or_reason(device.total_energy_consumption())?.map(drop);
+    let energy = choose_energy(&device)?;
     if let (Err(power), Err(energy)) = (&power, &energy) {
         return Err(Unavailable::TellsNothing {
             name,
@@ -183,13 +218,13 @@ pub fn open(library: Library, wanted: &NvmlDevice) -> Result<NvmlSource, Unavail
             energy: energy.clone(),
         });
     }
-    let field = power.as_ref().ok().copied();
+    let (power_field, energy_field) = (power.as_ref().ok().copied(), energy.as_ref().ok().copied());
     let architecture = device.architecture().ok();
     let metric = |offer: Result<String, Missing>| match offer {
         Ok(field) => Metric::Field(field),
         Err(why) => Metric::Missing(why),
     };
-    let energy = energy.map(|()| "nvmlDeviceGetTotalEnergyConsumption".to_owned());
+    let fixed = Fixed::of(&device);
     Ok(NvmlSource {
         identity: SourceIdentity {
             name,
@@ -197,16 +232,17 @@ pub fn open(library: Library, wanted: &NvmlDevice) -> Result<NvmlSource, Unavail
                 Some(uuid) => format!("{} ({uuid})", gpu.name),
                 None => gpu.name.clone(),
             },
-            covers: field.map_or(Coverage::GpuBoard, PowerField::covers),
-            averaging: field.map_or(Averaging::UNKNOWN, |field| field.averaging(architecture)),
+            covers: power_field.map_or(Coverage::GpuBoard, PowerField::covers),
+            averaging: power_field
+                .map_or(Averaging::UNKNOWN, |field| field.averaging(architecture)),
             power: metric(power.map(PowerField::describe)),
-            energy: metric(energy),
+            energy: metric(energy.map(EnergyField::describe)),
             pci_address: gpu.pci_address,
         },
-        driver_version: library.nvml().sys_driver_version().ok(),
-        library,
-        index,
-        field,
+        gpu: Gpu::new(library, index).map_err(meaning)?,
+        fixed,
+        power: power_field,
+        energy: energy_field,
     })
 }
 
@@ -276,21 +312,27 @@ fn choose_power(device: &Device<'_>) -> Result<Result<PowerField, Missing>, Powe
     Ok(Err(first.unwrap_or(Missing::NotSupported)))
 }
 
+/// The field, where it and the function tell the same energy, else the function.
+fn choose_energy(device: &Device<'_>) -> Result<Result<EnergyField, Missing>, PowerError> {
+    let before = value_or_reason(EnergyField::Function.read(device))?;
+    let field = value_or_reason(EnergyField::Value.read(device))?;
+    let after = value_or_reason(EnergyField::Function.read(device))?;
+    Ok(match (before, field, after) {
+        (Ok(before), Ok(field), Ok(after)) if (before..=after).contains(&field) => {
+            Ok(EnergyField::Value)
+        }
+        (function, _, _) => function.map(|_| EnergyField::Function),
+    })
+}
+
 /// A GPU as a power source.
 #[derive(Debug)]
 pub struct NvmlSource {
     identity: SourceIdentity,
-    library: Library,
-    driver_version: Option<String>,
-    index: u32,
-    field: Option<PowerField>,
-}
-
-impl NvmlSource {
-    fn device(&self) -> Result<Device<'_>, NvmlError> {
-        let nvml: &Nvml = self.library.nvml();
-        nvml.device_by_index(self.index)
-    }
+    gpu: Gpu,
+    fixed: Fixed,
+    power: Option<PowerField>,
+    energy: Option<EnergyField>,
 }
 
 impl PowerSource for NvmlSource {
@@ -299,80 +341,35 @@ impl PowerSource for NvmlSource {
     }
 
     fn read(&mut self) -> Result<RawReading, PowerError> {
-        let device = self.device().map_err(meaning)?;
+        let device = self.gpu.device();
         let at = Instant::now();
-        let power = match self.field {
-            Some(field) => value_or_reason(field.read(&device)),
-            None => Ok(Err(Missing::NotOffered)),
-        }?;
-        let energy = match self.identity.energy.is_offered() {
-            true => value_or_reason(device.total_energy_consumption()),
-            false => Ok(Err(Missing::NotOffered)),
-        }?;
+        let (power, energy) = match (self.power, self.energy) {
+            (Some(power), Some(energy)) => {
+                let (power, energy) = read_both(&device, power, energy);
+                (value_or_reason(power)?, value_or_reason(energy)?)
+            }
+            (Some(power), None) => (
+                value_or_reason(power.read(&device))?,
+                Err(Missing::NotOffered),
+            ),
+            (None, Some(energy)) => (
+                Err(Missing::NotOffered),
+                value_or_reason(energy.read(&device))?,
+            ),
+            (None, None) => (Err(Missing::NotOffered), Err(Missing::NotOffered)),
+        };
         if let (Err(power), Err(energy)) = (&power, &energy) {
-            let why = if self.field.is_some() { power } else { energy };
+            let why = if self.power.is_some() { power } else { energy };
             return Err(PowerError::Missing(why.clone()));
         }
         Ok(RawReading {
             at,
             power: power.ok(),
-            energy: energy
-                .ok()
-                .map(|millijoules| Joules(millijoules as f64 / 1e3)),
+            energy: energy.ok(),
         })
     }
 
     fn state(&mut self) -> DeviceState {
-        let Ok(device) = self.device() else {
-            return DeviceState::default();
-        };
-        let watts = |milliwatts: u32| Watts(f64::from(milliwatts) / 1e3);
-        DeviceState {
-            sm_clock_mhz: device.clock_info(Clock::SM).ok(),
-            max_sm_clock_mhz: device.max_clock_info(Clock::SM).ok(),
-            memory_clock_mhz: device.clock_info(Clock::Memory).ok(),
-            temperature_c: device
-                .temperature(TemperatureSensor::Gpu)
-                .ok()
-                .map(f64::from),
-            enforced_limit_w: device.enforced_power_limit().ok().map(watts),
-            default_limit_w: device.power_management_limit_default().ok().map(watts),
-            // The states that are not known are numbered above 15.
-            p_state: device
-                .performance_state()
-                .ok()
-                .map(|p| p.as_c())
-                .filter(|p| *p < 16),
-            throttle: throttle_bits(&device).ok().map(Throttle::from_nvml),
-            persistence_mode: persistence_mode(&device),
-            ecc: device
-                .is_ecc_enabled()
-                .ok()
-                .map(|mode| mode.currently_enabled),
-            mig: device.mig_mode().ok().map(|mode| mode.current != 0),
-            driver_version: self.driver_version.clone(),
-            utilization_percent: device.utilization_rates().ok().map(|rates| rates.gpu),
-        }
+        self.fixed.state(&self.gpu.device())
     }
-}
-
-#[cfg(target_os = "linux")]
-fn persistence_mode(device: &Device<'_>) -> Option<bool> {
-    device.is_in_persistent_mode().ok()
-}
-
-/// The mode is Linux's.
-#[cfg(not(target_os = "linux"))]
-fn persistence_mode(_device: &Device<'_>) -> Option<bool> {
-    None
-}
-
-/// All bits, also those that the wrapper does not know.
-fn throttle_bits(device: &Device<'_>) -> Result<u64, NvmlError> {
-    let library = device.nvml().lib();
-    let function = nvml_sym(library.nvmlDeviceGetCurrentClocksThrottleReasons.as_ref())?;
-    let mut bits = 0;
-    // SAFETY: the handle lives as long as the library, and `bits` can be written.
-    nvml_try(unsafe { function(device.handle(), &raw mut bits) })?;
-    Ok(bits)
 }

@@ -3,12 +3,13 @@
 
 use std::ffi::OsStr;
 
-use nvml_wrapper::Device;
-use nvml_wrapper::error::NvmlError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gpu::Gpu;
+use super::state::Fixed;
 use super::{Library, source};
+use crate::power::DeviceState;
 use crate::power::spec::NvmlDevice;
 use crate::units::Watts;
 
@@ -44,8 +45,8 @@ impl Limits {
 /// A GPU that is watched while something is measured on it.
 #[derive(Debug)]
 pub struct WatchedGpu {
-    library: Library,
-    index: u32,
+    gpu: Gpu,
+    fixed: Fixed,
 }
 
 impl WatchedGpu {
@@ -53,16 +54,19 @@ impl WatchedGpu {
     pub fn find(names: &[impl AsRef<OsStr>], wanted: &NvmlDevice) -> Option<Self> {
         let library = Library::open(names).ok()?;
         let (index, _) = source::find(&library, wanted).ok()?;
-        Some(Self { library, index })
+        let gpu = Gpu::new(library, index).ok()?;
+        let fixed = Fixed::of(&gpu.device());
+        Some(Self { gpu, fixed })
     }
 
-    fn device(&self) -> Result<Device<'_>, NvmlError> {
-        self.library.nvml().device_by_index(self.index)
+    /// Its clocks, limits and modes, as far as NVML tells them.
+    pub fn state(&self) -> DeviceState {
+        self.fixed.state(&self.gpu.device())
     }
 
     /// Processes that compute or draw on it; `None` where NVML tells of neither.
     pub fn processes(&self) -> Option<Vec<GpuProcess>> {
-        let device = self.device().ok()?;
+        let device = self.gpu.device();
         let lists = [
             device.running_compute_processes(),
             device.running_graphics_processes(),
@@ -77,19 +81,18 @@ impl WatchedGpu {
         pids.dedup();
         let named = |pid| GpuProcess {
             pid,
-            name: self.library.nvml().sys_process_name(pid, LONGEST_NAME).ok(),
+            name: self
+                .gpu
+                .library()
+                .nvml()
+                .sys_process_name(pid, LONGEST_NAME)
+                .ok(),
         };
         Some(pids.into_iter().map(named).collect())
     }
 
     /// Its power limits, as far as NVML tells them.
     pub fn limits(&self) -> Limits {
-        let watts = |milliwatts: u32| Watts(f64::from(milliwatts) / 1e3);
-        let device = self.device().ok();
-        let device = device.as_ref();
-        Limits {
-            enforced_w: device.and_then(|d| d.enforced_power_limit().ok().map(watts)),
-            default_w: device.and_then(|d| d.power_management_limit_default().ok().map(watts)),
-        }
+        self.state().limits()
     }
 }

@@ -7,6 +7,7 @@ use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
 use crate::record::{Report, peak_kind};
 use crate::render::achieved::{by_precision, peak_rate};
+use crate::render::cells;
 use crate::render::number::{number, rate_unit};
 use crate::render::peaks;
 
@@ -97,12 +98,13 @@ fn achieved(measurement: &Measurement) -> Option<Value> {
     let gross = measurement.gflops_per_watt?.gross.0;
     let power = measurement.power.as_ref()?;
     let unit = rate_unit(measurement.work_unit);
-    let text = format!("{} {unit} per W", number(gross));
+    let with_uncertainty = |figure| cells::of_power(measurement, Some(figure));
+    let text = format!("{} {unit} per W", with_uncertainty(gross));
     let percent = power.percent_of_datasheet_efficiency;
-    let percent = percent.map(|p| format!(", {} % of datasheet", number(p)));
+    let percent = percent.map(|p| format!(", {} % of datasheet", with_uncertainty(p)));
     let more = format!(
         "at {} W{}",
-        number(power.median_w.0),
+        with_uncertainty(power.median_w.0),
         percent.unwrap_or_default()
     );
     Some(Value {
@@ -152,14 +154,15 @@ mod tests {
         assert_eq!(text(&groups[0].bars[1]), "140 GFLOP/s per W");
     }
 
-    /// 34.36 TFLOP/s at 400 W are 85.9 GFLOP/s per W.
+    /// 34.36 TFLOP/s at 400 W are 85.9 GFLOP/s per W; 5 % over √3 and 0.5 %, added in
+    /// squares and doubled, are 5.86 % of it.
     #[test]
     fn metered_cases_have_both() {
         let (report, _) = fixture::metered();
         let groups = groups(&report);
         let matmul = groups.iter().find(|g| g.heading.starts_with("matmul"));
         let bars = &matmul.expect("it was metered").bars;
-        assert_eq!(text(&bars[0]), "85.9 GFLOP/s per W");
+        assert_eq!(text(&bars[0]), "85.9 ± 5.0 GFLOP/s per W");
         assert_eq!(text(&bars[1]), "140 GFLOP/s per W");
     }
 

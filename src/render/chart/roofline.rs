@@ -224,7 +224,8 @@ fn title(measurement: &Measurement, value: &str) -> String {
     let power = measurement.power.as_ref();
     let power = power.zip(measurement.gflops_per_watt).map(|(power, rate)| {
         let unit = rate_unit(measurement.work_unit);
-        let (watts, gross) = (number(power.median_w.0), number(rate.gross.0));
+        let figures = [power.median_w.0, rate.gross.0];
+        let [watts, gross] = figures.map(|figure| cells::of_power(measurement, Some(figure)));
         format!("{watts} W, {gross} {unit} per W")
     });
     let flags = cells::flags(measurement);

@@ -228,6 +228,7 @@ fn tiles(report: &Report) -> Vec<Tile> {
     let kernel = fastest.and_then(|format| format.kernel);
     let percent = |value: Option<f64>| value.map(|p| (number(p), "%"));
     let power = kernel.and_then(|m| m.power.as_ref());
+    let with_uncertainty = |m, figure| cells::of_power(m, Some(figure));
     let moved = achieved::memory(report);
     vec![
         tile(
@@ -249,7 +250,10 @@ fn tiles(report: &Report) -> Vec<Tile> {
         ),
         tile(
             "power, median",
-            power.map(|power| (number(power.median_w.0), "W")),
+            kernel.and_then(|m| {
+                let watts = m.power.as_ref()?.median_w.0;
+                Some((with_uncertainty(m, watts), "W"))
+            }),
             match power {
                 Some(power) => power.covers.describe().into(),
                 None => "not measured".into(),
@@ -259,11 +263,15 @@ fn tiles(report: &Report) -> Vec<Tile> {
             "rate per watt",
             kernel.and_then(|m| {
                 let gross = m.gflops_per_watt?.gross.0;
-                Some((number(gross), rate_unit(m.work_unit)))
+                Some((with_uncertainty(m, gross), rate_unit(m.work_unit)))
             }),
-            match power.map(|p| p.percent_of_datasheet_efficiency) {
-                Some(Some(percent)) => format!("per W; {} % of the datasheet’s", number(percent)),
-                Some(None) => "per W".into(),
+            match kernel.and_then(|m| Some((m, m.power.as_ref()?.percent_of_datasheet_efficiency)))
+            {
+                Some((m, Some(percent))) => format!(
+                    "per W; {} % of the datasheet’s",
+                    with_uncertainty(m, percent)
+                ),
+                Some((_, None)) => "per W".into(),
                 None => "not measured".into(),
             },
         ),

@@ -45,7 +45,7 @@ fn the_page_goes_from_the_verdict_to_where_it_comes_from() {
         "Roofline</h2>",
         "data-id=\"matmul/f32/register/4096x4096x4096\"",
         "Rate per watt",
-        "85.9 GFLOP/s per W",
+        "85.9 ± 5.0 GFLOP/s per W",
         "Power over time",
         "class=\"window\"",
         "All cases</h2>",

@@ -42,6 +42,7 @@ fn period(begin: u8, end: u8) -> Period {
     Period {
         begin: at(begin),
         end: at(end),
+        since_boot_s: None,
     }
 }
 

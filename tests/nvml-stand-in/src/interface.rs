@@ -132,13 +132,13 @@ getters! {
         |d, t| d.millijoules(t).ok_or(NOT_SUPPORTED);
     nvmlDeviceGetPowerManagementDefaultLimit(c_uint) = |d, _| Ok(milli(d.limit_watts));
     nvmlDeviceGetPerformanceState(nvmlPstates_t) = |_, _| Ok(0);
-    nvmlDeviceGetCurrentClocksThrottleReasons(c_ulonglong) = |d, _| Ok(d.throttle_reasons);
+    nvmlDeviceGetCurrentClocksThrottleReasons(c_ulonglong) = |d, t| Ok(d.reasons(t));
     nvmlDeviceGetSupportedClocksThrottleReasons(c_ulonglong) = |_, _| Ok(0x1ff);
     nvmlDeviceGetPersistenceMode(nvmlEnableState_t) = |_, _| Ok(1);
     nvmlDeviceGetVirtualizationMode(nvmlGpuVirtualizationMode_t) =
         |d, _| Ok(d.virtualization_mode);
     nvmlDeviceGetUtilizationRates(nvmlUtilization_t) =
-        |_, _| Ok(nvmlUtilization_t { gpu: 100, memory: 50 });
+        |d, _| Ok(nvmlUtilization_t { gpu: d.utilization_percent, memory: 50 });
     nvmlDeviceGetMemoryInfo_v2(nvmlMemory_v2_t) = |d, _| Ok(nvmlMemory_v2_t {
         version: 2,
         total: d.memory_bytes,
@@ -283,29 +283,96 @@ pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
     for i in 0..count.max(0) as usize {
         // SAFETY: NVML's contract is that there are `count` values.
         let field = unsafe { &mut *values.add(i) };
-        match field_value(device, field.fieldId, field.scopeId) {
-            Ok(milliwatts) => {
-                field.nvmlReturn = SUCCESS;
-                field.valueType = nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT;
-                field.value.uiVal = milliwatts;
+        field.nvmlReturn = match field_value(device, field.fieldId, field.scopeId) {
+            Ok(value) => {
+                give_field(value, field);
+                SUCCESS
             }
-            Err(code) => field.nvmlReturn = code,
+            Err(code) => code,
         }
     }
     SUCCESS
 }
 
-fn field_value(device: nvmlDevice_t, field: c_uint, scope: c_uint) -> Result<c_uint, Code> {
-    let (name, averaged) = match field {
-        field_id::NVML_FI_DEV_POWER_INSTANT => ("POWER_INSTANT", false),
-        field_id::NVML_FI_DEV_POWER_AVERAGE => ("POWER_AVERAGE", true),
-        _ => return Err(NOT_SUPPORTED),
+/// The value of a field, in the type that it has.
+enum FieldValue {
+    Short(c_uint),
+    Long(c_ulonglong),
+}
+
+fn give_field(value: FieldValue, field: &mut nvmlFieldValue_t) {
+    match value {
+        FieldValue::Short(value) => {
+            field.valueType = nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT;
+            field.value.uiVal = value;
+        }
+        FieldValue::Long(value) => {
+            field.valueType = nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG;
+            field.value.ullVal = value;
+        }
+    }
+}
+
+fn field_value(device: nvmlDevice_t, field: c_uint, scope: c_uint) -> Result<FieldValue, Code> {
+    let power = |name, averaged| {
+        answer(device, name, |d, t| {
+            let served = d.scopes.contains(&scope) && scope <= MODULE_SCOPE;
+            let value = served.then(|| d.milliwatts(averaged, t)).flatten();
+            value.map(FieldValue::Short).ok_or(NOT_SUPPORTED)
+        })
     };
-    answer(device, name, |d, t| {
-        let served = d.scopes.contains(&scope) && scope <= MODULE_SCOPE;
-        let value = served.then(|| d.milliwatts(averaged, t)).flatten();
-        value.ok_or(NOT_SUPPORTED)
-    })
+    let slowed = |field, policy| {
+        let value = answer(device, field, |d, t| slowed(d, policy, t));
+        value.map(FieldValue::Long)
+    };
+    match field {
+        field_id::NVML_FI_DEV_POWER_INSTANT => power("POWER_INSTANT", false),
+        field_id::NVML_FI_DEV_POWER_AVERAGE => power("POWER_AVERAGE", true),
+        field_id::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION => {
+            let energy = "nvmlDeviceGetTotalEnergyConsumption";
+            let value = answer(device, energy, |d, t| d.millijoules(t).ok_or(NOT_SUPPORTED));
+            value.map(FieldValue::Long)
+        }
+        field_id::NVML_FI_DEV_PERF_POLICY_POWER => slowed("PERF_POLICY_POWER", "POWER"),
+        field_id::NVML_FI_DEV_PERF_POLICY_THERMAL => slowed("PERF_POLICY_THERMAL", "THERMAL"),
+        field_id::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT => {
+            slowed("PERF_POLICY_BOARD_LIMIT", "BOARD_LIMIT")
+        }
+        _ => Err(NOT_SUPPORTED),
+    }
+}
+
+/// For how long a policy has slowed the device down, in nanoseconds.
+fn slowed(device: &Device, policy: &str, t: f64) -> Result<c_ulonglong, Code> {
+    let counter = device.slowed.get(policy).ok_or(NOT_SUPPORTED)?;
+    Ok(counter.nanoseconds(t))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetViolationStatus(
+    device: nvmlDevice_t,
+    policy: nvmlPerfPolicyType_t,
+    to: *mut nvmlViolationTime_t,
+) -> Code {
+    let names = [
+        (nvmlPerfPolicyType_enum_NVML_PERF_POLICY_POWER, "POWER"),
+        (nvmlPerfPolicyType_enum_NVML_PERF_POLICY_THERMAL, "THERMAL"),
+        (
+            nvmlPerfPolicyType_enum_NVML_PERF_POLICY_BOARD_LIMIT,
+            "BOARD_LIMIT",
+        ),
+    ];
+    let Some((_, policy)) = names.into_iter().find(|(number, _)| *number == policy) else {
+        return NOT_SUPPORTED;
+    };
+    let value = answer(device, "nvmlDeviceGetViolationStatus", |d, t| {
+        Ok(nvmlViolationTime_t {
+            referenceTime: (t * 1e6) as c_ulonglong,
+            violationTime: slowed(d, policy, t)?,
+        })
+    });
+    // SAFETY: NVML's contract is that `to` can be written.
+    unsafe { give(value, to) }
 }
 
 #[unsafe(no_mangle)]

@@ -61,6 +61,12 @@ pub struct Device {
     /// Another limit, which no program sets: the enforced one is never higher.
     pub other_limit_watts: Option<f64>,
     pub throttle_reasons: u64,
+    /// Until when they apply; for ever where it is not set.
+    pub throttled_until: Option<f64>,
+    pub utilization_percent: u32,
+    /// Counters of the time for which it was slowed down, by the name of the policy:
+    /// `POWER`, `THERMAL` or `BOARD_LIMIT`. The driver does not know the others.
+    pub slowed: BTreeMap<String, Slowed>,
     /// Processes that use it.
     pub processes: Vec<Process>,
     /// Whether the process that loaded the library is one of them.
@@ -71,6 +77,31 @@ pub struct Device {
     /// Error of a function, or of a power field by NVML's name for it
     /// (`POWER_INSTANT`); `*` stands for every function of the device.
     pub faults: BTreeMap<String, Fault>,
+}
+
+/// A counter of the time for which a device was slowed down.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slowed {
+    /// From when it counts, all of the time.
+    #[serde(default)]
+    pub from: f64,
+    /// When it begins again from zero.
+    #[serde(default)]
+    pub restarts_at: Option<f64>,
+}
+
+impl Slowed {
+    /// Nanoseconds on the counter at `t`.
+    pub fn nanoseconds(self, t: f64) -> u64 {
+        // A counter that has been running for a while when the test begins.
+        const HEAD_START: f64 = 1000.0;
+        let counted = match self.restarts_at {
+            Some(restart) if restart <= t => t - restart,
+            _ => HEAD_START + (t - self.from).max(0.0),
+        };
+        (counted * 1e9) as u64
+    }
 }
 
 /// A process that uses a device.
@@ -115,6 +146,9 @@ impl Default for Device {
             limit_watts: 300.0,
             other_limit_watts: None,
             throttle_reasons: 0,
+            throttled_until: None,
+            utilization_percent: 100,
+            slowed: BTreeMap::new(),
             processes: Vec::new(),
             lists_itself: false,
             mig: false,
@@ -125,6 +159,12 @@ impl Default for Device {
 }
 
 impl Device {
+    /// Why its clocks are lower than they could be, as NVML's bits, at `t`.
+    pub fn reasons(&self, t: f64) -> u64 {
+        let is_over = self.throttled_until.is_some_and(|until| until <= t);
+        if is_over { 0 } else { self.throttle_reasons }
+    }
+
     /// What `function` answers at `t` when it is told to fail.
     pub fn fault(&self, function: &str, t: f64) -> Option<Code> {
         [function, "*"]

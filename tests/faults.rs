@@ -23,13 +23,14 @@ fn main() {
     use trials::{needing, run};
 
     type Test = fn();
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("a_lost_device_costs_its_case", t::lost),
         ("a_device_out_of_memory_costs_its_case", t::out_of_memory),
         ("a_refused_shader_costs_its_case", t::refused),
         ("a_driver_that_crashes_costs_its_case", t::crash),
         ("a_driver_that_hangs_costs_its_case", t::hang),
         ("timestamps_that_lie_are_not_believed", t::timestamps),
+        ("work_that_is_left_out_while_it_is_timed_is_missed", t::idle),
         ("an_adapter_that_is_gone_for_the_worker", t::gone),
         ("an_adapter_that_is_gone_for_the_run", t::no_adapter),
     ];
@@ -43,8 +44,16 @@ mod tests {
     use std::fs;
     use std::path::Path;
     use std::process::{Command, Output};
+    use std::sync::atomic::AtomicBool;
 
-    use flopwatt::gpu::adapter::Backend;
+    use flopwatt::gpu::adapter::{Adapter, Backend};
+    use flopwatt::gpu::device::ShaderMode;
+    use flopwatt::kernel::inputs::Draw;
+    use flopwatt::measure::measurement::Measurement;
+    use flopwatt::measure::tier::Tier;
+    use flopwatt::record::Shaders;
+    use flopwatt::session::Process;
+    use flopwatt::session::protocol::{Event, PowerRequest, Request};
     use serde_json::Value;
     use tempfile::TempDir;
 
@@ -224,6 +233,73 @@ mod tests {
             // time at all.
             let median = case["time"]["median_s"].as_f64().expect("a time");
             assert!(median > 1e-7 && median < 0.1, "{name}: {median}");
+        }
+    }
+
+    /// A worker that holds a case `sides` times, computes nothing while a batch of its
+    /// last one is timed, and is right whenever it is asked again. What it answers to that
+    /// batch, and at the end.
+    fn timed_idly(sides: usize, checked: bool) -> [Event; 2] {
+        let bed = Bed::new();
+        let adapters = adapters().unwrap_or_default();
+        let vulkan = |a: &&Adapter| a.description.backend == Backend::Vulkan;
+        let adapter = adapters.iter().find(vulkan).expect("there is one");
+        let idle = bed.path().join("idle");
+        let mut worker = command::flopwatt(bed.path());
+        worker
+            .arg("worker")
+            .env("VK_LAYER_PATH", bed.path())
+            .env("VK_INSTANCE_LAYERS", vulkan_faults::LAYER)
+            .env(vulkan_faults::FAULT, "idle")
+            .env(vulkan_faults::ONCE, &idle);
+        let open = Request::Open {
+            adapter: Box::new(adapter.description.clone()),
+            shaders: Shaders::new(None, ShaderMode::Unchecked).expect("built in"),
+            power: PowerRequest {
+                wanted: "none".to_owned(),
+                sensor: None,
+            },
+        };
+        let interrupted = AtomicBool::new(false);
+        let mut worker = Process::start(worker, &open, &interrupted).expect("it opens");
+        let mut ask = |request| worker.ask(&request, &mut |_| {}).expect("an answer");
+        for _ in 0..sides {
+            let held = ask(Request::Hold {
+                id: "matmul/f32/naive/33x17x65".to_owned(),
+                choice: None,
+                shaders: None,
+                tier: Tier::Quick,
+                draw: Draw::normal(1),
+            });
+            assert!(matches!(held, Event::Held { .. }), "{held:?}");
+        }
+        fs::write(&idle, "").expect("written");
+        let timed = ask(Request::Sample {
+            held: sides - 1,
+            processor: false,
+            checked,
+        });
+        fs::remove_file(&idle).expect("removed");
+        [timed, ask(Request::Release)]
+    }
+
+    /// A side that computes only when it is asked again is found out.
+    pub fn idle() {
+        let what = "the timed dispatches did not write what the verified one wrote";
+        let is_missed = |measurement: &Measurement| {
+            let reason = measurement.reason.as_ref().expect("a reason");
+            assert_eq!(reason.message, what);
+        };
+        let [timed, released] = timed_idly(1, false);
+        assert!(matches!(timed, Event::Sampled { .. }), "{timed:?}");
+        match released {
+            Event::Released { wrong } => is_missed(wrong[0].as_ref().expect("it is wrong")),
+            other => panic!("{other:?}"),
+        }
+        // In one process the other side has left what is right in the shared output.
+        match timed_idly(2, true) {
+            [Event::Done { measurement, .. }, _] => is_missed(&measurement),
+            other => panic!("{other:?}"),
         }
     }
 

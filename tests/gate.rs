@@ -77,29 +77,34 @@ fn templates(folder: &Path, from: &str, to: &str) {
 /// What equals are called is a matter of chance; that they were timed is not.
 fn assert_timed(output: &Output, comparison: &Comparison) {
     assert!(comparison.complete && comparison.incomparable.is_none());
-    let case = &comparison.cases[0];
-    assert_eq!((comparison.cases.len(), case.name.as_str()), (1, SMALL));
-    let round = &case.rounds[0];
-    assert!(!round.ln_ratios.is_empty() && round.took_s.0 > 0.0);
-    let ratio = case.ratio.expect("a ratio");
-    let times = case.base_s.zip(case.head_s).expect("times");
-    assert!(ratio.median > 0.0 && times.0.0 > 0.0 && times.1.0 > 0.0);
-    let timed = [
-        Verdict::Same,
-        Verdict::Faster,
-        Verdict::Slower,
-        Verdict::Ambiguous,
-    ];
-    assert!(timed.contains(&case.verdict), "{case:?}");
-    assert_eq!(case.fails, case.verdict == Verdict::Slower);
-    assert_eq!(output.status.code(), Some(i32::from(case.fails)));
+    for case in &comparison.cases {
+        assert_eq!(case.name, SMALL);
+        let round = &case.rounds[0];
+        assert!(!round.ln_ratios.is_empty() && round.took_s.0 > 0.0);
+        assert_eq!(round.lives.iter().sum::<usize>(), round.ln_ratios.len());
+        let ratio = case.ratio.expect("a ratio");
+        let times = case.base_s.zip(case.head_s).expect("times");
+        assert!(ratio.median > 0.0 && times.0.0 > 0.0 && times.1.0 > 0.0);
+        let timed = [
+            Verdict::Same,
+            Verdict::Faster,
+            Verdict::Slower,
+            Verdict::Ambiguous,
+        ];
+        assert!(timed.contains(&case.verdict), "{case:?}");
+        assert_eq!(case.fails, case.verdict == Verdict::Slower);
+    }
+    let fails = comparison.cases.iter().any(|case| case.fails);
+    assert_eq!(output.status.code(), Some(i32::from(fails)));
 }
 
 fn one_process() {
     let folder = folder();
     let path = folder.path();
     templates(&path.join("before"), "id.y", "id.y");
-    let arguments = ["--base", "before", "--budget", "10s", "--seed", "3"];
+    templates(&path.join("release"), "id.y", "id.y");
+    let arguments = ["--base", "before", "--also-base", "release"];
+    let arguments = [&arguments[..], &["--budget", "20s", "--seed", "3"]].concat();
     let output = gate(
         path,
         &[&arguments[..], &["--junit", "out/junit.xml"]].concat(),
@@ -112,6 +117,9 @@ fn one_process() {
     );
     assert_eq!(comparison.seed, Some(3));
     assert_eq!(comparison.base.shader_hash, comparison.head.shader_hash);
+    let bases = comparison.cases.iter().map(|case| case.against.as_deref());
+    assert_eq!(bases.collect::<Vec<_>>(), [None, Some("release")]);
+    assert_eq!(comparison.alpha, Some(0.05));
     let junit = std::fs::read_to_string(path.join("out/junit.xml")).expect("JUnit XML");
     assert!(
         junit.contains(&format!("<testcase name=\"{SMALL}\"")),
@@ -133,6 +141,7 @@ fn two_processes() {
     let output = gate(folder.path(), &["--base", base, "--budget", "10s"]);
     let comparison = comparison(&output);
     assert_timed(&output, &comparison);
+    assert_eq!(comparison.cases.len(), 1);
     assert!(
         comparison.method.contains("a process of each"),
         "{comparison:?}"
@@ -168,6 +177,7 @@ fn self_test() {
         case["pairs"].as_u64().is_some_and(|pairs| pairs > 0),
         "{case}"
     );
+    assert!(case["lives"].as_u64().is_some_and(|lives| lives > 0));
     assert!(
         case["spread"].as_f64().is_some_and(|spread| spread >= 0.0),
         "{case}"
@@ -237,6 +247,11 @@ fn wrong_usage() {
         (&["gate"], "--base"),
         (
             &["gate", "--base", "a", "--self-test"],
+            "cannot be used with",
+        ),
+        (&["gate", "--also-base", "a"], "--base"),
+        (
+            &["gate", "--self-test", "--fail-on", "ambiguous"],
             "cannot be used with",
         ),
         (

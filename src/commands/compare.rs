@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::verdicts::Output;
+use super::verdicts::{FailOn, Output};
 use super::{Exit, Failure, Outcome};
-use crate::compare::{self, Comparison, Threshold, Verdict};
+use crate::compare::{self, Comparison, Threshold};
 use crate::record::{LoadError, Report};
 
 /// Compare two reports case by case. Runs of different times are information, not a
@@ -17,7 +17,7 @@ pub struct Args {
     /// Report of the later run
     head: PathBuf,
 
-    /// End with exit status 1 if any case has this verdict
+    /// End with exit status 1 if any case is slower, or one is slower or not decided
     #[arg(long, value_enum, value_name = "VERDICT")]
     fail_on: Option<FailOn>,
 
@@ -30,13 +30,6 @@ pub struct Args {
     output: Output,
 }
 
-/// A verdict that a comparison can fail on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum FailOn {
-    /// A case is slower by more than the threshold
-    Slower,
-}
-
 /// Compares the two reports and prints the verdicts.
 pub fn run(args: Args) -> Outcome {
     let mut comparison = match (load(&args.base)?, load(&args.head)?) {
@@ -46,9 +39,9 @@ pub fn run(args: Args) -> Outcome {
             why,
         ),
     };
-    if args.fail_on == Some(FailOn::Slower) {
+    if let Some(fail_on) = args.fail_on {
         for case in &mut comparison.cases {
-            case.fails = case.verdict == Verdict::Slower;
+            case.fails = fail_on.fails(case.verdict);
         }
     }
     args.output.publish(&comparison)?;

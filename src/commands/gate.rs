@@ -9,11 +9,13 @@ use indicatif::ProgressBar;
 use tempfile::TempDir;
 
 use super::setup::{self, Turn, interruption, progress_bar, say, this_program};
-use super::verdicts::{Format, Output};
+use super::verdicts::{FailOn, Format, Output};
 use super::{Exit, Failure, Outcome, print};
-use crate::compare::{Case, Comparison, Side, Threshold};
+use crate::compare::{Case, Comparison, Side, Threshold, Verdict};
 use crate::gate::base::{Base, BaseError, Difference, Revision};
+use crate::gate::self_test::SelfTest;
 use crate::gate::{self, Accepted, Contestant, GateError, Mode, Observer, Plan, accepted};
+use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::device::ShaderMode;
 use crate::kernel::{inputs, select};
 use crate::measure::Watch;
@@ -36,18 +38,27 @@ pub struct Args {
     #[arg(long, value_name = "REVISION|PROGRAM|DIR")]
     base: Option<String>,
 
+    /// A second base, such as the last release: small steps that all pass one by one add
+    /// up to what this shows. Each base has half of the budget
+    #[arg(long, value_name = "REVISION|PROGRAM|DIR", requires = "base")]
+    also_base: Option<String>,
+
     /// Measure this build against itself: the noise of this machine, and what a gate
     /// could find
-    #[arg(long, conflicts_with_all = ["base", "junit", "accepted"])]
+    #[arg(long, conflicts_with_all = ["base", "junit", "accepted", "fail_on"])]
     self_test: bool,
+
+    /// End with exit status 1 if any case is slower, or one is slower or not decided
+    #[arg(long, value_enum, value_name = "VERDICT", default_value = "slower")]
+    fail_on: FailOn,
 
     /// Cases: full ids, globs or leading parts of ids, as for run. Without any, the
     /// headline list
     #[arg(long, value_name = "GLOB")]
     cases: Vec<String>,
 
-    /// Time for timing, all cases together: each goes on until it is decided or its
-    /// share is spent
+    /// Time for timing, all cases and bases together: each goes on until it is decided or
+    /// its share is spent
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = setup::length_of_time)]
     budget: Seconds,
 
@@ -62,7 +73,7 @@ pub struct Args {
     accepted: Option<PathBuf>,
 
     /// Source of power, as for run. With one, the energy of a dispatch is compared as
-    /// well, on a GPU: a pair takes some fifteen seconds, and nine at least decide
+    /// well, on a GPU: a pair takes some fifteen seconds, and ten at least decide
     #[arg(long, value_name = "SOURCE", default_value = "none")]
     power: PowerSpec,
 
@@ -94,23 +105,23 @@ pub fn run(args: Args) -> Outcome {
     let accepted = accepted_changes(args.accepted.as_deref())?;
     let shaders = Shaders::new(args.shaders.clone(), ShaderMode::Unchecked)?;
     let interrupted = interruption()?;
-    let Some(base) = args.base.as_deref().map(Base::named).transpose()? else {
-        let base = Opponent::itself(&shaders)?;
-        return measure(&args, &base, shaders, &accepted, interrupted);
-    };
-    match Opponent::of(base, &args, &shaders, interrupted)? {
-        Some(opponent) => measure(&args, &opponent, shaders, &accepted, interrupted),
-        None => {
-            known_to_this_build(&args.cases)?;
-            let base = Side {
-                name: args.base.clone().unwrap_or_default(),
-                ..Side::default()
-            };
-            let comparison = Comparison::needless(base, this_build(&shaders));
-            args.output.publish(&comparison)?;
-            Ok(Exit::Ok)
-        }
+    if args.self_test {
+        let opponent = Opponent::itself(&shaders)?;
+        return measure(&args, &[opponent], shaders, &accepted, interrupted);
     }
+    let mut opponents = Vec::new();
+    for name in args.base.iter().chain(&args.also_base) {
+        opponents.push(Opponent::named(name, &args, &shaders, interrupted)?);
+    }
+    if opponents.iter().any(|opponent| opponent.program.is_some()) {
+        return measure(&args, &opponents, shaders, &accepted, interrupted);
+    }
+    known_to_this_build(&args.cases)?;
+    let needless =
+        |opponent: &Opponent| Comparison::needless(opponent.side.clone(), this_build(&shaders));
+    let all = opponents.iter().map(needless).reduce(Comparison::and);
+    args.output.publish(&all.expect("clap demands a base"))?;
+    Ok(Exit::Ok)
 }
 
 /// Whether every filter selects something, where no worker is asked.
@@ -137,7 +148,8 @@ fn accepted_changes(named: Option<&Path>) -> Result<Accepted, Failure> {
 /// The other side of a gate.
 struct Opponent {
     side: Side,
-    program: PathBuf,
+    /// Absent where it is no different from head.
+    program: Option<PathBuf>,
     shaders: Shaders,
     mode: Mode,
     /// Holds the templates where they had to be taken out of a revision.
@@ -149,39 +161,38 @@ impl Opponent {
     fn itself(shaders: &Shaders) -> Result<Self, Failure> {
         Ok(Self {
             side: this_build(shaders),
-            program: this_program()?.get_program().into(),
+            program: Some(this_program()?.get_program().into()),
             shaders: shaders.clone(),
             mode: Mode::TwoProcesses,
             _templates: None,
         })
     }
 
-    /// What `--base` names; `None` where it is no different from head.
-    fn of(
-        base: Base,
+    /// What `--base` and `--also-base` name.
+    fn named(
+        name: &str,
         args: &Args,
         head: &Shaders,
         interrupted: &AtomicBool,
-    ) -> Result<Option<Self>, Failure> {
-        let name = args.base.clone().unwrap_or_default();
-        match base {
-            Base::Program(program) => Ok(Some(Self::program(program, name, None))),
+    ) -> Result<Self, Failure> {
+        match Base::named(name)? {
+            Base::Program(program) => Ok(Self::program(program, name, None)),
             Base::Templates(folder) => {
                 let shaders = Shaders::new(Some(folder), ShaderMode::Unchecked)?;
-                Self::templates(shaders, name, args.two_processes).map(Some)
+                Self::templates(shaders, name, args.two_processes)
             }
             Base::Revision(revision) => Self::revision(&revision, name, args, head, interrupted),
         }
     }
 
-    fn program(program: PathBuf, name: String, commit: Option<String>) -> Self {
+    fn program(program: PathBuf, name: &str, commit: Option<String>) -> Self {
         Self {
             side: Side {
-                name,
+                name: name.to_owned(),
                 commit,
                 shader_hash: None,
             },
-            program,
+            program: Some(program),
             shaders: Shaders {
                 folder: None,
                 // Its own templates, which it knows best.
@@ -194,7 +205,7 @@ impl Opponent {
     }
 
     /// Other templates, rendered by this build.
-    fn templates(shaders: Shaders, name: String, apart: bool) -> Result<Self, Failure> {
+    fn templates(shaders: Shaders, name: &str, apart: bool) -> Result<Self, Failure> {
         let mode = if apart {
             Mode::TwoProcesses
         } else {
@@ -202,7 +213,7 @@ impl Opponent {
         };
         Ok(Self {
             side: Side {
-                name,
+                name: name.to_owned(),
                 commit: None,
                 shader_hash: Some(shaders.hash.clone()),
             },
@@ -214,11 +225,11 @@ impl Opponent {
 
     fn revision(
         revision: &Revision,
-        name: String,
+        name: &str,
         args: &Args,
         head: &Shaders,
         interrupted: &AtomicBool,
-    ) -> Result<Option<Self>, Failure> {
+    ) -> Result<Self, Failure> {
         let commit = Some(revision.commit.clone());
         let difference = revision.difference(record::built_from().as_ref())?;
         if difference == Difference::Code || args.two_processes {
@@ -227,18 +238,19 @@ impl Opponent {
                 BaseError::Interrupted => failure(GateError::Interrupted),
                 error => error.into(),
             })?;
-            return Ok(Some(Self::program(program, name, commit)));
+            return Ok(Self::program(program, name, commit));
         }
         let folder = revision.templates()?;
         let shaders = Shaders::new(Some(folder.path().to_owned()), ShaderMode::Unchecked)?;
-        if shaders.hash == head.hash {
-            return Ok(None);
-        }
-        say("only shaders differ: this build runs both sets in one process".to_owned());
         let mut opponent = Self::templates(shaders, name, false)?;
         opponent.side.commit = commit;
         opponent._templates = Some(folder);
-        Ok(Some(opponent))
+        if opponent.shaders.hash == head.hash {
+            opponent.program = None;
+            return Ok(opponent);
+        }
+        say("only shaders differ: this build runs both sets in one process".to_owned());
+        Ok(opponent)
     }
 }
 
@@ -261,7 +273,7 @@ fn this_build(shaders: &Shaders) -> Side {
 
 fn measure(
     args: &Args,
-    base: &Opponent,
+    opponents: &[Opponent],
     shaders: Shaders,
     accepted: &Accepted,
     interrupted: &AtomicBool,
@@ -270,61 +282,100 @@ fn measure(
     let adapter = chosen.adapter.description;
     let lock = args.turn.take(&adapter)?;
     let software = adapter.is_software();
+    let power = power(&args.power, software);
+    let beside = Beside::begin(&adapter, &power, &lock);
     let this = this_program()?;
-    let worker = |program: &Path| gate::worker(program, software);
-    let of_head = || worker(Path::new(this.get_program()));
-    let of_base = || -> Command { worker(&base.program) };
-    let plan = Plan {
-        head: Contestant {
-            side: this_build(&shaders),
-            worker: &of_head,
-            shaders,
-        },
-        base: Contestant {
-            side: base.side.clone(),
-            worker: &of_base,
-            shaders: base.shaders.clone(),
-        },
-        mode: base.mode,
-        threshold: args.threshold.unwrap_or(Threshold::usual(software)),
-        adapter,
-        filters: args.cases.clone(),
-        budget: args.budget,
-        seed: args.seed.unwrap_or_else(inputs::fresh_seed),
-        power: power(&args.power, software),
-        accepted,
-        interrupted,
-    };
-    let beside = Beside::begin(&plan, &lock);
+    let of_head = || gate::worker(Path::new(this.get_program()), software);
+    let seed = args.seed.unwrap_or_else(inputs::fresh_seed);
+    let measured = opponents.iter().filter(|o| o.program.is_some()).count() as f64;
     let mut screen = OnScreen {
         bar: progress_bar(0),
     };
-    if args.self_test {
-        let test = gate::self_test::run(&plan, &mut screen);
-        screen.bar.finish_and_clear();
-        let test = test.map_err(failure)?;
-        for warning in beside.end() {
-            say(format!("warning: {warning}"));
+    let mut usage = accepted.usage();
+    let mut all: Option<Comparison> = None;
+    for opponent in opponents {
+        let head = Contestant {
+            side: this_build(&shaders),
+            worker: &of_head,
+            shaders: shaders.clone(),
+        };
+        let Some(program) = &opponent.program else {
+            let needless = Comparison::needless(opponent.side.clone(), head.side);
+            all = Some(joined(all, needless));
+            continue;
+        };
+        let of_base = || -> Command { gate::worker(program, software) };
+        let plan = Plan {
+            head,
+            base: Contestant {
+                side: opponent.side.clone(),
+                worker: &of_base,
+                shaders: opponent.shaders.clone(),
+            },
+            mode: opponent.mode,
+            threshold: args.threshold.unwrap_or(Threshold::usual(software)),
+            adapter: adapter.clone(),
+            filters: args.cases.clone(),
+            budget: Seconds(args.budget.0 / measured),
+            seed,
+            power: power.clone(),
+            alpha: gate::ALPHA / measured,
+            interrupted,
+        };
+        if args.self_test {
+            let test = gate::self_test::run(&plan, &mut screen);
+            screen.bar.finish_and_clear();
+            return told(args, &test.map_err(failure)?, &beside);
         }
-        print(&match args.output.format() {
-            Format::Json => serde_json::to_string_pretty(&test)? + "\n",
-            Format::Table | Format::Markdown => comparison::self_test(&test, None),
-        })?;
-        return Ok(match (test.complete, test.cases.is_empty()) {
-            (false, _) => Exit::Interrupted,
-            (true, true) => Exit::NothingMeasured,
-            (true, false) => Exit::Ok,
-        });
+        if opponents.len() > 1 {
+            say(format!("against {}", opponent.side.name));
+        }
+        let comparison = gate::run(&plan, &mut usage, &mut screen);
+        screen.bar.finish_and_clear();
+        let comparison = joined(all, comparison.map_err(failure)?);
+        let interrupted = !comparison.complete;
+        all = Some(comparison);
+        if interrupted {
+            break;
+        }
     }
-    let comparison = gate::run(&plan, &mut screen);
-    screen.bar.finish_and_clear();
-    let mut comparison = comparison.map_err(failure)?;
+    let mut comparison = all.expect("clap demands a base");
+    for case in &mut comparison.cases {
+        case.fails |= case.verdict == Verdict::Ambiguous && args.fail_on == FailOn::Ambiguous;
+    }
+    if exit(&comparison) == Exit::Ok {
+        let unused = usage.unused(args.cases.is_empty());
+        comparison.warnings.extend(unused);
+    }
     comparison.warnings.extend(beside.end());
     args.output.publish(&comparison)?;
     if let Some(why) = &comparison.incomparable {
         say(format!("warning: nothing was compared: {why}"));
     }
     Ok(exit(&comparison))
+}
+
+fn joined(first: Option<Comparison>, second: Comparison) -> Comparison {
+    match first {
+        Some(first) => first.and(second),
+        None => second,
+    }
+}
+
+/// Prints what a self-test found.
+fn told(args: &Args, test: &SelfTest, beside: &Beside) -> Outcome {
+    for warning in beside.end() {
+        say(format!("warning: {warning}"));
+    }
+    print(&match args.output.format() {
+        Format::Json => serde_json::to_string_pretty(test)? + "\n",
+        Format::Table | Format::Markdown => comparison::self_test(test, None),
+    })?;
+    Ok(match (test.complete, test.cases.is_empty()) {
+        (false, _) => Exit::Interrupted,
+        (true, true) => Exit::NothingMeasured,
+        (true, false) => Exit::Ok,
+    })
 }
 
 /// What goes on beside a gate.
@@ -336,8 +387,8 @@ struct Beside<'a> {
 
 impl<'a> Beside<'a> {
     /// Begins to look, before any worker runs: whoever uses the GPU now is another.
-    fn begin(plan: &Plan, lock: &'a AdapterLock) -> Self {
-        let watch = Watch::new(&plan.adapter, &plan.power);
+    fn begin(adapter: &AdapterDescription, power: &PowerSpec, lock: &'a AdapterLock) -> Self {
+        let watch = Watch::new(adapter, power);
         Self {
             begun: watch.begin(),
             watch,
@@ -415,7 +466,7 @@ impl Observer for OnScreen {
         let line = format!(
             "{:<44}  {}  {}",
             case.name,
-            case.verdict,
+            case.in_words(),
             ratio.unwrap_or_default()
         );
         self.bar.suspend(|| say(line.trim_end().to_owned()));
@@ -425,7 +476,7 @@ impl Observer for OnScreen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{Ratio, Verdict};
+    use crate::compare::Ratio;
 
     #[test]
     fn exit_statuses_follow_the_verdicts() {

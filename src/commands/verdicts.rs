@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::setup::say;
 use super::{Failure, print};
-use crate::compare::Comparison;
+use crate::compare::{Comparison, Verdict};
 use crate::record;
 use crate::render::comparison;
 
@@ -39,6 +39,26 @@ pub enum Format {
     Json,
     /// For a pull request
     Markdown,
+}
+
+/// A verdict that ends a comparison with exit status 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FailOn {
+    /// A case is slower by more than the threshold
+    Slower,
+    /// A case is slower, or not decided
+    Ambiguous,
+}
+
+impl FailOn {
+    /// Whether the verdict does.
+    pub fn fails(self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Slower => true,
+            Verdict::Ambiguous => self == Self::Ambiguous,
+            _ => false,
+        }
+    }
 }
 
 impl Output {
@@ -83,4 +103,16 @@ impl Output {
 fn append(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_decided_fails_where_that_is_wanted() {
+        let fails = |fail_on: FailOn| Verdict::ALL.into_iter().filter(move |v| fail_on.fails(*v));
+        assert!(fails(FailOn::Slower).eq([Verdict::Slower]));
+        assert!(fails(FailOn::Ambiguous).eq([Verdict::Slower, Verdict::Ambiguous]));
+    }
 }

@@ -30,6 +30,7 @@ pub fn reports(base: &Report, head: &Report, threshold: Option<Threshold>) -> Co
         schema_version: SCHEMA_VERSION.to_owned(),
         method: "two reports, measured at different times; intervals hold at 95 %".to_owned(),
         base: side(base),
+        also_base: None,
         head: side(head),
         adapter: incomparable
             .is_none()

@@ -139,7 +139,7 @@ impl Accepted {
     }
 
     /// A record of which entries a gate needs.
-    pub(super) fn usage(&self) -> Usage<'_> {
+    pub fn usage(&self) -> Usage<'_> {
         Usage {
             entries: &self.entries,
             used: vec![false; self.entries.len()],
@@ -154,7 +154,7 @@ impl Accepted {
 }
 
 /// The entries, and which of them were needed.
-pub(super) struct Usage<'a> {
+pub struct Usage<'a> {
     entries: &'a [(Entry, GlobSet)],
     used: Vec<bool>,
     /// Whether a case of that name was compared.
@@ -187,7 +187,7 @@ impl Usage<'_> {
 
     /// What to say of entries that accepted nothing, among those that could have:
     /// all of them if `all` cases were compared.
-    pub(super) fn unused(&self, all: bool) -> impl Iterator<Item = String> {
+    pub fn unused(&self, all: bool) -> impl Iterator<Item = String> {
         let entries = self.entries.iter().zip(self.used.iter().zip(&self.met));
         let unused = entries.filter(move |(_, (used, met))| !**used && (all || **met));
         unused.map(|((entry, _), _)| {

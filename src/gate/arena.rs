@@ -8,7 +8,7 @@ use crate::compare::Quantity;
 use crate::kernel::Choice;
 use crate::kernel::inputs::Draw;
 use crate::kernel::problem::Work;
-use crate::measure::measurement::Measurement;
+use crate::measure::measurement::{Clock, Measurement};
 use crate::measure::tier::Tier;
 use crate::session::protocol::{Event, Request};
 use crate::session::{Process, WorkerError};
@@ -68,14 +68,34 @@ struct Place {
     work: Work,
 }
 
+/// What a dispatch of one side took.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// Seconds or joules.
+    amount: f64,
+    /// By which clock, and what it was by the host's; unknown of an older program.
+    clock: Option<(Clock, f64)>,
+}
+
 /// What a dispatch of each of the two sides took, one run right after the other: in
-/// seconds, or in joules.
+/// seconds by the same clock, or in joules.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pair {
     pub base: f64,
     pub head: f64,
     /// Natural logarithm of head's over base's, for the same work.
     pub ln_ratio: f64,
+}
+
+impl Pair {
+    /// A pair that is known by its ratio alone.
+    pub(super) fn of(ln_ratio: f64) -> Self {
+        Self {
+            base: 1.0,
+            head: ln_ratio.exp(),
+            ln_ratio,
+        }
+    }
 }
 
 impl<'a> Arena<'a> {
@@ -146,6 +166,10 @@ impl<'a> Arena<'a> {
             head = self.sample(quantity, Who::Head, observer)?;
             base = self.sample(quantity, Who::Base, observer)?;
         }
+        let (base, head) = match quantity {
+            Quantity::Time if !self.by_processor => by_one_clock(base, head)?,
+            _ => (base.amount, head.amount),
+        };
         let work = amount(&self.base.work) / amount(&self.head.work);
         Ok(Pair {
             base,
@@ -154,44 +178,84 @@ impl<'a> Arena<'a> {
         })
     }
 
-    /// Seconds or joules of a dispatch.
     fn sample(
         &mut self,
         quantity: Quantity,
         who: Who,
         observer: &mut dyn Observer,
-    ) -> Result<f64, Trouble> {
-        let place = match who {
-            Who::Base => &self.base,
-            Who::Head => &self.head,
-        };
-        let held = place.held;
+    ) -> Result<Taken, Trouble> {
         let request = match quantity {
-            Quantity::Time => Request::Sample {
-                held,
-                processor: self.by_processor,
+            Quantity::Time => self.batch(who, false),
+            Quantity::Energy => Request::Meter {
+                held: self.place(who).held,
             },
-            Quantity::Energy => Request::Meter { held },
         };
-        let process = &mut self.processes[place.process];
-        let answer = process.ask(&request, &mut |phase| observer.phase(phase));
-        match answer.map_err(Trouble::of(who))? {
+        let answer = self.ask(who, &request, observer)?;
+        let taken = match answer {
             Event::Sampled {
-                dispatch_s: Seconds(sample),
+                dispatch_s: Seconds(amount),
+                clock,
+                host_s,
+            } => Taken {
+                amount,
+                clock: clock.zip(host_s.map(|Seconds(host)| host)),
+            },
+            Event::Metered {
+                dispatch_j: Joules(amount),
+            } => Taken {
+                amount,
+                clock: None,
+            },
+            Event::Done { measurement, .. } => {
+                return Err(Trouble::With(who, why(&measurement)));
             }
-            | Event::Metered {
-                dispatch_j: Joules(sample),
-            } if sample > 0.0 => Ok(sample),
-            event @ (Event::Sampled { .. } | Event::Metered { .. }) => {
-                Err(Trouble::With(who, format!("cannot be true: {event:?}")))
-            }
-            Event::Done { measurement, .. } => Err(Trouble::With(who, why(&measurement))),
-            other => Err(Trouble::of(who)(WorkerError::out_of_turn(&other))),
+            other => return Err(Trouble::of(who)(WorkerError::out_of_turn(&other))),
+        };
+        match taken.amount > 0.0 && taken.clock.is_none_or(|(_, host)| host > 0.0) {
+            true => Ok(taken),
+            false => Err(Trouble::With(who, format!("cannot be true: {taken:?}"))),
         }
     }
 
-    /// Has what the timed dispatches wrote compared with what was verified.
-    pub(super) fn close(mut self) -> Result<(), Trouble> {
+    fn place(&self, who: Who) -> &Place {
+        match who {
+            Who::Base => &self.base,
+            Who::Head => &self.head,
+        }
+    }
+
+    /// The request for one batch of a side.
+    fn batch(&self, who: Who, checked: bool) -> Request {
+        Request::Sample {
+            held: self.place(who).held,
+            processor: self.by_processor,
+            checked,
+        }
+    }
+
+    fn ask(
+        &mut self,
+        who: Who,
+        request: &Request,
+        observer: &mut dyn Observer,
+    ) -> Result<Event, Trouble> {
+        let process = self.place(who).process;
+        let answer = self.processes[process].ask(request, &mut |phase| observer.phase(phase));
+        answer.map_err(Trouble::of(who))
+    }
+
+    /// Has what timed dispatches wrote compared with what was verified. In one process
+    /// each side writes over the output of the other, so that a further batch of each is
+    /// compared, which is run like those before.
+    pub(super) fn close(mut self, observer: &mut dyn Observer) -> Result<(), Trouble> {
+        if self.base.process == self.head.process {
+            for who in [Who::Base, Who::Head] {
+                let request = self.batch(who, true);
+                if let Event::Done { measurement, .. } = self.ask(who, &request, observer)? {
+                    return Err(Trouble::With(who, why(&measurement)));
+                }
+            }
+        }
         let mut outcomes = Vec::new();
         for (index, process) in self.processes.iter_mut().enumerate() {
             let who = if index == self.head.process {
@@ -213,6 +277,23 @@ impl<'a> Arena<'a> {
         }
         Ok(())
     }
+}
+
+/// Both amounts by the device's clock where both sides go by it, and else both by the
+/// host's: what one leaves out the other may count.
+fn by_one_clock(base: Taken, head: Taken) -> Result<(f64, f64), Trouble> {
+    let known = |taken: &Taken, who| {
+        let why = "does not tell by which clock it times, since it is too old";
+        taken
+            .clock
+            .ok_or_else(|| Trouble::With(who, why.to_owned()))
+    };
+    let of_base = known(&base, Who::Base)?;
+    let of_head = known(&head, Who::Head)?;
+    Ok(match (of_base, of_head) {
+        ((Clock::Device, _), (Clock::Device, _)) => (base.amount, head.amount),
+        ((_, base), (_, head)) => (base, head),
+    })
 }
 
 /// Has a worker hold a case; the kernel that it chose and what a dispatch does.

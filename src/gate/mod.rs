@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-pub use accepted::Accepted;
+pub use accepted::{Accepted, Usage};
 
 use crate::compare::{self, Case, Comparison, Quantity, Threshold, Verdict};
 use crate::gpu::adapter::AdapterDescription;
@@ -27,8 +27,8 @@ use crate::session::WorkerError;
 use crate::session::protocol::{PowerRequest, Request};
 use crate::units::Seconds;
 
-/// Probability, over all cases of a gate together, of calling any slower (or
-/// faster, or the same) that is not.
+/// Probability, over all cases of a gate and all its bases together, of calling any
+/// slower (or faster, or the same) that is not.
 pub const ALPHA: f64 = 0.05;
 
 /// A build that takes part.
@@ -96,8 +96,8 @@ pub struct Plan<'a> {
     pub seed: u64,
     /// The source of power whose energy is compared as well, where one is to be.
     pub power: PowerSpec,
-    /// Regressions that somebody wants.
-    pub accepted: &'a Accepted,
+    /// Probability, over all cases together, of a verdict that is wrong.
+    pub alpha: f64,
     /// Set when the gate is to end early.
     pub interrupted: &'a AtomicBool,
 }
@@ -160,6 +160,7 @@ impl Plan<'_> {
             schema_version: compare::SCHEMA_VERSION.to_owned(),
             method: format!("{}{}", self.mode.method(), self.clock()),
             base: self.base.side.clone(),
+            also_base: None,
             head: self.head.side.clone(),
             adapter: Some(format!(
                 "{}, {}",
@@ -167,7 +168,7 @@ impl Plan<'_> {
                 adapter.driver_and_version()
             )),
             threshold: self.threshold,
-            alpha: Some(ALPHA),
+            alpha: Some(self.alpha),
             seed: Some(self.seed),
             incomparable: None,
             complete: false,
@@ -177,12 +178,16 @@ impl Plan<'_> {
     }
 }
 
-/// Compares the two builds. An interruption leaves the comparison incomplete, with
-/// what was decided before.
+/// Compares the two builds. What fails passes where `accepted` says so. An interruption
+/// leaves the comparison incomplete, with what was decided before.
 ///
 /// # Errors
 /// When head cannot be measured at all, or no case is named.
-pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateError> {
+pub fn run(
+    plan: &Plan,
+    accepted: &mut Usage,
+    observer: &mut dyn Observer,
+) -> Result<Comparison, GateError> {
     let mut comparison = plan.comparison();
     let known = match facts::Known::of(plan, observer)? {
         Ok(known) => known,
@@ -192,10 +197,9 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateE
             return Ok(comparison);
         }
     };
-    let mut use_of_accepted = plan.accepted.usage();
     let (mut ended, ready) = (known.ended, known.ready);
     for case in &mut ended {
-        use_of_accepted.apply(case);
+        accepted.apply(case);
         observer.case_ended(case);
     }
     let fails = ended.iter().any(|case| case.fails);
@@ -218,16 +222,11 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Comparison, GateE
             Err(_) => {}
         }
         let done = measure(plan, &ready, &quantities, observer, |mut case, observer| {
-            use_of_accepted.apply(&mut case);
+            accepted.apply(&mut case);
             observer.case_ended(&case);
             comparison.cases.push(case);
         });
         comparison.complete = done;
-    }
-    if comparison.complete && !fails {
-        comparison
-            .warnings
-            .extend(use_of_accepted.unused(plan.filters.is_empty()));
     }
     Ok(comparison)
 }
@@ -248,7 +247,7 @@ fn measure(
         let limits = rounds::Limits {
             // What one case leaves over is there for the others.
             share: Seconds(left.0 / (steps.len() - index) as f64),
-            alpha: ALPHA / steps.len() as f64,
+            alpha: plan.alpha / steps.len() as f64,
         };
         let Ok(case) = rounds::decide(plan, case, quantity, limits, observer) else {
             return false;
@@ -261,5 +260,7 @@ fn measure(
     true
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(all(test, unix))]
 mod tests;

@@ -7,48 +7,61 @@ use rand_pcg::Pcg64Mcg;
 
 use super::arena::{Arena, Pair, Trouble, Who};
 use super::facts::Ready;
-use super::judge::{Decided, Judge, StoppingRule};
+use super::judge::{Judge, LEAST_LIVES};
 use super::{Interrupted, Observer, Plan};
-use crate::compare::{Case, Quantity, Round, Verdict};
+use crate::compare::{Case, Quantity, Round, Threshold, Verdict};
 use crate::stats;
 use crate::units::{Joules, Seconds};
 
 /// Progress is told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-/// Where its memory came to lie makes a process a little faster or slower than its
-/// twin for all of its life. So the first processes are replaced by fresh ones after
-/// this many pairs, until so many have lived that no verdict hangs on one of them.
-const FIRST_PAIRS: usize = 9;
-const LEAST_LIVES: usize = 3;
-/// Later ones are replaced after this long…
-const LIFE: Duration = Duration::from_secs(5);
-/// … and no sooner than after so many times what it takes to replace them, …
-const LIVES_PER_START: u32 = 4;
+/// A life ends as soon as another would tell more than its further pairs, and else after
+/// this long, …
+const LIFE: Seconds = Seconds(5.0);
+/// … no sooner than after so many times what it takes to replace it, …
+const LIVES_PER_START: f64 = 4.0;
 /// … and so many pairs.
 const LEAST_PAIRS: usize = 20;
-
-/// The fewest pairs that a verdict rests on: those of the first lives. A pair of
-/// energies takes a quarter of a minute, and memory's place is no matter for it.
-pub(super) fn least_pairs(quantity: Quantity) -> usize {
-    match quantity {
-        Quantity::Time => FIRST_PAIRS * LEAST_LIVES,
-        Quantity::Energy => FIRST_PAIRS,
-    }
-}
 
 /// What a case may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Time for the pairs of a round.
     pub share: Seconds,
-    /// Probability that a round's intervals ever miss the true ratio.
+    /// Probability that a round's intervals miss the true ratio.
     pub alpha: f64,
 }
 
+/// When a round ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Once the case is decided, or its share of the time is spent.
+    Decided,
+    /// When the share of the time is spent, whatever is certain before.
+    Spent,
+}
+
+/// Where pairs come from: processes, or a model of them.
+pub(super) trait Source {
+    /// Starts fresh processes, in the order that is told; how long that took.
+    fn begin_life(&mut self, base_first: bool) -> Result<Seconds, Trouble>;
+
+    /// One pair of them, and how long it took.
+    fn pair(&mut self, base_first: bool) -> Result<(Pair, Seconds), Trouble>;
+
+    /// Ends them.
+    fn end_life(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Hears how the round stands after each pair.
+    fn tell(&mut self, _judge: &Judge) {}
+}
+
 /// A round, and the medians in it: seconds or joules.
-struct Timed {
-    round: Round,
+pub(super) struct Timed {
+    pub round: Round,
     base: f64,
     head: f64,
 }
@@ -78,8 +91,7 @@ pub(super) fn decide(
     settle(plan, &again, quantity, limits, observer)
 }
 
-/// Times a case with one program a side. SLOWER counts only if a second round, of fresh
-/// processes and in another order, says so too.
+/// Times a case with one program a side.
 fn settle(
     plan: &Plan,
     ready: &Ready,
@@ -87,41 +99,59 @@ fn settle(
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<Case, Interrupted> {
-    let mut rounds: Vec<Timed> = Vec::new();
-    for number in 0..2 {
-        match decided(plan, ready, quantity, limits, number, observer) {
-            Ok(round) => rounds.push(round),
-            Err(Trouble::Interrupted) => return Err(Interrupted),
-            Err(Trouble::With(who, why)) => return Ok(troubled(ready, quantity, who, &why)),
-        }
-        if rounds[number].round.verdict != Verdict::Slower {
-            break;
-        }
+    let rounds = confirmed(|number| {
+        let mut source = Processes::new(plan, ready, quantity, number, observer);
+        let seed = seed_of(plan.seed, &ready.id.to_string(), number);
+        round(&mut source, limits, plan.threshold, quantity, seed)
+    });
+    match rounds {
+        Ok(rounds) => Ok(judged(ready, quantity, rounds)),
+        Err(Trouble::Interrupted) => Err(Interrupted),
+        Err(Trouble::With(who, why)) => Ok(troubled(ready, quantity, who, &why)),
     }
-    Ok(judged(ready, quantity, rounds))
+}
+
+/// Runs a round and, where it says SLOWER or FASTER, a second one of fresh processes and
+/// in another order.
+pub(super) fn confirmed(
+    mut round: impl FnMut(usize) -> Result<Timed, Trouble>,
+) -> Result<Vec<Timed>, Trouble> {
+    let first = round(0)?;
+    Ok(match first.round.verdict {
+        Verdict::Slower | Verdict::Faster => vec![first, round(1)?],
+        _ => vec![first],
+    })
+}
+
+/// What the rounds say together: SLOWER and FASTER only where a second one agrees.
+pub(super) fn verdict_of(rounds: &[Timed]) -> Verdict {
+    let mut verdicts = rounds.iter().map(|timed| timed.round.verdict);
+    let first = verdicts.next().unwrap_or(Verdict::Ambiguous);
+    match verdicts.all(|verdict| verdict == first) {
+        true => first,
+        false => Verdict::Ambiguous,
+    }
 }
 
 /// The case by its rounds, at least one.
 fn judged(ready: &Ready, quantity: Quantity, mut rounds: Vec<Timed>) -> Case {
     let mut notes = ready.notes.clone();
-    let verdicts: Vec<Verdict> = rounds.iter().map(|timed| timed.round.verdict).collect();
-    let verdict = match verdicts[..] {
-        [Verdict::Ambiguous] => {
-            notes.push("time was up before the interval held a single answer".to_owned());
-            Verdict::Ambiguous
-        }
-        [only] => only,
-        [.., Verdict::Slower] => Verdict::Slower,
-        _ => {
-            let first = rounds[0].round.ratio.map(|ratio| ratio.to_string());
-            notes.push(format!(
-                "SLOWER in a first round ({}), not in a second",
-                first.unwrap_or_default()
-            ));
-            Verdict::Ambiguous
-        }
-    };
+    let verdict = verdict_of(&rounds);
     let last = rounds.pop().expect("one round at least is timed");
+    match rounds.first() {
+        Some(Timed { round, .. }) if round.verdict != last.round.verdict => {
+            let ratio = round.ratio.map(|ratio| ratio.to_string());
+            notes.push(format!(
+                "{} in a first round ({}), not in a second",
+                round.verdict,
+                ratio.unwrap_or_default()
+            ));
+        }
+        _ if verdict == Verdict::Ambiguous => {
+            notes.push("time was up before the interval held a single answer".to_owned());
+        }
+        _ => {}
+    }
     let earlier = rounds.into_iter().map(|timed| timed.round);
     let seconds = |value| (quantity == Quantity::Time).then_some(Seconds(value));
     let joules = |value| (quantity == Quantity::Energy).then_some(Joules(value));
@@ -155,136 +185,168 @@ fn troubled(ready: &Ready, quantity: Quantity, who: Who, why: &str) -> Case {
 }
 
 /// One round, until it is decided.
-fn decided(
-    plan: &Plan,
-    ready: &Ready,
-    quantity: Quantity,
+pub(super) fn round(
+    source: &mut dyn Source,
     limits: Limits,
-    number: usize,
-    observer: &mut dyn Observer,
+    threshold: Threshold,
+    quantity: Quantity,
+    seed: u64,
 ) -> Result<Timed, Trouble> {
-    let mut rule = Decided {
-        judge: Judge::new(limits.alpha, plan.threshold, least_pairs(quantity)),
-        share: limits.share,
-    };
-    let timed = time(plan, ready, quantity, number, &mut rule, observer)?;
+    let mut judge = Judge::new(limits.alpha, threshold, quantity);
+    let lives = time(source, &mut judge, limits.share, Until::Decided, seed)?;
     let median = |of: fn(&Pair) -> f64| {
-        let values: Vec<f64> = timed.pairs.iter().map(of).collect();
+        let values: Vec<f64> = lives.pairs().map(of).collect();
         stats::median(&values).unwrap_or(f64::NAN)
     };
     Ok(Timed {
         base: median(|pair| pair.base),
         head: median(|pair| pair.head),
         round: Round {
-            seed: timed.seed,
-            verdict: rule.judge.verdict(),
-            ratio: rule.judge.ratio(),
-            took_s: timed.took_s,
-            ln_ratios: timed.pairs.iter().map(|pair| pair.ln_ratio).collect(),
+            seed,
+            verdict: judge.verdict(),
+            ratio: judge.ratio(),
+            took_s: lives.took_s,
+            ln_ratios: lives.pairs().map(|pair| pair.ln_ratio).collect(),
+            lives: lives.lives.iter().map(Vec::len).collect(),
         },
     })
 }
 
-/// Pairs in the order in which they were run, at least one.
-pub(super) struct Pairs {
-    /// Of the order within them.
-    pub seed: u64,
+/// What a round has measured.
+pub(super) struct Lives {
+    /// Pairs in the order in which they were run, a list for each life.
+    pub lives: Vec<Vec<Pair>>,
+    /// What of the share it took: the pairs, and starting all but the first lives.
     pub took_s: Seconds,
-    pub pairs: Vec<Pair>,
+    /// What all pairs took.
+    pub pairs_s: Seconds,
+    /// What starting all lives took.
+    pub starts_s: Seconds,
 }
 
-/// Runs round `number` of a case in fresh processes until `rule` has heard enough.
+impl Lives {
+    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.lives.iter().flatten()
+    }
+}
+
+/// Takes pairs from fresh lives, one after the other, and has `judge` hear them. What it
+/// takes to start the lives that every case needs is no part of its share, and more of
+/// them are.
 pub(super) fn time(
-    plan: &Plan,
-    ready: &Ready,
-    quantity: Quantity,
-    number: usize,
-    rule: &mut dyn StoppingRule,
-    observer: &mut dyn Observer,
-) -> Result<Pairs, Trouble> {
-    let seed = seed_of(plan.seed, &ready.id.to_string(), number);
+    source: &mut dyn Source,
+    judge: &mut Judge,
+    share: Seconds,
+    until: Until,
+    seed: u64,
+) -> Result<Lives, Trouble> {
     let mut order = Pcg64Mcg::seed_from_u64(seed);
     let mut heads_or_tails = move || order.next_u64() >> 63 == 0;
-    let mut arena = Mortal::open(plan, ready, heads_or_tails(), observer)?;
-    let mut lives = 1;
-    let mut pairs: Vec<Pair> = Vec::new();
-    // Of the pairs alone: starting processes, which verify, is no part of it.
-    let mut took = Duration::ZERO;
-    let mut told = Instant::now();
+    let mut all = Lives {
+        lives: Vec::new(),
+        took_s: Seconds(0.0),
+        pairs_s: Seconds(0.0),
+        starts_s: Seconds(0.0),
+    };
     loop {
-        if arena.is_due(lives) {
-            lives += 1;
-            arena.arena.close()?;
-            arena = Mortal::open(plan, ready, heads_or_tails(), observer)?;
+        let start = source.begin_life(heads_or_tails())?;
+        judge.begin_life();
+        all.starts_s.0 += start.0;
+        if all.lives.len() >= LEAST_LIVES {
+            all.took_s.0 += start.0;
         }
-        let begin = Instant::now();
-        let pair = arena.pair(quantity, heads_or_tails(), observer)?;
-        took += begin.elapsed();
-        pairs.push(pair);
-        if rule.is_enough(pair.ln_ratio, Seconds(took.as_secs_f64())) {
-            break;
-        }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            let again = if number == 0 { "" } else { "once more: " };
-            observer.phase(&format!("{again}{}", rule.progress()));
+        let mut life = Vec::new();
+        let mut lived = 0.0;
+        let is_last = loop {
+            let (pair, took) = source.pair(heads_or_tails())?;
+            all.pairs_s.0 += took.0;
+            all.took_s.0 += took.0;
+            lived += took.0;
+            life.push(pair);
+            let decided = judge.hear(pair.ln_ratio).is_some();
+            if all.took_s >= share || (decided && until == Until::Decided) {
+                break true;
+            }
+            source.tell(judge);
+            let is_old =
+                life.len() >= LEAST_PAIRS && lived >= LIFE.0.max(LIVES_PER_START * start.0);
+            if is_old || judge.wants_fresh_life() {
+                break false;
+            }
+        };
+        source.end_life()?;
+        all.lives.push(life);
+        if is_last {
+            return Ok(all);
         }
     }
-    arena.arena.close()?;
-    Ok(Pairs {
-        seed,
-        took_s: Seconds(took.as_secs_f64()),
-        pairs,
-    })
 }
 
-/// An arena that is to be replaced some time.
-struct Mortal<'a> {
-    arena: Arena<'a>,
-    born: Instant,
-    life: Duration,
-    pairs: usize,
+/// The workers of the two sides.
+pub(super) struct Processes<'p, 'a> {
+    plan: &'p Plan<'a>,
+    ready: &'p Ready,
+    quantity: Quantity,
+    /// Of the round.
+    number: usize,
+    observer: &'p mut dyn Observer,
+    told: Instant,
+    arena: Option<Arena<'a>>,
 }
 
-impl<'a> Mortal<'a> {
-    fn open(
-        plan: &Plan<'a>,
-        ready: &Ready,
-        base_first: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<Self, Trouble> {
-        let begin = Instant::now();
-        let arena = Arena::open(plan, ready, base_first, observer)?;
-        Ok(Self {
-            arena,
-            born: Instant::now(),
-            life: LIFE.max(LIVES_PER_START * begin.elapsed()),
-            pairs: 0,
-        })
-    }
-
-    fn pair(
-        &mut self,
+impl<'p, 'a> Processes<'p, 'a> {
+    pub fn new(
+        plan: &'p Plan<'a>,
+        ready: &'p Ready,
         quantity: Quantity,
-        base_first: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<Pair, Trouble> {
-        self.pairs += 1;
-        self.arena.pair(quantity, base_first, observer)
+        number: usize,
+        observer: &'p mut dyn Observer,
+    ) -> Self {
+        Self {
+            plan,
+            ready,
+            quantity,
+            number,
+            observer,
+            told: Instant::now(),
+            arena: None,
+        }
+    }
+}
+
+impl Source for Processes<'_, '_> {
+    fn begin_life(&mut self, base_first: bool) -> Result<Seconds, Trouble> {
+        let begin = Instant::now();
+        let arena = Arena::open(self.plan, self.ready, base_first, self.observer)?;
+        self.arena = Some(arena);
+        Ok(Seconds(begin.elapsed().as_secs_f64()))
     }
 
-    /// Whether it is to be replaced; it is the one in number `lives`.
-    fn is_due(&self, lives: usize) -> bool {
-        if lives < LEAST_LIVES {
-            self.pairs >= FIRST_PAIRS
-        } else {
-            self.pairs >= LEAST_PAIRS && self.born.elapsed() >= self.life
+    fn pair(&mut self, base_first: bool) -> Result<(Pair, Seconds), Trouble> {
+        let begin = Instant::now();
+        let arena = self.arena.as_mut().expect("a life has begun");
+        let pair = arena.pair(self.quantity, base_first, self.observer)?;
+        Ok((pair, Seconds(begin.elapsed().as_secs_f64())))
+    }
+
+    fn end_life(&mut self) -> Result<(), Trouble> {
+        match self.arena.take() {
+            Some(arena) => arena.close(self.observer),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, judge: &Judge) {
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            let again = if self.number == 0 { "" } else { "once more: " };
+            self.observer.phase(&format!("{again}{}", judge.in_words()));
         }
     }
 }
 
 /// Another seed for every case and round (FNV-1a over the case's name).
-fn seed_of(seed: u64, name: &str, round: usize) -> u64 {
+pub(super) fn seed_of(seed: u64, name: &str, round: usize) -> u64 {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let bytes = seed.to_le_bytes().into_iter().chain([round as u8]);
     bytes.chain(name.bytes()).fold(0xcbf2_9ce4_8422_2325, mix)

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::compare::Side;
+use crate::gpu::adapter::DeviceType;
 use crate::kernel::Choice;
 use crate::measure::measurement::{Measurement, Reason, ReasonCode, Status};
 use crate::power::{Averaging, Coverage, Metric, PowerSetup, SourceIdentity};
@@ -17,6 +18,9 @@ const OTHER: &str = "matmul/f32/naive/2x2x2";
 /// - `CASES`: what it knows; `WRONG`: of these, what it computes wrong
 /// - `OPERATIONS`: what it counts
 /// - `BASE`, `HEAD`: seconds per dispatch with the one or the other's shaders
+/// - `CLOCK`: by which clock, nothing of an old program; `HOST`: seconds by the host's,
+///   where they are others
+/// - `SKIPS`: the number of what it holds that computes nothing in timed batches
 /// - `METER`: whether it reads power
 /// - `CRASH`: a request that it does not survive
 /// - `RELEASES`: a file that grows by a byte with every release; once it holds `SLOW`
@@ -61,7 +65,13 @@ const WORKER: &str = r#"
             number=${line#*'"held":'}
             set -- $held
             shift "${number%%,*}"
-            echo '{"event":"sampled","dispatch_s":'"$1"'}' ;;
+            told=
+            if [ -n "$CLOCK" ]; then told=',"clock":"'$CLOCK'","host_s":'${HOST:-$1}; fi
+            case "$line" in
+            *"\"held\":$SKIPS,"*'"checked":true'*)
+                echo '{"event":"done","measurement":'"$REJECTED"',"trace":null,"device_is_gone":false}' ;;
+            *) echo '{"event":"sampled","dispatch_s":'"$1$told"'}' ;;
+            esac ;;
         meter)
             number=${line#*'"held":'}
             set -- $held
@@ -123,8 +133,10 @@ fn script() -> Script {
         ("BASE", "1"),
         ("HEAD", "1"),
         ("METER", ""),
+        ("CLOCK", "device"),
+        ("HOST", ""),
+        ("SKIPS", "none"),
         ("CRASH", "none"),
-        ("ONCE", ""),
     ];
     Script(usual.map(|(name, value)| (name, value.to_owned())).into())
 }
@@ -149,35 +161,39 @@ fn contestant<'a>(hash: &str, worker: &'a dyn Fn() -> Command) -> Contestant<'a>
     }
 }
 
-/// Has `work` done with a plan of two processes and a minute.
+/// Has `work` done with a plan of two processes on a GPU and a minute.
 fn planned<T>(base: &Script, head: &Script, work: impl FnOnce(Plan) -> T) -> T {
     let (of_base, of_head) = (|| base.command(), || head.command());
+    let mut adapter = crate::session::test_adapter();
+    adapter.device_type = DeviceType::DiscreteGpu;
     work(Plan {
         base: contestant("of base", &of_base),
         head: contestant("of head", &of_head),
         mode: Mode::TwoProcesses,
-        adapter: crate::session::test_adapter(),
+        adapter,
         filters: Vec::new(),
         budget: Seconds(60.0),
         threshold: Threshold::usual(true),
         seed: 1,
         power: PowerSpec::None,
-        accepted: &Accepted::default(),
+        alpha: ALPHA,
         interrupted: &AtomicBool::new(false),
     })
 }
 
 fn run_in(mode: Mode, base: &Script, head: &Script, accepted: &Accepted) -> Comparison {
     planned(base, head, |plan| {
-        let plan = Plan {
-            mode,
-            accepted,
-            ..plan
-        };
-        let comparison = run(&plan, &mut Silent).unwrap();
+        let mut usage = accepted.usage();
+        let mut comparison = run(&Plan { mode, ..plan }, &mut usage, &mut Silent).unwrap();
         assert!(comparison.complete);
+        comparison.warnings.extend(usage.unused(true));
         comparison
     })
+}
+
+/// The gate of a plan, where nothing is accepted.
+fn run_plan(plan: &Plan) -> Result<Comparison, GateError> {
+    run(plan, &mut Accepted::default().usage(), &mut Silent)
 }
 
 fn gate(base: &Script, head: &Script) -> Comparison {
@@ -190,14 +206,66 @@ fn only(comparison: Comparison) -> Case {
 }
 
 /// Nine pairs of one sign would decide at 5 % (see the sequence's own test), but each
-/// verdict rests on nine pairs in each of three processes.
+/// verdict rests on six pairs in each of five lives.
 #[test]
-fn equals_are_the_same_after_three_times_nine_pairs() {
+fn equals_are_the_same_after_five_lives_of_six_pairs() {
     let case = only(gate(&script(), &script()));
     assert_eq!((case.verdict, case.fails), (Verdict::Same, false));
-    assert_eq!((case.rounds.len(), case.pairs()), (1, 27));
-    assert_eq!(case.rounds[0].ln_ratios, [0.0; 27]);
+    assert_eq!((case.rounds.len(), case.pairs()), (1, 30));
+    assert_eq!(case.rounds[0].ln_ratios, [0.0; 30]);
+    assert_eq!(case.rounds[0].lives, [6; 5]);
     assert_eq!(case.base_s, Some(Seconds(1.0)));
+}
+
+/// Base went by the host's clock, which head's device knows to be 1.3 s as well.
+#[test]
+fn both_sides_go_by_one_clock() {
+    let by_host = script().with("BASE", "1.3").with("CLOCK", "host");
+    let by_device = script().with("HOST", "1.3");
+    let case = only(gate(&by_host, &by_device));
+    assert_eq!(case.verdict, Verdict::Same, "{case:?}");
+    assert_eq!(case.head_s, Some(Seconds(1.3)));
+    // Where both go by the device's, what the host says is of no interest.
+    let case = only(gate(&script(), &by_device));
+    assert_eq!(
+        (case.verdict, case.head_s),
+        (Verdict::Same, Some(Seconds(1.0)))
+    );
+}
+
+#[test]
+fn an_old_base_is_compared_by_processor_time_alone() {
+    let old = script().with("CLOCK", "");
+    let case = only(gate(&old, &script()));
+    assert_eq!((case.verdict, case.fails), (Verdict::Incomparable, false));
+    let why = "base does not tell by which clock it times";
+    assert!(case.notes[0].starts_with(why), "{case:?}");
+    let case = planned(&old, &script(), |mut plan| {
+        plan.adapter.device_type = DeviceType::Cpu;
+        only(run_plan(&plan).unwrap())
+    });
+    assert_eq!(case.verdict, Verdict::Same);
+}
+
+/// In one process the other side has written what it leaves out: only a batch on a
+/// poisoned output shows it.
+#[test]
+fn a_side_that_computes_nothing_while_it_is_timed_is_found_out() {
+    let comparison = |script: Script| {
+        only(run_in(
+            Mode::OneProcess,
+            &script,
+            &script,
+            &Accepted::default(),
+        ))
+    };
+    let cases = [0, 1].map(|held: usize| comparison(script().with("SKIPS", &held.to_string())));
+    for case in &cases {
+        assert_eq!(case.verdict, Verdict::Incomparable, "{case:?}");
+        assert!(case.notes[0].contains("rejected: element 0 is wrong"));
+    }
+    // Which of the two head is, chance has decided.
+    assert_ne!(cases[0].fails, cases[1].fails);
 }
 
 #[test]
@@ -206,13 +274,13 @@ fn a_slowdown_fails_once_a_second_round_confirms_it() {
         let slow = script().with("HEAD", "1.2");
         let case = only(run_in(mode, &script(), &slow, &Accepted::default()));
         assert_eq!((case.verdict, case.fails), (Verdict::Slower, true));
-        assert_eq!(case.pairs(), 54);
+        assert_eq!(case.pairs(), 60);
         assert_ne!(case.rounds[0].seed, case.rounds[1].seed);
         assert!((case.ratio.unwrap().median - 1.2).abs() < 1e-9, "{mode:?}");
         assert_eq!(case.head_s, Some(Seconds(1.2)));
         let fast = script().with("HEAD", "0.8");
         let case = only(run_in(mode, &script(), &fast, &Accepted::default()));
-        assert_eq!((case.verdict, case.pairs()), (Verdict::Faster, 27));
+        assert_eq!((case.verdict, case.pairs()), (Verdict::Faster, 60));
     }
 }
 
@@ -230,7 +298,7 @@ fn slow_for_so_many_lives(lives: usize) -> Comparison {
 
 #[test]
 fn a_slowdown_that_does_not_come_back_fails_nothing() {
-    let case = only(slow_for_so_many_lives(3));
+    let case = only(slow_for_so_many_lives(5));
     assert_eq!((case.verdict, case.fails), (Verdict::Ambiguous, false));
     assert_eq!(case.rounds.len(), 2);
     assert!(
@@ -239,16 +307,19 @@ fn a_slowdown_that_does_not_come_back_fails_nothing() {
     );
 }
 
-/// Of three lives one is slow from birth to death: no verdict hangs on it.
+/// One life is slow from birth to death. With ln 1.2 = 0.182 once among n medians their
+/// mean is 0.182/n and Student's interval reaches t times as far, which is below ln 1.05
+/// = 0.0488 once (1 + t)/n < 0.268: from n = 12 on, with t = 2.201.
 #[test]
-fn what_sticks_to_one_process_decides_nothing() {
+fn what_sticks_to_one_process_takes_more_lives() {
     let case = only(slow_for_so_many_lives(1));
     assert_eq!((case.verdict, case.rounds.len()), (Verdict::Same, 1));
+    assert_eq!(case.rounds[0].lives, [6; 12]);
     let slow = case.rounds[0]
         .ln_ratios
         .iter()
         .filter(|ratio| **ratio > 0.1);
-    assert_eq!(slow.count(), 9);
+    assert_eq!(slow.count(), 6);
 }
 
 /// Head's trials put another program ahead that is 30 % slower.
@@ -393,7 +464,7 @@ fn a_name_that_selects_nothing_is_a_mistake_even_where_base_is_unheard() {
                 filters: vec![CASE.to_owned(), OTHER.to_owned()],
                 ..plan
             };
-            run(&plan, &mut Silent).unwrap_err()
+            run_plan(&plan).unwrap_err()
         });
         assert!(matches!(error, GateError::NoCases(filter) if filter == OTHER));
     }
@@ -405,7 +476,7 @@ fn energy_is_a_case_of_its_own_where_a_gpu_tells_its_power() {
         let (base, head) = (script.clone(), script.with("HEAD", head));
         planned(&base, &head, |plan| {
             let power = PowerSpec::Auto;
-            run(&Plan { power, ..plan }, &mut Silent).unwrap()
+            run_plan(&Plan { power, ..plan }).unwrap()
         })
     };
     let comparison = metered(script().with("METER", "yes"), "1.2");
@@ -436,7 +507,7 @@ fn energy_is_a_case_of_its_own_where_a_gpu_tells_its_power() {
 fn a_case_that_is_undecided_in_its_time_is_ambiguous() {
     let case = planned(&script(), &script().with("HEAD", "1.05"), |plan| {
         let budget = Seconds(0.2);
-        only(run(&Plan { budget, ..plan }, &mut Silent).unwrap())
+        only(run_plan(&Plan { budget, ..plan }).unwrap())
     });
     assert_eq!((case.verdict, case.fails), (Verdict::Ambiguous, false));
     assert!(case.notes[0].starts_with("time was up"), "{case:?}");
@@ -450,7 +521,7 @@ fn an_interruption_ends_the_gate() {
             interrupted,
             ..plan
         };
-        run(&plan, &mut Silent)
+        run_plan(&plan)
     });
     assert!(matches!(outcome, Err(GateError::Interrupted)));
 }
@@ -464,6 +535,7 @@ fn a_self_test_tells_what_could_be_found() {
     assert!(test.complete && test.untimed.is_empty());
     let noise = &test.cases[0];
     assert_eq!((noise.spread, noise.ratio.median), (0.0, 1.0));
-    assert!(noise.pairs >= 9 && noise.detectable.is_some(), "{noise:?}");
+    assert!(noise.lives >= 5 && noise.detectable.is_some(), "{noise:?}");
+    assert_eq!(noise.between_lives, Some(0.0));
     assert_eq!(noise.verdicts.slower_or_faster, 0);
 }

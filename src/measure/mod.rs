@@ -20,7 +20,7 @@ pub mod verify;
 pub use bench::Bench;
 pub use meter::Meter;
 pub use others::{Nobody, Others};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, Timed};
 pub use stopped::Stopped;
 pub use surroundings::{Surroundings, Watch};
 

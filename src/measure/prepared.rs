@@ -46,6 +46,17 @@ pub struct Prepared<'a> {
     pub(super) conditions: Option<Conditions>,
 }
 
+/// What a dispatch of one batch took, on average.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timed {
+    /// By the host's clock.
+    pub host: Seconds,
+    /// By the device's, where it can be trusted.
+    pub device: Option<Seconds>,
+    /// The processor time that this process spent, where the system tells.
+    pub processor: Option<Seconds>,
+}
+
 /// A program on the device whose output is right.
 pub(super) struct Candidate {
     pub(super) program: Program,
@@ -328,17 +339,25 @@ impl Prepared<'_> {
         Ok(self.samples.take(&mut runner)?)
     }
 
-    /// Runs one batch; returns the processor time that this process spent on it, per
-    /// dispatch, or the time that passed where the system does not tell.
+    /// Runs one batch, by every clock there is.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn sample_processor(&mut self) -> Result<Seconds, Stopped> {
+    pub fn time_batch(&self) -> Result<Timed, Stopped> {
         let mut runner = self.candidate.runner(self.gpu);
-        let dispatches = self.samples.warm().dispatches;
-        let (batch, spent) = processor::timed(|| runner.run(dispatches));
-        let spent = spent.unwrap_or(batch?.wall);
-        Ok(Seconds(spent.0 / f64::from(dispatches)))
+        let warm = self.samples.warm();
+        let (batch, processor) = processor::timed(|| runner.run(warm.dispatches));
+        let batch = batch?;
+        let device = match warm.choice.clock {
+            Clock::Device => clock::duration(&batch, Clock::Device, warm.overhead),
+            Clock::Host => None,
+        };
+        let dispatch = |total: Seconds| Seconds(total.0 / f64::from(warm.dispatches));
+        Ok(Timed {
+            host: dispatch(batch.wall),
+            device: device.map(dispatch),
+            processor: processor.map(dispatch),
+        })
     }
 
     /// Operations and bytes of one dispatch.
@@ -366,8 +385,7 @@ impl Prepared<'_> {
 
     /// Goes over to the buffers of `other`, which poses the same problem, if they are
     /// of the same kind: where memory lies makes more of a difference than many a
-    /// change. From then on only [`Prepared::recompute`] tells whether the output is
-    /// right, since the other writes it, too.
+    /// change. From then on the output is that of whichever of the two ran last.
     ///
     /// # Errors
     /// When the device fails or the output is another there.
@@ -383,12 +401,20 @@ impl Prepared<'_> {
         self.recompute()
     }
 
+    /// Makes sure that nothing written before counts as written by the next batch.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn poison(&self) -> Result<(), Stopped> {
+        Ok(self.gpu.poison(&self.candidate.loaded)?)
+    }
+
     /// Runs one more batch on poisoned outputs and confirms what it wrote.
     ///
     /// # Errors
     /// When the device fails, or the output is another than the verified one.
     pub fn recompute(&self) -> Result<(), Stopped> {
-        self.gpu.poison(&self.candidate.loaded)?;
+        self.poison()?;
         let mut runner = self.candidate.runner(self.gpu);
         runner.run(self.samples.warm().dispatches)?;
         self.confirm()
@@ -399,7 +425,7 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// When either is not so.
-    fn confirm(&self) -> Result<(), Stopped> {
+    pub fn confirm(&self) -> Result<(), Stopped> {
         let now = self.gpu.output(&self.candidate.loaded)?;
         if now != self.candidate.verified.output {
             let message = "the timed dispatches did not write what the verified one wrote";

@@ -8,7 +8,7 @@ use crate::kernel::inputs::Draw;
 use crate::kernel::problem::Work;
 use crate::kernel::{Choice, Parameters};
 use crate::measure::Phase;
-use crate::measure::measurement::{Measurement, Reason};
+use crate::measure::measurement::{Clock, Measurement, Reason};
 use crate::measure::period::Period;
 use crate::measure::tier::Tier;
 use crate::power::{PowerSetup, Sensor};
@@ -103,12 +103,17 @@ pub enum Request {
         draw: Draw,
     },
     /// Run one batch of a held case. Answered by [`Event::Sampled`], or
-    /// [`Event::Done`] where the device fails; nothing is held then.
+    /// [`Event::Done`] where the device fails or the output is wrong; nothing is held
+    /// then.
     Sample {
         /// Which one, in the order in which they were held.
         held: usize,
         /// Whether processor time is asked for in place of the device's or the host's.
         processor: bool,
+        /// Whether the output is poisoned before the batch and compared after it, outside
+        /// of its time.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        checked: bool,
     },
     /// Run a held case long enough to read its energy. Answered by [`Event::Phase`]s
     /// and one [`Event::Metered`], or [`Event::Done`] where there is none to be had;
@@ -208,15 +213,24 @@ pub enum Event {
     },
     /// One batch has run.
     Sampled {
-        /// Mean over its dispatches, by the clock that was asked for.
+        /// Mean over its dispatches: processor time where it was asked for, and else by
+        /// `clock`.
         dispatch_s: Seconds,
+        /// The device's where its timestamps can be trusted; absent from older programs,
+        /// which do not tell.
+        #[serde(default)]
+        clock: Option<Clock>,
+        /// The same mean by the host's clock; absent from older programs.
+        #[serde(default)]
+        host_s: Option<Seconds>,
     },
     /// A held case has run for the windows that its energy takes.
     Metered {
         /// Energy of one dispatch.
         dispatch_j: Joules,
     },
-    /// What was held is no longer: each output was compared once more.
+    /// What was held is no longer. What timed batches wrote last was compared, and after
+    /// that what each writes once more.
     Released {
         /// For each case, in the order in which they were held, nothing where it was
         /// right to the end, and else the record that says why it was not.

@@ -41,6 +41,9 @@ fn test_case(case: &Case) -> TestCase {
         status.set_message(message(case));
     }
     let mut test = TestCase::new(plain(&label(case)), status);
+    if case.is_little_slower() {
+        test.set_system_out(message(case));
+    }
     test.set_classname("flopwatt");
     let took: f64 = case.rounds.iter().map(|round| round.took_s.0).sum();
     test.set_time(Duration::try_from_secs_f64(took).unwrap_or_default());
@@ -55,7 +58,7 @@ pub(super) fn message(case: &Case) -> String {
     let note = note.map(|note| format!(": {note}"));
     plain(&format!(
         "{}{}{}",
-        case.verdict,
+        case.in_words(),
         ratio.unwrap_or_default(),
         note.unwrap_or_default()
     ))
@@ -70,9 +73,12 @@ mod tests {
     fn what_fails_is_a_failure_and_what_is_undecided_is_skipped() {
         insta::assert_snapshot!(junit(&comparison()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
-        <testsuites name="flopwatt" tests="4" skipped="1" failures="1" errors="0">
-            <testsuite name="flopwatt" tests="4" skipped="1" errors="0" failures="1">
+        <testsuites name="flopwatt" tests="5" skipped="1" failures="1" errors="0">
+            <testsuite name="flopwatt" tests="5" skipped="1" errors="0" failures="1">
                 <testcase name="matmul/f32/naive/64x64x64" classname="flopwatt" time="0.500"/>
+                <testcase name="matmul/f32/naive/64x64x64 against v1.0" classname="flopwatt" time="0.500">
+                    <system-out>SAME, slower by 0.6–1.6 %, head over base 1.012 [1.006, 1.016]</system-out>
+                </testcase>
                 <testcase name="matmul/f32/register/64x64x64" classname="flopwatt" time="0.500">
                     <failure message="SLOWER, head over base 1.100 [1.080, 1.120]"/>
                 </testcase>

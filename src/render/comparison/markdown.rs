@@ -45,11 +45,12 @@ mod tests {
     #[test]
     fn verdicts_are_a_table_under_a_heading() {
         insta::assert_snapshot!(markdown(&comparison()), @"
-        ### flopwatt: 1 SLOWER, 1 GONE, 1 AMBIGUOUS, 1 SAME
+        ### flopwatt: 1 SLOWER, 1 GONE, 1 AMBIGUOUS, 2 SAME (1 of them a little slower)
 
         | case | verdict | head / base | base | head | pairs |
         | --- | --- | --- | ---: | ---: | ---: |
         | matmul/f32/naive/64x64x64 | SAME | 1.000 &#91;0.990, 1.010&#93; | 1.00 ms | 1.00 ms | 2 |
+        | matmul/f32/naive/64x64x64 against v1.0 | SAME, slower by 0.6–1.6 % | 1.012 &#91;1.006, 1.016&#93; | 1.00 ms | 1.01 ms | 2 |
         | matmul/f32/register/64x64x64 | SLOWER, fails | 1.100 &#91;1.080, 1.120&#93; | 1.00 ms | 1.10 ms | 3 |
         | peak/f32/fma/device | GONE, accepted | – | – | – | – |
         | latency/none/dispatch/empty | AMBIGUOUS | 1.000 &#91;0.900, 1.200&#93; | 1.00 ms | 1.00 ms | 1 |
@@ -61,6 +62,7 @@ mod tests {
         <details><summary>What was compared</summary>
 
         - base: main (0123abc)
+        - base as well: v1.0
         - head: this program
         - adapter: &#60;b&#62;Testcard 0&#60;/b&#62;&#124;x, 1.2
         - method: pairs measured in turn, seed 7

@@ -26,8 +26,19 @@ fn summary(comparison: &Comparison) -> String {
     let verdicts = Verdict::ALL.into_iter();
     let counts = verdicts.map(|verdict| (comparison.count(verdict), verdict));
     let counts = counts.filter(|(count, _)| *count > 0);
+    let slower = comparison
+        .cases
+        .iter()
+        .filter(|case| case.is_little_slower());
+    let slower = match slower.count() {
+        0 => String::new(),
+        count => format!(" ({count} of them a little slower)"),
+    };
     let words: Vec<String> = counts
-        .map(|(count, verdict)| format!("{count} {verdict}"))
+        .map(|(count, verdict)| match verdict {
+            Verdict::Same => format!("{count} {verdict}{slower}"),
+            _ => format!("{count} {verdict}"),
+        })
         .collect();
     match (&comparison.incomparable, words.is_empty()) {
         (Some(_), _) => Verdict::Incomparable.to_string(),
@@ -39,10 +50,10 @@ fn summary(comparison: &Comparison) -> String {
 /// What concerns all cases, each with a label.
 fn conditions(comparison: &Comparison) -> Vec<(&'static str, String)> {
     let seed = comparison.seed.map(|seed| format!(", seed {seed}"));
-    let mut conditions = vec![
-        ("base", side(&comparison.base)),
-        ("head", side(&comparison.head)),
-    ];
+    let mut conditions = vec![("base", side(&comparison.base))];
+    let also = comparison.also_base.as_ref();
+    conditions.extend(also.map(|base| ("base as well", side(base))));
+    conditions.push(("head", side(&comparison.head)));
     let adapter = comparison.adapter.clone();
     conditions.extend(adapter.map(|adapter| ("adapter", adapter)));
     conditions.push((
@@ -83,12 +94,15 @@ fn notes(comparison: &Comparison) -> Vec<String> {
         .collect()
 }
 
-/// The case, and what of it was compared unless that is its time.
+/// The case, what of it was compared unless that is its time, and with what unless that
+/// is the first base.
 fn label(case: &Case) -> String {
-    match case.quantity {
-        Quantity::Time => case.name.clone(),
-        Quantity::Energy => format!("{} (energy)", case.name),
-    }
+    let quantity = match case.quantity {
+        Quantity::Time => "",
+        Quantity::Energy => " (energy)",
+    };
+    let against = case.against.as_ref().map(|base| format!(" against {base}"));
+    format!("{}{quantity}{}", case.name, against.unwrap_or_default())
 }
 
 /// All that is to be said of a case.
@@ -112,7 +126,7 @@ fn row(case: &Case) -> [String; 6] {
     let verdict = match (&case.accepted, case.fails) {
         (Some(_), _) => format!("{}, accepted", case.verdict),
         (None, true) => format!("{}, fails", case.verdict),
-        (None, false) => case.verdict.to_string(),
+        (None, false) => case.in_words(),
     };
     [
         label(case),
@@ -145,6 +159,7 @@ mod fixture {
             schema_version: SCHEMA_VERSION.to_owned(),
             method: "pairs measured in turn".to_owned(),
             base: side("main", Some("0123abc")),
+            also_base: Some(side("v1.0", None)),
             head: side("this program", None),
             adapter: Some("<b>Testcard 0</b>|x, 1.2".to_owned()),
             threshold: Threshold::usual(false),
@@ -160,6 +175,15 @@ mod fixture {
                     [0.99, 1.0, 1.01],
                     2,
                 ),
+                Case {
+                    against: Some("v1.0".to_owned()),
+                    ..timed(
+                        "matmul/f32/naive/64x64x64",
+                        Verdict::Same,
+                        [1.006, 1.012, 1.016],
+                        2,
+                    )
+                },
                 Case {
                     fails: true,
                     ..timed(
@@ -206,6 +230,7 @@ mod fixture {
                 ratio,
                 took_s: Seconds(0.5),
                 ln_ratios: vec![median.ln(); pairs],
+                lives: vec![pairs],
             }],
             ..Case::untimed(name, verdict, "")
         }
@@ -228,7 +253,7 @@ mod tests {
         let mut comparison = fixture::comparison();
         assert_eq!(
             summary(&comparison),
-            "1 SLOWER, 1 GONE, 1 AMBIGUOUS, 1 SAME"
+            "1 SLOWER, 1 GONE, 1 AMBIGUOUS, 2 SAME (1 of them a little slower)"
         );
         comparison.cases.clear();
         assert_eq!(summary(&comparison), "no case compared");

@@ -1,18 +1,20 @@
 //! What a gate could find on this machine.
 
+use super::super::number::MISSING;
 use super::super::table::{small, width, wrapped};
 use crate::gate::self_test::{Noise, SelfTest, Verdicts};
 use crate::stats;
 
-const HEADINGS: [&str; 6] = [
+const HEADINGS: [&str; 7] = [
     "case",
     "pairs",
     "spread of a pair",
+    "between lives",
     "ratio of equals",
     "finds from",
     "SAME / wrong / undecided",
 ];
-const NUMERIC: [bool; 6] = [false, true, true, false, true, true];
+const NUMERIC: [bool; 7] = [false, true, true, true, false, true, true];
 
 /// The self-test as a table. `columns` are those of the terminal; `None` asks it.
 pub fn self_test(test: &SelfTest, columns: Option<u16>) -> String {
@@ -38,7 +40,8 @@ pub fn self_test(test: &SelfTest, columns: Option<u16>) -> String {
     .join("\n")
 }
 
-fn row(noise: &Noise) -> [String; 6] {
+fn row(noise: &Noise) -> [String; 7] {
+    let missing = || MISSING.to_owned();
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let Verdicts {
         same,
@@ -49,6 +52,7 @@ fn row(noise: &Noise) -> [String; 6] {
         noise.name.clone(),
         noise.pairs.to_string(),
         percent(noise.spread),
+        noise.between_lives.map_or_else(missing, percent),
         noise.ratio.to_string(),
         noise
             .detectable
@@ -99,7 +103,9 @@ mod tests {
                 name: "matmul/f32/naive/64x64x64".into(),
                 pairs: 400,
                 took_s: Seconds(20.0),
+                lives: 12,
                 spread: 0.021,
+                between_lives: Some(0.008),
                 ratio: Ratio {
                     median: 1.001,
                     interval: Some([0.996, 1.005]),
@@ -110,13 +116,13 @@ mod tests {
             untimed: vec!["matmul/f16/naive/64x64x64: no f16".into()],
             verdicts,
         };
-        insta::assert_snapshot!(self_test(&test, Some(110)), @"
+        insta::assert_snapshot!(self_test(&test, Some(130)), @"
         adapter: Testcard 0
         method: pairs measured in turn, seed 7
         threshold: 5 %, budget 300 s
 
-         case                       pairs  spread of a pair  ratio of equals       finds from  SAME / wrong / undecided
-         matmul/f32/naive/64x64x64    400             2.1 %  1.001 [0.996, 1.005]       6.1 %                38 / 0 / 2
+         case                       pairs  spread of a pair  between lives  ratio of equals       finds from  SAME / wrong / undecided
+         matmul/f32/naive/64x64x64    400             2.1 %          0.8 %  1.001 [0.996, 1.005]       6.1 %                38 / 0 / 2
 
         not timed: matmul/f16/naive/64x64x64: no f16
         equals called SAME: 38 of 40 verdicts, 83.1 % to 99.4 % at 95 %

@@ -31,24 +31,26 @@ mod tests {
 
     #[test]
     fn every_case_has_a_row_and_what_is_odd_a_line() {
-        insta::assert_snapshot!(table(&comparison(), Some(100)), @"
+        insta::assert_snapshot!(table(&comparison(), Some(130)), @"
         base: main (0123abc)
+        base as well: v1.0
         head: this program
         adapter: <b>Testcard 0</b>|x, 1.2
         method: pairs measured in turn, seed 7
         threshold: 2 %, wrong with probability 0.05 at most
 
-         case                          verdict         head / base              base     head  pairs
-         matmul/f32/naive/64x64x64     SAME            1.000 [0.990, 1.010]  1.00 ms  1.00 ms      2
-         matmul/f32/register/64x64x64  SLOWER, fails   1.100 [1.080, 1.120]  1.00 ms  1.10 ms      3
-         peak/f32/fma/device           GONE, accepted  –                           –        –      –
-         latency/none/dispatch/empty   AMBIGUOUS       1.000 [0.900, 1.200]  1.00 ms  1.00 ms      1
+         case                                    verdict                    head / base              base     head  pairs
+         matmul/f32/naive/64x64x64               SAME                       1.000 [0.990, 1.010]  1.00 ms  1.00 ms      2
+         matmul/f32/naive/64x64x64 against v1.0  SAME, slower by 0.6–1.6 %  1.012 [1.006, 1.016]  1.00 ms  1.01 ms      2
+         matmul/f32/register/64x64x64            SLOWER, fails              1.100 [1.080, 1.120]  1.00 ms  1.10 ms      3
+         peak/f32/fma/device                     GONE, accepted             –                           –        –      –
+         latency/none/dispatch/empty             AMBIGUOUS                  1.000 [0.900, 1.200]  1.00 ms  1.00 ms      1
 
         warning: something ::error::is odd
         peak/f32/fma/device: accepted: it is exact now, 50%; head has no such case
         latency/none/dispatch/empty: time was up
 
-        1 SLOWER, 1 GONE, 1 AMBIGUOUS, 1 SAME
+        1 SLOWER, 1 GONE, 1 AMBIGUOUS, 2 SAME (1 of them a little slower)
         ");
     }
 }

@@ -9,8 +9,9 @@ use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::CaseId;
 use crate::kernel::inputs::Draw;
 use crate::kernel::template::Templates;
+use crate::measure::measurement::Clock;
 use crate::measure::tier::Tier;
-use crate::measure::{Bench, Prepared, Stopped};
+use crate::measure::{Bench, Prepared, Stopped, Timed};
 use crate::record::Shaders;
 
 /// Why nothing is held any more, other than that it was released.
@@ -40,6 +41,17 @@ struct Wanted {
     shaders: Option<Shaders>,
     tier: Tier,
     draw: Draw,
+}
+
+/// Runs one batch; where it is `checked`, on a poisoned output that is compared after it.
+fn sampled(prepared: &Prepared, checked: bool) -> Result<Timed, Stopped> {
+    if !checked {
+        return prepared.time_batch();
+    }
+    prepared.poison()?;
+    let timed = prepared.time_batch()?;
+    prepared.confirm()?;
+    Ok(timed)
 }
 
 impl Worker {
@@ -78,6 +90,7 @@ impl Worker {
         first: Request,
     ) -> Result<Event, Lost> {
         let mut held: Vec<(CaseId, Prepared)> = Vec::new();
+        let mut last = None;
         let mut request = first;
         loop {
             let answer = match request {
@@ -110,21 +123,30 @@ impl Worker {
                 Request::Sample {
                     held: which,
                     processor,
+                    checked,
                 } => {
                     let (id, prepared) = held
-                        .get_mut(which)
+                        .get(which)
                         .ok_or_else(|| format!("no case number {which} is held"))?;
-                    let sampled = match processor {
-                        true => prepared.sample_processor(),
-                        false => prepared.sample(),
+                    last = Some(which);
+                    let timed = sampled(prepared, checked);
+                    let timed = timed.map_err(|stopped| Lost::at(id, stopped))?;
+                    let (clock, dispatch_s) = match (processor, timed.device) {
+                        (true, _) => (Clock::Host, timed.processor.unwrap_or(timed.host)),
+                        (false, Some(device)) => (Clock::Device, device),
+                        (false, None) => (Clock::Host, timed.host),
                     };
-                    let dispatch_s = sampled.map_err(|stopped| Lost::at(id, stopped))?;
-                    Event::Sampled { dispatch_s }
+                    Event::Sampled {
+                        dispatch_s,
+                        clock: Some(clock),
+                        host_s: Some(timed.host),
+                    }
                 }
                 Request::Meter { held: which } => {
                     let (id, prepared) = held
                         .get_mut(which)
                         .ok_or_else(|| format!("no case number {which} is held"))?;
+                    last = Some(which);
                     let meter = self.meter.take();
                     let meter = meter.ok_or_else(|| "no source of power is read".to_owned())?;
                     let mut reported = None;
@@ -135,13 +157,17 @@ impl Worker {
                     Event::Metered { dispatch_j }
                 }
                 Request::Release => {
-                    let wrong = |(id, prepared): &(CaseId, Prepared)| {
-                        let stopped = prepared.recompute().err()?;
-                        Some(stopped.measurement(id))
+                    // Before anything is computed again: what lies there was written by
+                    // timed dispatches.
+                    let timed = last.map(|which: usize| (which, held[which].1.confirm()));
+                    let again = |(id, prepared): &(CaseId, Prepared)| {
+                        Some(prepared.recompute().err()?.measurement(id))
                     };
-                    return Ok(Event::Released {
-                        wrong: held.iter().map(wrong).collect(),
-                    });
+                    let mut wrong: Vec<_> = held.iter().map(again).collect();
+                    if let Some((which, Err(stopped))) = timed {
+                        wrong[which] = Some(stopped.measurement(&held[which].0));
+                    }
+                    return Ok(Event::Released { wrong });
                 }
                 other => return Err(format!("{other:?} while a case is held").into()),
             };

@@ -11,6 +11,7 @@
 //! | `hang:N` | submission number N never returns |
 //! | `memory:N` | for an allocation of N MiB or more there is no memory |
 //! | `gone` | a worker process finds no device at all |
+//! | `idle` | dispatches that are recorded while the file [`ONCE`] is there: left out |
 //! | `zero`, `constant`, `backwards`, `other-clock` | timestamps |
 //!
 //! Submissions are counted from 0 in each process, and what has a number strikes once

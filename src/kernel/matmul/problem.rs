@@ -144,11 +144,11 @@ impl Matmul {
     /// 0.42/√2. Elsewhere every e may be as large as its bound.
     fn bound(&self, program: &Program) -> Bound {
         let (operations, outputs) = (f64::from(self.shape.k), self.outputs() as f64);
-        let element = self.precision.accumulator();
-        let stored = element.roundoff();
-        let each = match element {
-            Element::F64 => 2.0 * stored,
-            Element::F32 if program.uses_matrix_units() => {
+        let stored = self.precision.accumulator().roundoff();
+        // Units that multiply single precision as it is are not known to cut off.
+        let each = match self.precision {
+            Precision::F64 => 2.0 * stored,
+            Precision::F16F32acc if program.uses_matrix_units() => {
                 stored * tolerance::truncation(operations)
             }
             _ => stored,
@@ -267,22 +267,22 @@ impl Matmul {
             (0..self.shape.batch as usize)
                 .map(|batch| {
                     let all = (0..self.shape.m as usize).collect();
-                    self.reference_of(batch, self.operands(batch, all))
+                    self.reference_of(batch, &self.operands(batch, all))
                 })
                 .collect()
         })
     }
 
-    fn reference_of(&self, batch: usize, operands: Operands) -> Reference {
+    fn reference_of(&self, batch: usize, operands: &Operands) -> Reference {
         let (_, n, k) = self.dims();
         let known = if self.is_full() {
             let (a, b) = (&operands.a, &operands.b);
             Known::Full(product(a, b, operands.rows.len(), n, k, self.magnitude()))
         } else {
-            Known::Sampled(self.sample(batch, &operands))
+            Known::Sampled(self.sample(batch, operands))
         };
         Reference {
-            rows: operands.rows,
+            rows: operands.rows.clone(),
             known,
         }
     }
@@ -504,7 +504,7 @@ impl Problem for Matmul {
                 let operands = self.operands(batch, rows.iter().map(|row| row % m).collect());
                 let (part, rest) = found.split_at(rows.len() * n);
                 found = rest;
-                self.compare(batch, &self.reference_of(batch, operands), part, &bound)
+                self.compare(batch, &self.reference_of(batch, &operands), part, &bound)
             })
             .reduce(Tracker::merge)?;
         let output = Tensor::new(self.precision.accumulator(), values).bytes;

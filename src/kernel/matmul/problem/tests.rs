@@ -1,6 +1,8 @@
 use super::*;
 use crate::kernel::problem::Rejection;
 
+mod emulated;
+
 fn program() -> Program {
     Program {
         parameters: Default::default(),

@@ -1,5 +1,7 @@
 //! Number formats in memory, and the tensors made of them.
 
+use std::ops::Range;
+
 use half::f16;
 
 use super::id::Precision;
@@ -154,6 +156,9 @@ pub struct Tensor {
     pub count: usize,
 }
 
+/// Elements that are widened at a time where all of them would fill memory.
+const PART: usize = 1 << 16;
+
 impl Tensor {
     /// A tensor of `count` zeros.
     pub fn zeros(element: Element, count: usize) -> Self {
@@ -176,7 +181,32 @@ impl Tensor {
 
     /// The elements, widened.
     pub fn values(&self) -> Vec<f64> {
-        self.element.read(&self.bytes, self.count)
+        self.part(0..self.count)
+    }
+
+    /// Some of the elements, widened.
+    pub fn part(&self, range: Range<usize>) -> Vec<f64> {
+        let first = range.start * self.element.size() as usize;
+        self.element.read(&self.bytes[first..], range.len())
+    }
+
+    /// A tensor of some of the elements.
+    pub fn cut(&self, range: Range<usize>) -> Self {
+        let mut tensor = Self::zeros(self.element, range.len());
+        let size = self.element.size() as usize;
+        let bytes = &self.bytes[range.start * size..range.end * size];
+        tensor.bytes[..bytes.len()].copy_from_slice(bytes);
+        tensor
+    }
+
+    /// The root of the mean of the elements' squares.
+    pub fn root_mean_square(&self) -> f64 {
+        let square = |first| {
+            let part = self.part(first..self.count.min(first + PART));
+            part.iter().map(|v| v * v).sum::<f64>()
+        };
+        let sum: f64 = (0..self.count).step_by(PART).map(square).sum();
+        (sum / self.count.max(1) as f64).sqrt()
     }
 }
 

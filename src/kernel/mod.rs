@@ -363,9 +363,9 @@ impl Kernel {
         self.operation == id.operation && self.precision == id.precision
     }
 
-    /// Other kernels that compute the same as this one, the most refined first.
+    /// Other kernels that compute the same as this one, the simplest first.
     pub fn siblings(&self) -> impl Iterator<Item = &'static Self> + '_ {
-        CATALOGUE.iter().rev().filter(|k| {
+        CATALOGUE.iter().filter(|k| {
             !self.operation.is_ceiling()
                 && k.operation == self.operation
                 && k.precision == self.precision

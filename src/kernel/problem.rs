@@ -12,6 +12,7 @@ use super::inputs::Draw;
 use super::program::Program;
 use super::shape::Shape;
 use super::{attention, bandwidth, latency, matmul, peak};
+use crate::units::Bytes;
 use bandwidth::stream::{Pattern, Stream};
 
 /// How much of the output was compared with the reference.
@@ -254,6 +255,18 @@ pub struct Export {
     pub reference: Option<Tensor>,
 }
 
+/// A part of a problem that kernels can compute on its own. Their outputs, one behind
+/// the other, are the whole output.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its shape, of the problem's operation.
+    pub shape: Shape,
+    /// Its inputs, in order.
+    pub inputs: Vec<Tensor>,
+    /// Size of its output, without what fills up the buffer.
+    pub output: Bytes,
+}
+
 /// One problem: an operation in a precision on a shape, with seeded inputs.
 pub trait Problem: Send + Sync {
     /// Inputs in the order of [`super::program::Role::Input`].
@@ -290,6 +303,12 @@ pub trait Problem: Send + Sync {
     /// be compared in full with another kernel's.
     fn wants_witness(&self) -> bool {
         false
+    }
+
+    /// Parts in which another kernel can compute the same with little memory. Only
+    /// for problems that want a witness.
+    fn parts(&self) -> Box<dyn Iterator<Item = Part> + '_> {
+        Box::new(std::iter::empty())
     }
 
     /// Compares an output in full with a witness: the output of another kernel

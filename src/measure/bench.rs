@@ -94,7 +94,7 @@ impl<'a, 't> Bench<'a, 't> {
         let right = self.right(id, choice, problem, on_phase)?;
         let kernel = right.kernel;
         let candidate = self.fastest(right.candidates, problem, on_phase)?;
-        let mut flags = self.seek_witness(kernel, id, &candidate.verified, problem, on_phase)?;
+        let mut flags = self.seek_witness(kernel, &candidate.verified, problem, on_phase)?;
         if right.some_rejected {
             flags.push(Flag::CandidateRejected);
         }
@@ -135,7 +135,7 @@ impl<'a, 't> Bench<'a, 't> {
     ) -> Result<Vec<(Parameters, Work)>, Stopped> {
         let right = self.right(id, choice, problem, on_phase)?;
         let first = right.candidates.first().ok_or_else(no_program)?;
-        self.seek_witness(right.kernel, id, &first.verified, problem, on_phase)?;
+        self.seek_witness(right.kernel, &first.verified, problem, on_phase)?;
         let programs = right.candidates.into_iter().map(|c| c.program);
         Ok(programs
             .map(|program| (program.parameters.clone(), problem.work(&program)))
@@ -301,7 +301,6 @@ impl<'a, 't> Bench<'a, 't> {
     fn seek_witness(
         &self,
         kernel: &Kernel,
-        id: &CaseId,
         verified: &Verified,
         problem: &dyn Problem,
         on_phase: &mut dyn FnMut(Phase),
@@ -309,22 +308,25 @@ impl<'a, 't> Bench<'a, 't> {
         if !problem.wants_witness() {
             return Ok(Vec::new());
         }
-        let others = kernel.siblings().filter_map(|sibling| {
-            let programs = self.programs(sibling, id.shape);
-            programs.ok()
-        });
-        let others = others.flatten().inspect(|program| {
-            let effort = self.first_run(program, problem);
-            on_phase(Phase::Verifying { effort });
-        });
-        match verify::witness(self.gpu, others, problem, &verified.output)? {
-            Witness::Agrees => Ok(Vec::new()),
-            Witness::None => Ok(vec![Flag::NoWitness]),
-            Witness::Disagrees(rejection) => Err(Stopped::rejected(
-                ReasonCode::NoAgreement,
-                format!("two kernels that pass on samples differ elsewhere: {rejection}"),
-                &verified.verdict,
-            )),
+        for sibling in kernel.siblings() {
+            let build = |shape| {
+                let program = self.programs(sibling, shape).ok()?.into_iter().next()?;
+                let effort = self.first_run(&program, problem);
+                on_phase(Phase::Verifying { effort });
+                Some(program)
+            };
+            match verify::witness(self.gpu, build, problem, &verified.output)? {
+                Witness::Agrees => return Ok(Vec::new()),
+                Witness::None => {}
+                Witness::Disagrees(rejection) => {
+                    return Err(Stopped::rejected(
+                        ReasonCode::NoAgreement,
+                        format!("two kernels that pass on samples differ elsewhere: {rejection}"),
+                        &verified.verdict,
+                    ));
+                }
+            }
         }
+        Ok(vec![Flag::NoWitness])
     }
 }

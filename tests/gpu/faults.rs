@@ -2,8 +2,10 @@
 //! for what they do.
 
 use flopwatt::kernel::problem::{Checked, Problem, Rejection, Verdict};
-use flopwatt::kernel::program::{Pass, Program, Role};
+use flopwatt::kernel::program::{BufferSpec, Pass, Program, Role};
 use flopwatt::kernel::{CATALOGUE, Kernel};
+use flopwatt::measure::verify::{self, Witness};
+use flopwatt::units::Bytes;
 use libtest_mimic::Trial;
 
 use crate::cases::edge_shapes;
@@ -62,6 +64,21 @@ pub fn trials() -> Vec<Trial> {
             "attention_that_forgets_the_last_key_is_wrong",
             stage,
             attention_that_forgets_the_last_key_is_wrong,
+        ),
+        needing(
+            "attention_that_ignores_its_scores_is_wrong",
+            stage,
+            attention_that_ignores_its_scores_is_wrong,
+        ),
+        needing(
+            "a_witness_in_parts_finds_a_row_that_no_sample_sees",
+            stage,
+            a_witness_in_parts_finds_a_row_that_no_sample_sees,
+        ),
+        needing(
+            "keys_are_split_where_a_driver_ends_long_loops",
+            stage,
+            keys_are_split_where_a_driver_ends_long_loops,
         ),
     ]
 }
@@ -298,4 +315,85 @@ fn attention_that_forgets_the_last_key_is_wrong(stage: &'static Stage) {
             );
         }
     }
+}
+
+/// The average of all values is what long attention comes close to.
+fn attention_that_ignores_its_scores_is_wrong(stage: &'static Stage) {
+    for precision in ["f32", "f16"] {
+        for shape in ["b1h8kv2q1k1024d64", "b1h4kv1q1k16384d128"] {
+            let id = format!("attention/{precision}/split-kv/{shape}");
+            if stage.programs(kernel_of(&id), case(&id).shape).is_err() {
+                continue;
+            }
+            let fake = Fake::of(stage, &id).edit("* (params.scale * LOG2_E)", "* 0.0");
+            let rejection = fake.rejection(stage);
+            assert!(matches!(rejection, Rejection::WrongElement { .. }), "{id}");
+        }
+    }
+}
+
+fn kernel_of(id: &str) -> &'static Kernel {
+    Kernel::find(&case(id)).expect("a kernel of the catalogue")
+}
+
+/// The scores take 144 MB: the witness computes the queries in two parts.
+fn a_witness_in_parts_finds_a_row_that_no_sample_sees(stage: &'static Stage) {
+    let id = "attention/f32/flash/b1h1s6000d64-causal";
+    let right = Fake::of(stage, id);
+    assert_eq!(right.problem.parts().count(), 2);
+    // A row that no sample sees, as the checks pass it.
+    let wrong = (4001..5000)
+        .map(|row| right.spoilt(row * 64, 0.01))
+        .find(|wrong| {
+            let verdict = stage.verify(wrong, &*right.problem).verdict;
+            verdict.rejection.is_none()
+        });
+    let witness = |program: &Program| {
+        let output = stage.verify(program, &*right.problem).output;
+        let materialised = kernel_of("attention/f32/materialised/b1h1s6000d64");
+        let build = |shape| stage.programs(materialised, shape).ok()?.pop();
+        verify::witness(&stage.gpu, build, &*right.problem, &output).expect("it runs")
+    };
+    assert!(matches!(witness(&right.program), Witness::Agrees));
+    let wrong = wrong.expect("most rows are not sampled");
+    assert!(matches!(witness(&wrong), Witness::Disagrees(_)));
+}
+
+/// llvmpipe of Mesa 22 and others before it ends all loops of an invocation after
+/// 65,535 rounds together. This shader shows whether a driver does.
+fn keys_are_split_where_a_driver_ends_long_loops(stage: &'static Stage) {
+    const ROUNDS: u32 = 70_000;
+    let counting = Program {
+        parameters: Default::default(),
+        buffers: vec![
+            BufferSpec::uniform(vec![ROUNDS]),
+            BufferSpec {
+                role: Role::Output,
+                size: Bytes(16),
+            },
+        ],
+        passes: vec![Pass {
+            template: "counting",
+            wgsl: "@group(0) @binding(0) var<uniform> rounds: vec4<u32>;
+                   @group(0) @binding(1) var<storage, read_write> count: array<u32>;
+                   @compute @workgroup_size(1)
+                   fn main() {
+                       for (var round = 0u; round < rounds.x; round++) {
+                           count[0] = count[0] + 1u;
+                       }
+                   }"
+            .into(),
+            bindings: vec![0, 1],
+            workgroups: [1, 1, 1],
+        }],
+    };
+    let counting = stage.gpu.load(&counting, &[]).expect("it loads");
+    stage.gpu.run(&counting, 1).expect("it runs");
+    let count = stage.gpu.output(&counting).expect("a count");
+    let count = u32::from_le_bytes([count[0], count[1], count[2], count[3]]);
+    eprintln!("{count} of {ROUNDS} rounds");
+    assert!(count == ROUNDS || stage.capabilities.software && count <= 1 << 16);
+
+    let id = "attention/f32/split-kv/b1h8kv2q15k50000d64";
+    assert_eq!(Fake::of(stage, id).verdict(stage).rejection, None);
 }

@@ -1,6 +1,8 @@
 //! Scaled dot-product attention.
 
+mod parts;
 pub mod problem;
+mod reference;
 mod split_kv;
 mod subgroup;
 

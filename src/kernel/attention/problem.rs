@@ -1,4 +1,4 @@
-//! The float64 reference of attention and the check of an output.
+//! The problem that attention poses, and the check of an output.
 //!
 //! Work is counted as 4·B·H·Sq·Sk·D, halved for causal masks with Sq = Sk; the
 //! softmax is not counted. Compulsory traffic is Q, K, V and the output once.
@@ -11,11 +11,15 @@ use crate::kernel::element::{Element, Tensor};
 use crate::kernel::id::Precision;
 use crate::kernel::inputs::{self, Data, Draw};
 use crate::kernel::problem::{
-    Checked, Export, Problem, Rejection, Tracker, Verdict, Work, WorkUnit, exceeds,
+    Checked, Export, Part, Problem, Rejection, Tracker, Verdict, Work, WorkUnit, exceeds,
 };
 use crate::kernel::program::Program;
-use crate::kernel::shape::AttentionShape;
+use crate::kernel::shape::{AttentionShape, Shape};
 use crate::kernel::tolerance::{self, U_F32};
+use crate::units::Bytes;
+
+use super::parts;
+use super::reference::{self, Errors, Expected};
 
 /// Up to this many multiply-adds every row is computed in float64.
 const FULL_MACS: u64 = 1 << 31;
@@ -24,10 +28,12 @@ const FULL_ELEMENTS: u64 = 1 << 25;
 /// Rows checked beyond that, besides the first and last of the first and last
 /// head.
 const RANDOM_ROWS: usize = 60;
-/// WGSL allows exp(x) an error of 3 + 2·|x| units in the last place; the part
-/// that depends on x is in each element's scale, this is the constant part of
-/// numerator and denominator, and the division's 2.5.
-const ELEMENTARY_ULPS: f64 = 2.0 * (2.0 * 3.0 + 2.5);
+/// Largest buffer of a part for a witness, as far as shapes can be divided: what every
+/// adapter lets a shader bind.
+const PART: Bytes = Bytes(128 << 20);
+/// The largest bound, relative to the output, with which an output counts as
+/// verified: a wrong one must stand out.
+const MOST_TOLERANCE: f64 = 0.05;
 
 /// 1/√head_dim, as the kernels receive it.
 pub fn scale(head_dim: u32) -> f32 {
@@ -46,8 +52,8 @@ pub struct Attention {
     inputs: OnceLock<[Tensor; 3]>,
     /// Rows of the output (batch · heads + head) · q_len + i that are checked.
     rows: Vec<usize>,
-    /// For each checked row: value and scale of every element.
-    reference: OnceLock<Vec<Vec<[f64; 2]>>>,
+    /// Of each checked row, every element.
+    reference: OnceLock<Vec<Vec<Expected>>>,
 }
 
 impl Attention {
@@ -91,52 +97,32 @@ impl Attention {
 
     /// Roundings on the way to an element: D for a score, Sk each for the two
     /// sums over keys, and at most as many again for rescaling the running sums.
-    /// Half-precision attention adds up in single precision as well; it rounds
-    /// the output, and the weights where matrix units take them. Zeros are exact:
-    /// whatever the weights, they are those of zeros.
-    fn tolerance(&self) -> f64 {
+    fn errors(&self) -> Errors {
         if self.draw.data.is_zero() {
-            return 0.0;
+            return Errors::None;
         }
         let roundings = f64::from(self.shape.head_dim) + 3.0 * f64::from(self.shape.kv_len);
+        if !self.draw.data.is_independent() {
+            let accumulation = tolerance::worst_accumulation(roundings, U_F32, 0.0);
+            return Errors::Worst { accumulation };
+        }
         let outputs = self.all_rows() as f64 * f64::from(self.shape.head_dim);
-        let stored = match self.element {
-            Element::F32 => U_F32,
-            element => 2.0 * element.roundoff(),
-        };
-        let stored = ELEMENTARY_ULPS * U_F32 + stored;
-        if self.draw.data.is_independent() {
-            tolerance::accumulation(roundings, U_F32, stored, outputs)
-        } else {
-            tolerance::worst_accumulation(roundings, U_F32, stored)
+        Errors::Independent {
+            lambda: tolerance::lambda(roundings, outputs),
+            equal_weights: matches!(self.draw.data, Data::Sparse(_)),
         }
     }
 
-    /// Why no output can be verified; `None` where one can. Only inputs with the
-    /// worst of all bounds come to that: it must not let an output of zeros pass.
-    fn unverifiable(&self) -> Option<String> {
-        if self.draw.data.is_independent() {
-            return None;
-        }
-        let elements = self.reference().iter().flatten();
-        let told_from_zero = elements
-            .map(|[value, scale]| value.abs() / (scale + self.underflow()))
-            .fold(0.0, f64::max);
-        (told_from_zero <= self.tolerance()).then(|| {
+    /// Why no output can be verified; `None` where one can.
+    fn unverifiable(&self, tolerance: f64) -> Option<String> {
+        exceeds(tolerance, MOST_TOLERANCE).then(|| {
             format!(
-                "on {} inputs what rounding can do to {} keys is as large as the result",
-                self.draw.data, self.shape.kv_len
+                "on {} inputs rounding over {} keys can move the output by more than {:.0} % of its size",
+                self.draw.data,
+                self.shape.kv_len,
+                100.0 * MOST_TOLERANCE
             )
         })
-    }
-
-    /// What is added to an element's scale, so that the tolerance also covers
-    /// what a device may take for zero.
-    fn underflow(&self) -> f64 {
-        if self.draw.data.is_zero() {
-            return 0.0;
-        }
-        self.element.smallest_normal() / self.element.roundoff()
     }
 
     fn found(&self, output: &[u8]) -> Vec<f64> {
@@ -144,56 +130,98 @@ impl Attention {
         self.element.read(output, count)
     }
 
-    fn reference(&self) -> &[Vec<[f64; 2]>] {
-        self.reference.get_or_init(|| {
-            let [q, k, v] = [0, 1, 2].map(|i| self.inputs()[i].values());
-            self.rows
-                .par_iter()
-                .map(|&row| self.reference_row(row, &q, &k, &v))
-                .collect()
-        })
+    fn reference(&self) -> &[Vec<Expected>] {
+        self.reference
+            .get_or_init(|| self.reference_rows(&self.rows))
     }
 
-    /// One output row: o_d = Σ_j p_j·v_jd, and the scale of its error. A score
-    /// s_j errs by u·κ_j with κ_j = Σ|q·k|·scale, and exp(s_j − max) by a further
-    /// u·|s_j − max|; with c_j their sum, the weights move by p_j·(c_j + Σ p·c)
-    /// and the element by at most Σ_j p_j·|v_jd|·(1 + c_j + Σ p·c) times the
-    /// tolerance.
-    fn reference_row(&self, row: usize, q: &[f64], k: &[f64], v: &[f64]) -> Vec<[f64; 2]> {
+    /// The rows of these numbers, of which neighbours with the same keys share what
+    /// is made of those.
+    fn reference_rows(&self, rows: &[usize]) -> Vec<Vec<Expected>> {
         let s = &self.shape;
-        let d = s.head_dim as usize;
-        let (head, i) = (row / s.q_len as usize, row % s.q_len as usize);
-        let visible = s.visible_keys(i as u32) as usize;
-        let first_key = kv_head(s, head) * s.kv_len as usize;
-        let q = &q[row * d..][..d];
+        let (d, q_len) = (s.head_dim as usize, s.q_len as usize);
+        let head = |row: &usize| kv_head(s, row / q_len);
+        let of_one_head: Vec<&[usize]> = rows.chunk_by(|a, b| head(a) == head(b)).collect();
+        let [q, k, v] = [0, 1, 2].map(|i| &self.inputs()[i]);
         let factor = f64::from(scale(s.head_dim));
+        let errors = self.errors();
+        let reference = |rows: &&[usize]| {
+            let keys = s.kv_len as usize * d;
+            let first = head(&rows[0]) * keys;
+            let [k, v] = [k, v].map(|tensor| tensor.part(first..first + keys));
+            let row = |&row: &usize| {
+                let visible = s.visible_keys((row % q_len) as u32) as usize;
+                let query = q.part(row * d..(row + 1) * d);
+                let [k, v] = [&k, &v].map(|all| &all[..visible * d]);
+                reference::row(&query, k, v, factor, self.element, errors)
+            };
+            rows.par_iter().map(row).collect::<Vec<_>>()
+        };
+        of_one_head.par_iter().flat_map(reference).collect()
+    }
 
-        let mut condition = Vec::with_capacity(visible);
-        let mut scores = Vec::with_capacity(visible);
-        for key in k[first_key * d..].chunks(d).take(visible) {
-            let terms = q.iter().zip(key).map(|(q, k)| q * k);
-            scores.push(factor * terms.clone().sum::<f64>());
-            condition.push(factor * terms.map(f64::abs).sum::<f64>());
+    /// Compares the rows of these numbers, whose elements `found` gives by their place
+    /// among `rows`, with what is expected there. Errors are scaled so that the
+    /// tolerance is the bound relative to the output, both as root mean squares.
+    fn compare<'a>(
+        &self,
+        rows: &[usize],
+        expected: &[Vec<Expected>],
+        found: impl Fn(usize) -> &'a [f64] + Sync,
+        checked: Checked,
+    ) -> Result<Tracker, Verdict> {
+        let tolerance = tolerance(expected);
+        if let Some(why) = self.unverifiable(tolerance) {
+            return Err(Verdict::unverifiable(tolerance, why));
         }
-        let maximum = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let mut weights: Vec<f64> = scores.iter().map(|s| libm::exp(s - maximum)).collect();
-        let total: f64 = weights.iter().sum();
-        let mut mean_condition = 0.0;
-        for ((weight, condition), score) in weights.iter_mut().zip(&mut condition).zip(&scores) {
-            *weight /= total;
-            *condition += (score - maximum).abs();
-            mean_condition += *weight * *condition;
-        }
-        let mut out = vec![[0.0; 2]; d];
-        let values = v[first_key * d..].chunks(d);
-        for ((value, weight), condition) in values.zip(&weights).zip(&condition) {
-            let amplified = weight * (1.0 + condition + mean_condition);
-            for ([sum, scale], v) in out.iter_mut().zip(value) {
-                *sum += weight * v;
-                *scale += amplified * v.abs();
+        let tracker = Verdict::tracker(checked, tolerance);
+        let compared = |(at, expected): (usize, &Vec<Expected>)| {
+            let mut tracker = tracker.clone();
+            for (element, (expected, &found)) in expected.iter().zip(found(at)).enumerate() {
+                let scale = expected.bound / tolerance.max(f64::MIN_POSITIVE);
+                tracker.compare(found, expected.value, scale, || {
+                    self.place(rows[at], element)
+                });
             }
+            tracker
+        };
+        let compared = expected.par_iter().enumerate().map(compared);
+        Ok(compared.reduce_with(Tracker::merge).unwrap_or(tracker))
+    }
+
+    /// The largest magnitude in a row, whose `values` another kernel has computed: to
+    /// it the bounds on rows without a reference refer. Where few elements make a row
+    /// they may all be small by chance: the average of independent values with
+    /// equal weights is no smaller than their standard deviation `value` by the root
+    /// of their number.
+    fn largest(&self, row: usize, values: impl Iterator<Item = f64>, value: f64) -> f64 {
+        let query = row % self.shape.q_len as usize;
+        match self.shape.visible_keys(query as u32) {
+            0 => 0.0,
+            visible => values
+                .map(f64::abs)
+                .fold(value / f64::from(visible).sqrt(), f64::max),
         }
-        out
+    }
+
+    /// A part with its inputs.
+    fn part(&self, part: &parts::Part) -> Part {
+        let (whole, s) = (&self.shape, &part.shape);
+        let vectors = |length: u32| length as usize * s.head_dim as usize;
+        let first_query = vectors(part.head * whole.q_len + part.query);
+        let first_key = kv_head(whole, part.head as usize) * vectors(whole.kv_len);
+        let queries = s.heads as usize * vectors(s.q_len);
+        let keys = s.kv_heads as usize * vectors(s.kv_len);
+        let [q, k, v] = [0, 1, 2].map(|i| &self.inputs()[i]);
+        Part {
+            shape: Shape::Attention(*s),
+            inputs: vec![
+                q.cut(first_query..first_query + queries),
+                k.cut(first_key..first_key + keys),
+                v.cut(first_key..first_key + keys),
+            ],
+            output: Bytes(queries as u64 * self.element.size()),
+        }
     }
 
     fn place(&self, row: usize, element: usize) -> String {
@@ -230,7 +258,7 @@ impl Problem for Attention {
 
     fn reference_macs(&self) -> u64 {
         let keys = u64::from(self.shape.kv_len) * u64::from(self.shape.head_dim);
-        let own = 4 * self.rows.len() as u64 * keys;
+        let own = 5 * self.rows.len() as u64 * keys;
         own + self.normal.as_ref().map_or(0, |p| p.reference_macs())
     }
 
@@ -239,49 +267,62 @@ impl Problem for Attention {
     }
 
     fn check(&self, _program: &Program, output: &[u8]) -> Verdict {
-        if let Some(why) = self.unverifiable() {
-            return Verdict::unverifiable(self.tolerance(), why);
-        }
         let d = self.shape.head_dim as usize;
         let found = self.found(output);
-        let tracker = Verdict::tracker(self.checked(), self.tolerance());
-        let row = |(&row, expected): (&usize, &Vec<[f64; 2]>)| {
-            let mut tracker = tracker.clone();
-            let found = &found[row * d..][..d];
-            for (element, (&found, &[value, scale])) in found.iter().zip(expected).enumerate() {
-                let scale = scale + self.underflow();
-                tracker.compare(found, value, scale, || self.place(row, element));
-            }
-            tracker
+        let row = |at: usize| &found[self.rows[at] * d..][..d];
+        match self.compare(&self.rows, self.reference(), row, self.checked()) {
+            Ok(tracker) => tracker.verdict(output),
+            Err(unverifiable) => unverifiable,
+        }
+    }
+
+    fn check_rows(&self, _program: &Program, rows: &[usize], values: &[f64]) -> Option<Verdict> {
+        let d = self.shape.head_dim as usize;
+        let found = |at: usize| &values[at * d..][..d];
+        let expected = self.reference_rows(rows);
+        let verdict = match self.compare(rows, &expected, found, Checked::Sampled) {
+            Ok(tracker) => tracker.verdict(&Tensor::new(Element::F64, values).bytes),
+            Err(unverifiable) => unverifiable,
         };
-        self.rows
-            .par_iter()
-            .zip(self.reference())
-            .map(row)
-            .reduce_with(Tracker::merge)
-            .unwrap_or(tracker)
-            .verdict(output)
+        (!rows.is_empty()).then_some(verdict)
     }
 
     fn wants_witness(&self) -> bool {
         self.checked() == Checked::Sampled
     }
 
-    /// Two correct outputs differ by at most twice the tolerance times the scale.
-    /// Rows without a reference take the largest scale seen in the checked ones.
+    fn parts(&self) -> Box<dyn Iterator<Item = Part> + '_> {
+        let parts = parts::parts(&self.shape, PART.0);
+        Box::new(parts.into_iter().map(|part| self.part(&part)))
+    }
+
+    /// Two correct outputs differ by at most twice the bound. Rows without a
+    /// reference have it from the checked ones, where it is compared with the largest
+    /// element of a row.
     fn agree(&self, output: &[u8], witness: &[u8]) -> Option<Rejection> {
-        let scales = self.reference().iter().flatten().map(|[_, scale]| *scale);
-        let bound = 2.0 * self.tolerance() * scales.fold(0.0, f64::max);
         let d = self.shape.head_dim as usize;
-        let pairs = self.found(output).into_iter().zip(self.found(witness));
-        pairs
-            .enumerate()
-            .find(|(_, (found, expected))| exceeds((found - expected).abs(), bound))
-            .map(|(at, (found, expected))| Rejection::WrongElement {
-                place: self.place(at / d, at % d),
-                found,
-                expected,
+        let value = self.inputs()[2].root_mean_square();
+        let relative = |(&row, expected): (&usize, &Vec<Expected>)| {
+            let largest = self.largest(row, expected.iter().map(|e| e.value), value);
+            let bound = expected.iter().map(|e| e.bound).fold(0.0, f64::max);
+            if bound > 0.0 { bound / largest } else { 0.0 }
+        };
+        let checked = self.rows.iter().zip(self.reference());
+        let relative = checked.map(relative).fold(0.0, f64::max);
+        let [found, expected] = [output, witness].map(|bytes| self.found(bytes));
+        let rows = found.chunks(d).zip(expected.chunks(d)).enumerate();
+        let differing = |(row, (found, expected)): (usize, (&[f64], &[f64]))| {
+            let bound = 2.0 * relative * self.largest(row, expected.iter().copied(), value);
+            let mut pairs = found.iter().zip(expected);
+            let element =
+                pairs.position(|(found, expected)| exceeds((found - expected).abs(), bound))?;
+            Some(Rejection::WrongElement {
+                place: self.place(row, element),
+                found: found[element],
+                expected: expected[element],
             })
+        };
+        rows.into_iter().find_map(differing)
     }
 
     fn export(&self) -> Option<Export> {
@@ -289,7 +330,7 @@ impl Problem for Attention {
         let queries = vec![s.batch, s.heads, s.q_len, s.head_dim];
         let keys = vec![s.batch, s.kv_heads, s.kv_len, s.head_dim];
         let reference = (self.checked() == Checked::Full).then(|| {
-            let values: Vec<f64> = self.reference().iter().flatten().map(|o| o[0]).collect();
+            let values: Vec<f64> = self.reference().iter().flatten().map(|o| o.value).collect();
             Tensor::new(Element::F64, &values)
         });
         Some(Export {
@@ -298,6 +339,22 @@ impl Problem for Attention {
             element: self.element,
             reference,
         })
+    }
+}
+
+/// The bound relative to the output, both as root mean squares.
+fn tolerance(expected: &[Vec<Expected>]) -> f64 {
+    let [bound, value] = [|e: &Expected| e.bound, |e: &Expected| e.value].map(|part| {
+        expected
+            .iter()
+            .flatten()
+            .map(|e| part(e).powi(2))
+            .sum::<f64>()
+    });
+    if bound > 0.0 {
+        (bound / value).sqrt()
+    } else {
+        0.0
     }
 }
 
@@ -320,6 +377,9 @@ fn checked_rows(shape: &AttentionShape, seed: u64) -> Vec<usize> {
     rows.dedup();
     rows
 }
+
+#[cfg(test)]
+mod emulation;
 
 #[cfg(test)]
 mod tests {
@@ -346,7 +406,7 @@ mod tests {
         Tensor::new(Element::F32, &values).bytes
     }
 
-    fn program() -> Program {
+    pub fn program() -> Program {
         Program {
             parameters: Default::default(),
             buffers: Vec::new(),
@@ -470,7 +530,7 @@ mod tests {
         let inputs = [&[1.0][..], &[3f64.ln(), 0.0], &[4.0, 8.0]];
         let inputs = inputs.map(|values| Tensor::new(Element::F32, values));
         problem.inputs.set(inputs).unwrap();
-        assert!((problem.reference()[0][0][0] - 5.0).abs() < 1e-6);
+        assert!((problem.reference()[0][0].value - 5.0).abs() < 1e-6);
     }
 
     #[test]
@@ -506,6 +566,31 @@ mod tests {
         }
         // Little to compute, and more to keep than memory may hold.
         assert!(checked_rows(&shape(1 << 22, 1, false), 1).len() <= RANDOM_ROWS + 4);
+    }
+
+    /// Whatever the limit, parts are the same computation.
+    #[test]
+    fn references_of_parts_are_those_of_the_whole() {
+        for (q, k, causal) in [(7, 9, false), (7, 9, true), (9, 7, true)] {
+            let whole = attention(shape(q, k, causal), 5);
+            for limit in [100, 300, 600, 2000, 1 << 20] {
+                let mut rows = Vec::new();
+                for part in parts::parts(&whole.shape, limit) {
+                    let Part { inputs, output, .. } = whole.part(&part);
+                    let problem = attention(part.shape, 5);
+                    assert_eq!(output.0, 32 * problem.all_rows() as u64);
+                    let inputs = <[_; 3]>::try_from(inputs).unwrap();
+                    problem.inputs.set(inputs).unwrap();
+                    rows.extend(problem.reference().iter().map(values));
+                }
+                let reference = whole.reference().iter().map(values);
+                assert_eq!(rows, reference.collect::<Vec<_>>(), "{limit}");
+            }
+        }
+    }
+
+    fn values(row: &Vec<Expected>) -> Vec<f64> {
+        row.iter().map(|e| e.value).collect()
     }
 
     #[test]

@@ -15,6 +15,10 @@ use crate::units::Bytes;
 const MAX_HEADS: u32 = 8;
 /// Fewer keys in a part are not worth a second pass.
 const KEYS_A_PART: u32 = 256;
+/// Most keys in a part on a software adapter: llvmpipe of Mesa 22 and before ends all
+/// loops of an invocation after 65,535 rounds together, of which a key takes two and
+/// a bit.
+const SOFTWARE_KEYS_A_PART: u32 = 16_384;
 /// Lanes of a workgroup of the second pass.
 const REDUCE_LANES: u32 = 32;
 
@@ -87,14 +91,15 @@ fn heads_together(shape: &AttentionShape) -> u32 {
 /// Parts of the keys, so that `groups` key/value heads' queries fill the device
 /// and no part is too small.
 fn parts(build: &Build, shape: &AttentionShape, groups: u32) -> u32 {
-    let wanted: u32 = if build.capabilities.software {
-        16
+    let (wanted, least): (u32, u32) = if build.capabilities.software {
+        (16, shape.kv_len.div_ceil(SOFTWARE_KEYS_A_PART))
     } else {
-        1024
+        (1024, 1)
     };
     let without = groups.saturating_mul(shape.q_len);
     wanted
         .div_ceil(without)
+        .max(least)
         .min(shape.kv_len / KEYS_A_PART)
         .max(1)
 }

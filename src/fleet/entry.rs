@@ -136,6 +136,7 @@ fn is_a_doubt(flag: Flag) -> bool {
         Flag::NotConverged
         | Flag::FewSamples
         | Flag::NotSteady
+        | Flag::Drifting
         | Flag::TimestampsRejected
         | Flag::NoWitness
         | Flag::Short

@@ -350,6 +350,23 @@ pub struct Time {
     pub samples_s: Vec<Seconds>,
     /// Dispatches that one sample is the mean of.
     pub dispatches_per_sample: u32,
+    /// How the samples were taken; empty in reports before schema 1.5.
+    #[serde(default)]
+    pub sampling: Vec<Sampling>,
+}
+
+/// How the samples of one life of a case were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sampling {
+    /// For how long the device worked on them.
+    pub sampled_s: Seconds,
+    /// Their trend (Theil–Sen slope), relative to the median, per second; null where
+    /// they are too few to show one.
+    pub drift_per_s: Option<f64>,
+    /// Half the width of its 99.9 % interval.
+    pub drift_half_width_per_s: Option<f64>,
+    /// Samples that were taken again because their timestamps cannot be true.
+    pub rejected: usize,
 }
 
 impl Time {
@@ -369,6 +386,7 @@ impl Time {
             p95_s: Seconds(stats::quantile(samples, 0.95)?),
             samples_s: samples.iter().copied().map(Seconds).collect(),
             dispatches_per_sample,
+            sampling: Vec::new(),
         })
     }
 }
@@ -412,8 +430,12 @@ pub enum Flag {
     NotConverged,
     /// Fewer than six samples: the median has no interval.
     FewSamples,
-    /// The warm-up ended without a steady state.
+    /// The warm-up ended without a steady state; of reports before schema 1.5, where
+    /// nobody looked at the samples.
     NotSteady,
+    /// The samples have a trend that may take the figure further from the steady state
+    /// than the tier's half-width.
+    Drifting,
     /// The adapter has no timestamps: host clock.
     HostTimed,
     /// The timestamps contradict the wall clock: host clock.
@@ -475,6 +497,7 @@ impl Flag {
             Self::NotConverged => "the interval was still too wide when time was up",
             Self::FewSamples => "under six samples, which have no interval",
             Self::NotSteady => "the warm-up still showed a trend",
+            Self::Drifting => "the time still rose or fell while it was measured",
             Self::HostTimed => "the adapter has no timestamps: timed by the host",
             Self::TimestampsRejected => {
                 "the timestamps contradict the wall clock: timed by the host"

@@ -447,6 +447,10 @@ impl Prepared<'_> {
             let reason = Reason::new(ReasonCode::NotMeasured, "no sample was taken");
             Stopped::new(Status::Failed, reason)
         })?;
+        let time = Time {
+            sampling: vec![self.samples.sampling(&self.effort)],
+            ..time
+        };
         let mut flags = self.samples.flags(&self.effort);
         flags.extend(&self.flags);
         flags.extend(self.conditions.iter().flat_map(Conditions::flags));

@@ -138,6 +138,7 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::NotSteady
         | Flag::Drifting
         | Flag::TimestampsRejected
+        | Flag::ClockUnproven
         | Flag::NoWitness
         | Flag::Short
         | Flag::SharedAdapter

@@ -99,7 +99,8 @@ impl<'a, 't> Bench<'a, 't> {
         }
         on_phase(candidate.warming_up());
         let mut runner = candidate.runner(self.gpu);
-        let warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
+        let mut warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
+        warm.prove(&mut runner)?;
         // What is compared at the end must have been written by timed dispatches.
         self.gpu.poison(&candidate.loaded)?;
         Ok(Prepared {

@@ -161,6 +161,8 @@ pub enum ReasonCode {
     Unstable,
     /// Two kernels that passed on samples disagree elsewhere.
     NoAgreement,
+    /// The driver left out some of the dispatches.
+    DispatchesDropped,
     /// Rounding may do so much with these inputs that no output can be told from
     /// a wrong one.
     Unverifiable,
@@ -189,7 +191,11 @@ impl ReasonCode {
     pub fn is_rejection(self) -> bool {
         matches!(
             self,
-            Self::NotComputed | Self::WrongResult | Self::Unstable | Self::NoAgreement
+            Self::NotComputed
+                | Self::WrongResult
+                | Self::Unstable
+                | Self::NoAgreement
+                | Self::DispatchesDropped
         )
     }
 }
@@ -202,6 +208,7 @@ const REASON_CODES: &[(ReasonCode, &str)] = &[
     (ReasonCode::WrongResult, "wrong-result"),
     (ReasonCode::Unstable, "unstable"),
     (ReasonCode::NoAgreement, "no-agreement"),
+    (ReasonCode::DispatchesDropped, "dispatches-dropped"),
     (ReasonCode::Unverifiable, "unverifiable"),
     (ReasonCode::Device, "device"),
     (ReasonCode::Worker, "worker"),
@@ -367,6 +374,12 @@ pub struct Sampling {
     pub drift_half_width_per_s: Option<f64>,
     /// Samples that were taken again because their timestamps cannot be true.
     pub rejected: usize,
+    /// Before the samples: how many seconds the device's clock counted in one of the
+    /// host's, at least and at most, as batches of n and 4n dispatches show; null where
+    /// the host timed, or nobody compared.
+    pub clock_rate_before: Option<[f64; 2]>,
+    /// The same after the samples.
+    pub clock_rate_after: Option<[f64; 2]>,
 }
 
 impl Time {
@@ -440,6 +453,9 @@ pub enum Flag {
     HostTimed,
     /// The timestamps contradict the wall clock: host clock.
     TimestampsRejected,
+    /// The host was disturbed too much to tell whether the device's clock runs as its
+    /// own does, within 0.5 %.
+    ClockUnproven,
     /// One dispatch takes over 100 ms, which trips the watchdog of a GPU that
     /// also drives a display.
     LongDispatch,
@@ -501,6 +517,9 @@ impl Flag {
             Self::HostTimed => "the adapter has no timestamps: timed by the host",
             Self::TimestampsRejected => {
                 "the timestamps contradict the wall clock: timed by the host"
+            }
+            Self::ClockUnproven => {
+                "the device's clock was not shown to run as the host's does, within 0.5 %"
             }
             Self::LongDispatch => {
                 "one dispatch takes over 100 ms, which trips the watchdog of a GPU that drives a display"

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::clock::{self, Choice};
+use super::clock::{self, Agreement, Choice, Comparison};
 use super::measurement::{Clock, Flag, Sampling};
 use super::tier::Effort;
 use crate::gpu::device::{Batch, GpuError, Series};
@@ -18,7 +18,13 @@ const OVERHEADS_PER_SAMPLE: f64 = 100.0;
 /// command buffer.
 const MAX_DISPATCHES: u32 = 1 << 15;
 /// The trend is looked at this often while a tier's length is sampled.
-const LOOKS: f64 = 4.0;
+const LOOKS: f64 = 2.0;
+/// The batches whose durations are compared are this many times as large as the others.
+const TIMES_AS_LARGE: u32 = 4;
+/// Pairs of batches by which the clocks are compared …
+const PAIRS: usize = 8;
+/// … unless they take longer than this.
+const COMPARING: Seconds = Seconds(1.0);
 /// A trend has ended where the later half has less than this share of it.
 const ENDED: f64 = 0.5;
 /// Rejected samples beyond this share end the sampling.
@@ -47,6 +53,10 @@ pub struct Warm {
     pub dispatches: u32,
     /// By which clock.
     pub choice: Choice,
+    /// What the device's clock counts in a second of the host's, at least and at most.
+    pub rate: Option<[f64; 2]>,
+    /// The batches of the warm-up, of this size and a quarter of it.
+    comparison: Comparison,
     /// Typical cost of a submission.
     pub overhead: Seconds,
     /// Roughly how long a dispatch takes.
@@ -79,18 +89,106 @@ pub fn warm_up(
         batch = runner.run(dispatches)?;
         elapsed += batch.cost.0;
     }
-    let mut batches = vec![batch];
+    let mut comparison = Comparison {
+        few: dispatches / TIMES_AS_LARGE,
+        many: dispatches,
+        small: Vec::new(),
+        large: vec![batch],
+    };
     while elapsed < effort.warm_up.0 {
-        batch = runner.run(dispatches)?;
-        elapsed += batch.cost.0;
-        batches.push(batch);
+        elapsed += compare(runner, &mut comparison)?;
     }
+    let dispatch = comparison.large.last().unwrap_or(&batch).wall.0 / f64::from(dispatches);
     Ok(Warm {
         dispatches,
-        choice: runner.choose_clock(&batches, overhead),
+        choice: runner.choose_clock(&comparison.large, overhead),
+        rate: None,
+        comparison,
         overhead,
-        dispatch: Seconds(batch.wall.0 / f64::from(dispatches)),
+        dispatch: Seconds(dispatch),
     })
+}
+
+/// Runs a small batch and a large one; returns what that cost.
+fn compare(runner: &mut impl Runner, comparison: &mut Comparison) -> Result<f64, GpuError> {
+    let small = runner.run(comparison.few)?;
+    let large = runner.run(comparison.many)?;
+    comparison.small.push(small);
+    comparison.large.push(large);
+    Ok(small.cost.0 + large.cost.0)
+}
+
+/// Runs pairs of batches until they are as many as are wanted or long enough.
+fn compare_all(
+    runner: &mut impl Runner,
+    comparison: &mut Comparison,
+) -> Result<Option<[f64; 2]>, GpuError> {
+    let mut elapsed = 0.0;
+    while comparison.is_short() || comparison.small.len() < PAIRS && elapsed < COMPARING.0 {
+        elapsed += compare(runner, comparison)?;
+    }
+    Ok(comparison.rate())
+}
+
+/// Compares the clocks by batches of a sample's size and a quarter of it, and where
+/// that is not enough, by batches four times as large.
+fn compare_clocks(
+    runner: &mut impl Runner,
+    mut comparison: Comparison,
+) -> Result<Option<[f64; 2]>, GpuError> {
+    let rate = compare_all(runner, &mut comparison)?;
+    let most = comparison
+        .many
+        .saturating_mul(TIMES_AS_LARGE)
+        .min(MAX_DISPATCHES);
+    if Comparison::agreement(rate) == Agreement::Proven || most <= comparison.many {
+        return Ok(rate);
+    }
+    let mut larger = Comparison {
+        few: comparison.many,
+        many: most,
+        ..Comparison::default()
+    };
+    compare_all(runner, &mut larger)
+}
+
+impl Warm {
+    /// Makes sure that the driver runs every dispatch of a batch, and that the device's
+    /// clock runs as the host's does; else the host times, or the clock is not proven.
+    ///
+    /// # Errors
+    /// [`GpuError::Dropped`], or whatever the device reports.
+    pub fn prove(&mut self, runner: &mut impl Runner) -> Result<(), GpuError> {
+        let comparison = std::mem::take(&mut self.comparison);
+        if let Some(ratio) = comparison.lacking(self.overhead) {
+            let (few, many) = (comparison.few, comparison.many);
+            return Err(GpuError::Dropped(format!(
+                "{many} take {ratio:.2} times as long as {few}"
+            )));
+        }
+        if self.choice.clock == Clock::Device {
+            self.rate = compare_clocks(runner, comparison)?;
+            self.judge(self.rate);
+        }
+        Ok(())
+    }
+
+    /// Goes by what a comparison says of the device's clock.
+    fn judge(&mut self, rate: Option<[f64; 2]>) {
+        match Comparison::agreement(rate) {
+            Agreement::Proven => {}
+            Agreement::Refuted => self.choice = Choice::REJECTED,
+            Agreement::Open => self.choice.flag = Some(Flag::ClockUnproven),
+        }
+    }
+
+    fn as_compared(&self) -> Comparison {
+        Comparison {
+            few: self.dispatches / TIMES_AS_LARGE,
+            many: self.dispatches,
+            ..Comparison::default()
+        }
+    }
 }
 
 fn target_duration(batch: &Batch, overhead: Seconds) -> Seconds {
@@ -118,6 +216,8 @@ pub struct Samples {
     series: Vec<usize>,
     rejected: usize,
     elapsed: Seconds,
+    /// What the device's clock counted in a second of the host's in the end.
+    rate: Option<[f64; 2]>,
 }
 
 impl Samples {
@@ -130,6 +230,7 @@ impl Samples {
             series: Vec::new(),
             rejected: 0,
             elapsed: Seconds(0.0),
+            rate: None,
         }
     }
 
@@ -166,10 +267,26 @@ impl Samples {
     fn go_over_to_host(&mut self) {
         self.values.clear();
         self.times.clear();
-        self.warm.choice = Choice {
-            clock: Clock::Host,
-            flag: Some(Flag::TimestampsRejected),
-        };
+        self.warm.choice = Choice::REJECTED;
+    }
+
+    /// Compares the clocks once more. Returns whether samples have to be taken anew, by
+    /// the host's.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn check_clock(&mut self, runner: &mut impl Runner) -> Result<bool, GpuError> {
+        if self.warm.choice.clock == Clock::Host {
+            return Ok(false);
+        }
+        self.rate = compare_clocks(runner, self.warm.as_compared())?;
+        self.warm.judge(self.rate);
+        let is_refuted = self.warm.choice.clock == Clock::Host;
+        if is_refuted {
+            self.go_over_to_host();
+            self.elapsed = Seconds(0.0);
+        }
+        Ok(is_refuted)
     }
 
     /// Takes the batches of some series as samples: all by the device's clock, or
@@ -347,6 +464,8 @@ impl Samples {
             drift_per_s: drift.map(|drift| drift.per_s),
             drift_half_width_per_s: drift.map(|drift| drift.half_width_per_s),
             rejected: self.rejected,
+            clock_rate_before: self.warm.rate,
+            clock_rate_after: self.rate,
         }
     }
 
@@ -404,6 +523,7 @@ mod tests {
                 device: self
                     .skew
                     .map(|skew| DeviceSpan::new(1, 1 + ticks(skew), 1e-9)),
+                invocations: None,
             })
         }
     }
@@ -412,9 +532,13 @@ mod tests {
 
     fn measure<F: Fn(u32) -> f64>(mut fake: Fake<F>) -> Samples {
         let effort = Tier::Quick.effort();
-        let warm = warm_up(&mut fake, &effort, OVERHEAD).unwrap();
+        let mut warm = warm_up(&mut fake, &effort, OVERHEAD).unwrap();
+        warm.prove(&mut fake).unwrap();
         let mut samples = Samples::new(warm);
         samples.converge(&mut fake, &effort, |_| {}).unwrap();
+        if samples.check_clock(&mut fake).unwrap() {
+            samples.converge(&mut fake, &effort, |_| {}).unwrap();
+        }
         samples
     }
 
@@ -435,7 +559,7 @@ mod tests {
 
     #[test]
     fn a_device_whose_clock_runs_at_another_rate_is_timed_by_the_host() {
-        for skew in [0.1, 3.0] {
+        for skew in [0.1, 0.8, 0.99, 1.01, 1.2, 3.0] {
             let samples = measure(Fake {
                 dispatch_s: |_| 1e-3,
                 batches: 0,
@@ -476,6 +600,55 @@ mod tests {
         for flag in [Flag::LongDispatch, Flag::NotConverged, Flag::FewSamples] {
             assert!(flags.contains(&flag), "{flags:?}");
         }
+    }
+
+    /// From the 40th batch on a second of the device's clock is 2 % too long.
+    #[test]
+    fn a_clock_that_changes_meanwhile_does_not_count_either() {
+        struct Changing(Fake<fn(u32) -> f64>);
+        impl Runner for Changing {
+            fn run(&mut self, dispatches: u32) -> Result<Batch, GpuError> {
+                self.0.skew = Some(if self.0.batches < 60 { 1.0 } else { 0.98 });
+                self.0.run(dispatches)
+            }
+        }
+        let effort = Tier::Quick.effort();
+        let mut device = Changing(Fake {
+            dispatch_s: |_| 1e-4,
+            batches: 0,
+            skew: None,
+        });
+        let mut warm = warm_up(&mut device, &effort, OVERHEAD).unwrap();
+        warm.prove(&mut device).unwrap();
+        assert_eq!(warm.choice.clock, Clock::Device, "{:?}", warm.rate);
+        let mut samples = Samples::new(warm);
+        samples.converge(&mut device, &effort, |_| {}).unwrap();
+        assert_eq!(samples.check_clock(&mut device), Ok(true));
+        samples.converge(&mut device, &effort, |_| {}).unwrap();
+        let median = stats::median(samples.values()).unwrap();
+        assert!((median / 1e-4 - 1.0).abs() < 0.005, "{median}");
+        assert!(samples.flags(&effort).contains(&Flag::TimestampsRejected));
+    }
+
+    /// A driver that runs the first dispatch of a batch only.
+    #[test]
+    fn dispatches_that_are_left_out_are_an_error() {
+        struct Lazy(f64);
+        impl Runner for Lazy {
+            fn run(&mut self, dispatches: u32) -> Result<Batch, GpuError> {
+                let device = self.0 * f64::from(dispatches.min(1));
+                Ok(Batch {
+                    wall: Seconds(device + 5e-5),
+                    cost: Seconds(device + 1e-4),
+                    device: Some(DeviceSpan::new(1, 2 + (device * 1e9) as u64, 1e-9)),
+                    invocations: None,
+                })
+            }
+        }
+        let effort = Tier::Quick.effort();
+        let mut warm = warm_up(&mut Lazy(1e-3), &effort, OVERHEAD).unwrap();
+        let refused = warm.prove(&mut Lazy(1e-3));
+        assert!(matches!(refused, Err(GpuError::Dropped(_))), "{refused:?}");
     }
 
     /// A time that falls to a third within the warm-up and the first samples.
@@ -519,6 +692,7 @@ mod tests {
                 wall: Seconds(device + OVERHEAD.0),
                 cost: Seconds(device + EMPTY),
                 device: Some(DeviceSpan::new(1, 1 + (device * 1e9) as u64, 1e-9)),
+                invocations: None,
             })
         }
     }
@@ -636,6 +810,7 @@ mod tests {
                     wall: Seconds(wall),
                     cost: Seconds(wall),
                     device: None,
+                    invocations: None,
                 }
             };
             Series {
@@ -652,6 +827,8 @@ mod tests {
                     clock: Clock::Host,
                     flag: None,
                 },
+                rate: None,
+                comparison: Comparison::default(),
                 overhead: OVERHEAD,
                 dispatch: Seconds(0.02),
             });

@@ -133,9 +133,13 @@ impl Noise {
         let sizes = pieces.iter().flatten().map(|r| r.abs()).collect();
         let scale = OVER_MAD * middle(sizes)?;
         let correlations = pieces.iter().map(|p| correlation(p, scale)).collect();
+        let correlation = middle(correlations)?;
+        // Two standard errors of the correlation of independent noise.
+        let points = pieces.iter().map(Vec::len).sum::<usize>() as f64;
+        let is_seen = correlation > 2.0 / points.sqrt();
         Some(Self {
             scale,
-            correlation: middle(correlations)?,
+            correlation: if is_seen { correlation } else { 0.0 },
         })
     }
 }

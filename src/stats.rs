@@ -1,16 +1,17 @@
-//! Medians, quantiles, intervals, outliers, Student's t, a sequential test and the
-//! steady-state check.
+//! Medians, quantiles, intervals, outliers, Student's t, trends and a sequential test.
 //! Pure functions over samples.
 
 mod outliers;
 mod proportion;
 mod sequential;
 mod student;
+mod trend;
 
 pub use outliers::{Outliers, outliers};
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
 pub use student::student_t;
+pub use trend::{Point, Trend};
 
 /// The `q`-quantile (0 ≤ q ≤ 1) by linear interpolation between order
 /// statistics (Hyndman & Fan type 7, numpy's default). `None` without samples.
@@ -76,34 +77,6 @@ fn trimmed_tail(n: usize, tail: f64) -> Option<usize> {
     None
 }
 
-/// Whether the last samples have no trend left: the least-squares slope over
-/// them is within two standard errors of zero, or moves the level by less than
-/// `floor` (relative) from the first to the last. Fewer than four samples say
-/// nothing.
-pub fn is_steady(samples: &[f64], floor: f64) -> bool {
-    let n = samples.len();
-    if n < 4 {
-        return false;
-    }
-    let mean_x = (n - 1) as f64 / 2.0;
-    let mean_y = samples.iter().sum::<f64>() / n as f64;
-    let (mut sxx, mut sxy) = (0.0, 0.0);
-    for (i, y) in samples.iter().enumerate() {
-        let dx = i as f64 - mean_x;
-        sxx += dx * dx;
-        sxy += dx * (y - mean_y);
-    }
-    let slope = sxy / sxx;
-    let residual: f64 = samples
-        .iter()
-        .enumerate()
-        .map(|(i, y)| (y - mean_y - slope * (i as f64 - mean_x)).powi(2))
-        .sum();
-    let standard_error = (residual / (n - 2) as f64 / sxx).sqrt();
-    let drift = slope.abs() * (n - 1) as f64;
-    slope.abs() <= 2.0 * standard_error || drift <= floor * mean_y
-}
-
 fn sorted(samples: &[f64]) -> Vec<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -147,16 +120,6 @@ mod tests {
         for (n, trimmed) in [(6, 0), (10, 1), (30, 9), (100, 39)] {
             assert_eq!(trimmed_tail(n, 0.025), Some(trimmed), "n = {n}");
         }
-    }
-
-    #[test]
-    fn steady_state_tells_a_ramp_from_noise() {
-        let ramp: Vec<f64> = (0..8).map(|i| 1.0 - 0.03 * f64::from(i)).collect();
-        assert!(!is_steady(&ramp, 0.005));
-        let noise = [1.0, 1.02, 0.99, 1.01, 0.98, 1.02, 1.0, 0.99];
-        assert!(is_steady(&noise, 0.005));
-        assert!(is_steady(&[1.0; 8], 0.005));
-        assert!(!is_steady(&[1.0; 3], 0.005));
     }
 
     proptest! {

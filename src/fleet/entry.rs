@@ -136,7 +136,9 @@ fn is_a_doubt(flag: Flag) -> bool {
         Flag::NotConverged
         | Flag::FewSamples
         | Flag::NotSteady
+        | Flag::Drifting
         | Flag::TimestampsRejected
+        | Flag::ClockUnproven
         | Flag::NoWitness
         | Flag::Short
         | Flag::SharedAdapter

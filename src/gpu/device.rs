@@ -30,6 +30,9 @@ pub enum GpuError {
     /// The driver accepts work and does not do it.
     #[error("output not computed: the driver accepts work and does not do it")]
     Undone,
+    /// The driver leaves out some of the dispatches of a batch.
+    #[error("the driver leaves out dispatches: {0}")]
+    Dropped(String),
     /// The driver failed in a way that fits nowhere else.
     #[error("the driver failed: {0}")]
     Internal(String),
@@ -128,6 +131,8 @@ pub struct Batch {
     pub cost: Seconds,
     /// What the device's timestamps say; `None` where it has none.
     pub device: Option<DeviceSpan>,
+    /// Invocations of shaders that the device counted; `None` where it does not.
+    pub invocations: Option<u64>,
 }
 
 /// Batches that were submitted one behind the other, so that the queue was never
@@ -450,6 +455,7 @@ impl Gpu {
             wall: Seconds(0.0),
             cost: Seconds(0.0),
             device: None,
+            invocations: None,
         };
         for _ in 0..submissions {
             let batch = self.submit(None, |pass| loaded.record(pass))?;
@@ -513,6 +519,7 @@ impl Gpu {
                 wall,
                 cost: wall,
                 device: spans.get(number).copied(),
+                invocations: None,
             }
         };
         let batches = starts.zip(&ends).enumerate().map(batch).collect();
@@ -573,6 +580,7 @@ impl Gpu {
             wall,
             cost: Seconds(begin.elapsed().as_secs_f64()),
             device,
+            invocations: None,
         })
     }
 

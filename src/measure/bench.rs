@@ -24,10 +24,9 @@ const OVERHEAD_SAMPLES: usize = 15;
 /// How long each of several candidates is tried before one is chosen.
 const PROBE: Effort = Effort {
     half_width: 0.05,
-    min_samples: 3,
+    sampling: Seconds(0.0),
     ceiling: Seconds(0.1),
-    warm_up: Seconds(0.0),
-    warm_up_ceiling: Seconds(0.05),
+    warm_up: Seconds(0.05),
 };
 /// How many times, in turn: what disturbs one probe lasts for others, but not
 /// until the next round. Each candidate keeps its best.
@@ -100,7 +99,8 @@ impl<'a, 't> Bench<'a, 't> {
         }
         on_phase(candidate.warming_up());
         let mut runner = candidate.runner(self.gpu);
-        let warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
+        let mut warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
+        warm.prove(&mut runner)?;
         // What is compared at the end must have been written by timed dispatches.
         self.gpu.poison(&candidate.loaded)?;
         Ok(Prepared {

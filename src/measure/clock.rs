@@ -16,13 +16,142 @@ const UNEXPLAINED_OVERHEADS: f64 = 5.0;
 /// … and by this much at least, a time slice of the host's scheduler.
 const UNEXPLAINED_FLOOR: Seconds = Seconds(0.004);
 
-/// The clock that was chosen for a case, and why if it is not the device's.
+/// The rates of the two clocks may differ by this share.
+const SAME_RATE: f64 = 0.005;
+/// A batch that takes this long shows a difference of [`SAME_RATE`] beyond
+/// [`UNEXPLAINED_FLOOR`] by itself.
+const LONG_BATCH: Seconds = Seconds(UNEXPLAINED_FLOOR.0 / SAME_RATE);
+/// The lowest of so many batches tell what a batch costs beyond its dispatches.
+const LOWEST: usize = 3;
+/// Share of the time of its dispatches that a batch may lack.
+const LACKING: f64 = 0.05;
+
+/// The clock that was chosen for a case, and what is to be said about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
     /// Whose clock.
     pub clock: Clock,
-    /// Why the host's.
+    /// Why the host's, or that the device's is not proven.
     pub flag: Option<Flag>,
+}
+
+impl Choice {
+    /// The host's, since the device's is not to be trusted.
+    pub const REJECTED: Self = Self {
+        clock: Clock::Host,
+        flag: Some(Flag::TimestampsRejected),
+    };
+}
+
+/// Batches of two sizes by which the device's clock is held against the host's: what a
+/// batch costs beyond its dispatches is the same for both, so that only the rates of
+/// the clocks are left in the difference.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Dispatches of the small ones.
+    pub few: u32,
+    /// Dispatches of the large ones.
+    pub many: u32,
+    /// The small ones.
+    pub small: Vec<Batch>,
+    /// The large ones.
+    pub large: Vec<Batch>,
+}
+
+/// What a comparison says of the device's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// It runs as the host's does.
+    Proven,
+    /// It does not.
+    Refuted,
+    /// The host's clock was disturbed too much to tell.
+    Open,
+}
+
+impl Comparison {
+    /// Whether more batches would make it surer.
+    pub fn is_short(&self) -> bool {
+        let is_long = |batch: &Batch| batch.wall >= LONG_BATCH;
+        self.small.is_empty() || self.large.len() < LOWEST && !self.large.iter().any(is_long)
+    }
+
+    /// What the device's clock counts in one second of the host's, between what and
+    /// what. `None` where timestamps are missing, or larger batches take no longer.
+    ///
+    /// A batch takes the host longer than the device by what submitting and waking up
+    /// cost. That is never negative and has a floor, which the lowest of the batches
+    /// are near, and the difference between the lowest and the third tells how near. A
+    /// wrong rate moves the floors of the two sizes apart, by its share of the
+    /// difference in time.
+    pub fn rate(&self) -> Option<[f64; 2]> {
+        let (small, large) = (
+            timed(&self.small, self.few)?,
+            timed(&self.large, self.many)?,
+        );
+        let longer = median_device(&large)? - median_device(&small)?;
+        if longer <= 0.0 {
+            return None;
+        }
+        let [small, large] = [floor(&small)?, floor(&large)?];
+        let rate = |apart: f64| longer / (longer + apart).max(f64::MIN_POSITIVE);
+        Some([rate(large[1] - small[0]), rate(large[0] - small[1])])
+    }
+
+    /// What the rate says.
+    pub fn agreement(rate: Option<[f64; 2]>) -> Agreement {
+        let (least, most) = (1.0 - SAME_RATE, 1.0 + SAME_RATE);
+        match rate {
+            Some([low, high]) if low >= least && high <= most => Agreement::Proven,
+            Some([low, high]) if high < least || low > most => Agreement::Refuted,
+            _ => Agreement::Open,
+        }
+    }
+
+    /// How many times as long large batches take as small ones, where that is less than
+    /// their dispatches explain: a driver that leaves out repeated dispatches. The first
+    /// dispatch of a batch may take as long as two.
+    pub fn lacking(&self, overhead: Seconds) -> Option<f64> {
+        let (few, many) = (f64::from(self.few), f64::from(self.many));
+        let worked = |batch: &Batch| match duration_of(batch) {
+            Some(device) => device,
+            None => batch.wall.0 - overhead.0,
+        };
+        let worked = |batches: &[Batch], q| {
+            let worked: Vec<f64> = batches.iter().map(worked).collect();
+            stats::quantile(&worked, q)
+        };
+        // Whatever disturbed some of them is left out to the driver's advantage.
+        let ratio = worked(&self.large, 0.75)? / worked(&self.small, 0.25)?;
+        let least = (1.0 - LACKING) * (many + 1.0) / (few + 1.0);
+        (self.few > 0 && ratio < least).then_some(ratio)
+    }
+}
+
+fn duration_of(batch: &Batch) -> Option<f64> {
+    batch.device?.duration().ok().map(|device| device.0)
+}
+
+/// Wall and device time of each of some batches of `dispatches`. Nothing at all may take
+/// the device less than a tick.
+fn timed(batches: &[Batch], dispatches: u32) -> Option<Vec<[f64; 2]>> {
+    let nothing = (dispatches == 0).then_some(0.0);
+    let timed = |batch: &Batch| Some([batch.wall.0, duration_of(batch).or(nothing)?]);
+    batches.iter().map(timed).collect()
+}
+
+fn median_device(batches: &[[f64; 2]]) -> Option<f64> {
+    let durations: Vec<f64> = batches.iter().map(|[_, device]| *device).collect();
+    stats::median(&durations)
+}
+
+/// The least that the host waits longer than the device works: between what and what.
+fn floor(batches: &[[f64; 2]]) -> Option<[f64; 2]> {
+    let mut beyond: Vec<f64> = batches.iter().map(|[wall, device]| wall - device).collect();
+    beyond.sort_by(f64::total_cmp);
+    let lowest = beyond.first()?;
+    let spread = beyond.get(LOWEST - 1).map(|third| third - lowest);
+    Some([lowest - spread.unwrap_or(UNEXPLAINED_FLOOR.0), *lowest])
 }
 
 /// Device duration of a batch if it agrees with the wall clock: not longer than
@@ -60,10 +189,7 @@ pub fn choose(warm_up: &[Batch], overhead: Seconds) -> Choice {
             flag: None,
         }
     } else {
-        Choice {
-            clock: Clock::Host,
-            flag: Some(Flag::TimestampsRejected),
-        }
+        Choice::REJECTED
     }
 }
 
@@ -118,6 +244,7 @@ mod tests {
             wall: Seconds(wall_s),
             cost: Seconds(wall_s),
             device: Some(DeviceSpan::new(begin, end, 1e-9)),
+            invocations: None,
         }
     }
 
@@ -173,7 +300,105 @@ mod tests {
             wall: Seconds(0.02),
             cost: Seconds(0.02),
             device: None,
+            invocations: None,
         };
         assert_eq!(choose(&[batch], OVERHEAD).flag, Some(Flag::HostTimed));
+    }
+
+    /// Batches of 5 and 20 ms by a device whose clock runs at `rate`, after which the
+    /// host wakes up late by one of these times, in microseconds.
+    fn compared(rate: f64, late_us: &[u32]) -> Comparison {
+        let timed = |device_s: f64, late_us: u32| {
+            let wall = device_s + 5e-5 + 1e-6 * f64::from(late_us);
+            batch(wall, 1, 1 + (device_s * rate * 1e9).round() as u64)
+        };
+        Comparison {
+            few: 50,
+            many: 200,
+            small: late_us
+                .iter()
+                .rev()
+                .map(|late| timed(0.005, *late))
+                .collect(),
+            large: late_us.iter().map(|late| timed(0.02, *late)).collect(),
+        }
+    }
+
+    /// Late by up to 8 µs among the lowest three, which are 0.05 % of the 15 ms by which
+    /// the sizes differ: all from ±1 % on is refuted, and nothing within ±0.4 %. Delays
+    /// of milliseconds in most batches change nothing.
+    #[test]
+    fn a_rate_that_is_one_per_cent_off_is_seen_through_the_host_being_late() {
+        let late = [3000, 5, 0, 9000, 4, 400, 8, 70];
+        for percent in (80..=120).filter(|percent| *percent != 100) {
+            let comparison = compared(f64::from(percent) / 100.0, &late);
+            let rate = comparison.rate();
+            assert_eq!(
+                Comparison::agreement(rate),
+                Agreement::Refuted,
+                "{percent}: {rate:?}"
+            );
+        }
+        for rate in [0.996, 1.0, 1.004] {
+            let [low, high] = compared(rate, &late).rate().unwrap();
+            assert!(
+                low <= rate && rate <= high && high - low < 2e-3,
+                "{low} {high}"
+            );
+            assert_eq!(Comparison::agreement(Some([low, high])), Agreement::Proven);
+        }
+    }
+
+    /// Where every batch is late by something else, a rate of 1 is neither proven nor
+    /// refuted; nor is one that is 1 % off taken for right.
+    #[test]
+    fn a_host_that_is_always_late_proves_nothing() {
+        let late = [3000, 800, 1500, 9000, 2200];
+        for rate in [0.99, 1.0, 1.01] {
+            let rate = compared(rate, &late).rate();
+            assert_eq!(Comparison::agreement(rate), Agreement::Open, "{rate:?}");
+        }
+        assert_eq!(Comparison::agreement(None), Agreement::Open);
+    }
+
+    /// A single batch of 0.8 s, and a submission of nothing: 4 ms are 0.5 % of it.
+    #[test]
+    fn a_long_batch_is_enough() {
+        let nothing = batch(6e-5, 1, 10_001);
+        let long = |wall: f64, device_ns| Comparison {
+            few: 0,
+            many: 1,
+            small: vec![nothing; 3],
+            large: vec![batch(wall, 1, device_ns)],
+        };
+        let right = long(1.0, 999_900_000);
+        assert!(!right.is_short());
+        assert_eq!(Comparison::agreement(right.rate()), Agreement::Proven);
+        assert!(long(0.7, 699_900_000).is_short());
+        let slow = long(1.0, 988_000_000);
+        assert_ne!(Comparison::agreement(slow.rate()), Agreement::Proven);
+    }
+
+    /// 200 dispatches take as long as 50, or as one more than 50: the driver leaves out
+    /// all but the first, or three of four from the second batch on. What takes 3.6
+    /// times as long is right where a first dispatch may be slow, of 4 to 16 of them.
+    #[test]
+    fn dispatches_that_are_left_out_make_large_batches_short() {
+        let timed = |device_us: u64| batch(1.0, 1, 1 + 1000 * device_us);
+        let lacking = |few, many, small, large| {
+            let comparison = Comparison {
+                few,
+                many,
+                small: vec![timed(small); 4],
+                large: vec![timed(large); 4],
+            };
+            comparison.lacking(OVERHEAD)
+        };
+        assert_eq!(lacking(50, 200, 5000, 20_000), None);
+        assert_eq!(lacking(4, 16, 5000, 18_000), None);
+        assert_eq!(lacking(50, 200, 5000, 18_000), Some(3.6));
+        assert_eq!(lacking(50, 200, 5000, 5000), Some(1.0));
+        assert_eq!(lacking(1, 4, 5000, 5000), Some(1.0));
+        assert_eq!(lacking(0, 1, 10, 5000), None);
     }
 }

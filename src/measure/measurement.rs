@@ -161,6 +161,8 @@ pub enum ReasonCode {
     Unstable,
     /// Two kernels that passed on samples disagree elsewhere.
     NoAgreement,
+    /// The driver left out some of the dispatches.
+    DispatchesDropped,
     /// Rounding may do so much with these inputs that no output can be told from
     /// a wrong one.
     Unverifiable,
@@ -189,7 +191,11 @@ impl ReasonCode {
     pub fn is_rejection(self) -> bool {
         matches!(
             self,
-            Self::NotComputed | Self::WrongResult | Self::Unstable | Self::NoAgreement
+            Self::NotComputed
+                | Self::WrongResult
+                | Self::Unstable
+                | Self::NoAgreement
+                | Self::DispatchesDropped
         )
     }
 }
@@ -202,6 +208,7 @@ const REASON_CODES: &[(ReasonCode, &str)] = &[
     (ReasonCode::WrongResult, "wrong-result"),
     (ReasonCode::Unstable, "unstable"),
     (ReasonCode::NoAgreement, "no-agreement"),
+    (ReasonCode::DispatchesDropped, "dispatches-dropped"),
     (ReasonCode::Unverifiable, "unverifiable"),
     (ReasonCode::Device, "device"),
     (ReasonCode::Worker, "worker"),
@@ -350,6 +357,29 @@ pub struct Time {
     pub samples_s: Vec<Seconds>,
     /// Dispatches that one sample is the mean of.
     pub dispatches_per_sample: u32,
+    /// How the samples were taken; empty in reports before schema 1.5.
+    #[serde(default)]
+    pub sampling: Vec<Sampling>,
+}
+
+/// How the samples of one life of a case were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sampling {
+    /// For how long the device worked on them.
+    pub sampled_s: Seconds,
+    /// Their trend (Theil–Sen slope), relative to the median, per second; null where
+    /// they are too few to show one.
+    pub drift_per_s: Option<f64>,
+    /// Half the width of its 99.9 % interval.
+    pub drift_half_width_per_s: Option<f64>,
+    /// Samples that were taken again because their timestamps cannot be true.
+    pub rejected: usize,
+    /// Before the samples: how many seconds the device's clock counted in one of the
+    /// host's, at least and at most, as batches of n and 4n dispatches show; null where
+    /// the host timed, or nobody compared.
+    pub clock_rate_before: Option<[f64; 2]>,
+    /// The same after the samples.
+    pub clock_rate_after: Option<[f64; 2]>,
 }
 
 impl Time {
@@ -369,6 +399,7 @@ impl Time {
             p95_s: Seconds(stats::quantile(samples, 0.95)?),
             samples_s: samples.iter().copied().map(Seconds).collect(),
             dispatches_per_sample,
+            sampling: Vec::new(),
         })
     }
 }
@@ -412,12 +443,19 @@ pub enum Flag {
     NotConverged,
     /// Fewer than six samples: the median has no interval.
     FewSamples,
-    /// The warm-up ended without a steady state.
+    /// The warm-up ended without a steady state; of reports before schema 1.5, where
+    /// nobody looked at the samples.
     NotSteady,
+    /// The samples have a trend that may take the figure further from the steady state
+    /// than the tier's half-width.
+    Drifting,
     /// The adapter has no timestamps: host clock.
     HostTimed,
     /// The timestamps contradict the wall clock: host clock.
     TimestampsRejected,
+    /// The host was disturbed too much to tell whether the device's clock runs as its
+    /// own does, within 0.5 %.
+    ClockUnproven,
     /// One dispatch takes over 100 ms, which trips the watchdog of a GPU that
     /// also drives a display.
     LongDispatch,
@@ -475,9 +513,13 @@ impl Flag {
             Self::NotConverged => "the interval was still too wide when time was up",
             Self::FewSamples => "under six samples, which have no interval",
             Self::NotSteady => "the warm-up still showed a trend",
+            Self::Drifting => "the time still rose or fell while it was measured",
             Self::HostTimed => "the adapter has no timestamps: timed by the host",
             Self::TimestampsRejected => {
                 "the timestamps contradict the wall clock: timed by the host"
+            }
+            Self::ClockUnproven => {
+                "the device's clock was not shown to run as the host's does, within 0.5 %"
             }
             Self::LongDispatch => {
                 "one dispatch takes over 100 ms, which trips the watchdog of a GPU that drives a display"

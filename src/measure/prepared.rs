@@ -119,10 +119,16 @@ impl Prepared<'_> {
         let mut runner = self.candidate.runner(self.gpu);
         let sample = self.samples.warm().sample();
         on_phase(Phase::Sampling { samples: 0, sample });
-        self.samples.converge(&mut runner, &self.effort, |values| {
+        let mut on_sample = |values: &[f64]| {
             let samples = values.len();
             on_phase(Phase::Sampling { samples, sample });
-        })?;
+        };
+        self.samples
+            .converge(&mut runner, &self.effort, &mut on_sample)?;
+        if self.samples.check_clock(&mut runner)? {
+            self.samples
+                .converge(&mut runner, &self.effort, &mut on_sample)?;
+        }
         self.timed.push(Period::since(begin));
         Ok(())
     }
@@ -148,7 +154,8 @@ impl Prepared<'_> {
         let begin = Moment::now();
         let mut runner = self.candidate.runner(self.gpu);
         let overhead = self.samples.warm().overhead;
-        let warm = sampling::warm_up(&mut runner, &self.effort, overhead)?;
+        let mut warm = sampling::warm_up(&mut runner, &self.effort, overhead)?;
+        warm.prove(&mut runner)?;
         self.samples = Samples::new(warm);
         // What is compared at the end must have been written by timed dispatches.
         self.gpu.poison(&self.candidate.loaded)?;
@@ -216,6 +223,7 @@ impl Prepared<'_> {
         if let Some(error) = metered.trace.ended_by.clone() {
             return Err(Stopped::device_gone(error));
         }
+        self.samples.check_clock(&mut self.candidate.runner(gpu))?;
         let busy = self.samples.take_series(&all);
         let batches = all.iter().map(|series| series.batches.len());
         self.power = self.power_of(&metered, &batches.collect::<Vec<_>>(), busy);
@@ -447,6 +455,10 @@ impl Prepared<'_> {
             let reason = Reason::new(ReasonCode::NotMeasured, "no sample was taken");
             Stopped::new(Status::Failed, reason)
         })?;
+        let time = Time {
+            sampling: vec![self.samples.sampling(&self.effort)],
+            ..time
+        };
         let mut flags = self.samples.flags(&self.effort);
         flags.extend(&self.flags);
         flags.extend(self.conditions.iter().flat_map(Conditions::flags));

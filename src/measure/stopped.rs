@@ -98,6 +98,7 @@ impl From<GpuError> for Stopped {
     fn from(error: GpuError) -> Self {
         let (status, code) = match error {
             GpuError::Undone => (Status::Rejected, ReasonCode::NotComputed),
+            GpuError::Dropped(_) => (Status::Rejected, ReasonCode::DispatchesDropped),
             _ => (Status::Failed, ReasonCode::Device),
         };
         Self {

@@ -300,6 +300,7 @@ fn in_reason(reason: &mut Reason) {
         | ReasonCode::WrongResult
         | ReasonCode::Unstable
         | ReasonCode::NoAgreement
+        | ReasonCode::DispatchesDropped
         | ReasonCode::Unverifiable
         | ReasonCode::TooSlow
         | ReasonCode::OutOfTime

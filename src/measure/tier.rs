@@ -14,9 +14,11 @@ use crate::units::Seconds;
 pub enum Tier {
     /// A look: within 2 %, ten samples, 3 s a case.
     Quick,
-    /// A figure to quote: within 1 %, thirty samples, 15 s a case.
+    /// A figure to quote: within 1 %, thirty samples in three lives, each on a fresh
+    /// device, 15 s a case.
     Standard,
-    /// A figure to publish: within 0.5 %, a hundred samples, 60 s a case.
+    /// A figure to publish: within 0.5 %, a hundred samples in five lives, each in a
+    /// fresh process, 60 s a case.
     Reference,
 }
 
@@ -28,7 +30,7 @@ pub struct Effort {
     pub half_width: f64,
     /// Samples at least.
     pub min_samples: usize,
-    /// Sampling of a case ends here, converged or not.
+    /// Sampling of a life ends here, converged or not.
     pub ceiling: Seconds,
     /// Warm-up at least.
     pub warm_up: Seconds,
@@ -37,7 +39,18 @@ pub struct Effort {
 }
 
 impl Tier {
-    /// The tier's numbers. Warm-up lasts at least 500 ms everywhere; clocks and
+    /// How many lives a case has: each is verified, warmed up and sampled with a device
+    /// and buffers of its own, at `reference` in a process of its own.
+    pub fn lives(self) -> usize {
+        match self {
+            Self::Quick => 1,
+            Self::Standard => 3,
+            Self::Reference => 5,
+        }
+    }
+
+    /// The tier's numbers for one life, which has its share of the samples and of the
+    /// time of a case. Warm-up lasts at least 500 ms everywhere; clocks and
     /// power of a large GPU settle within about 3 s.
     pub fn effort(self) -> Effort {
         let (half_width, min_samples, ceiling, warm_up_ceiling) = match self {
@@ -45,10 +58,11 @@ impl Tier {
             Self::Standard => (0.01, 30, 15.0, 5.0),
             Self::Reference => (0.005, 100, 60.0, 10.0),
         };
+        let lives = self.lives();
         Effort {
             half_width,
-            min_samples,
-            ceiling: Seconds(ceiling),
+            min_samples: min_samples / lives,
+            ceiling: Seconds(ceiling / lives as f64),
             warm_up: Seconds(0.5),
             warm_up_ceiling: Seconds(warm_up_ceiling),
         }

@@ -8,7 +8,7 @@ use super::notes;
 use super::peaks;
 use super::provenance;
 use super::scaling;
-use super::side_by_side::{self, Cell, SideBySide};
+use super::side_by_side::{Cell, SideBySide};
 use super::untrusted::markdown as escape;
 use super::{Document, Renderer, Run};
 use crate::datasheet::{Datasheet, Peak};
@@ -58,7 +58,7 @@ fn side_by_side(all: &SideBySide) -> String {
         row(std::iter::once(escape(&found.title)).chain(cells))
     });
     let rows: String = rows.collect();
-    format!("# {}\n\n{header}{rule}{rows}", side_by_side::TITLE)
+    format!("# {}\n\n{header}{rule}{rows}", all.title)
 }
 
 /// One report.
@@ -95,7 +95,7 @@ fn provenance(report: &Report) -> String {
 
 /// The table of all cases.
 fn cases(report: &Report) -> String {
-    let headings = columns(report).map(|column| column.heading.join(" "));
+    let headings = columns(report).map(|column| column.heading(report).join(" "));
     let header = row(around("case".into(), headings, "flags".into()));
     let rules =
         columns(report).map(|column| if column.numeric { "---:" } else { "---" }.to_owned());

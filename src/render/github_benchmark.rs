@@ -138,14 +138,14 @@ mod tests {
             "unit": "GB/s",
             "value": 2684.35456,
             "range": "± 21.6",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           },
           {
             "name": "matmul/f32/register/4096x4096x4096",
             "unit": "GFLOP/s",
             "value": 34359.738368,
             "range": "± 277",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           }
         ]
         "#);
@@ -156,21 +156,21 @@ mod tests {
             "unit": "ms",
             "value": 0.1,
             "range": "± 0.000800",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           },
           {
             "name": "latency/none/dispatch/empty",
             "unit": "ms",
             "value": 0.002345,
             "range": "± 0.0000188",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           },
           {
             "name": "matmul/f32/register/4096x4096x4096",
             "unit": "ms",
             "value": 4.0,
             "range": "± 0.0320",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           }
         ]
         "#);

@@ -397,7 +397,8 @@ mod tests {
         datasheet: Testcard 0 (testcard-0)
 
         case                                             time               GFLOP/s  GB/s      FLOP     % of       % of  verified             flags
-                                                                             [95 %]        per byte  ceiling  datasheet  error≤bound
+                                                                     [spread within        per byte  ceiling  datasheet  error≤bound
+                                                                          this run]
         peak/f32/fma/device                            1.00 s  60200 [59722, 60685]     –         –        –       86.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB                      100 µs                     –  2684         –        –       89.5  full 4e-7 ≤ 3e-5
         latency/none/dispatch/empty                   2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
@@ -422,7 +423,8 @@ mod tests {
         datasheet: Testcard 0 (testcard-0)
 
             time               GFLOP/s  GB/s      FLOP     % of       % of  verified
-                                [95 %]        per byte  ceiling  datasheet  error≤bound
+                        [spread within        per byte  ceiling  datasheet  error≤bound
+                             this run]
         peak/f32/fma/device
           1.00 s  60200 [59722, 60685]     –         –        –       86.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB
@@ -452,7 +454,8 @@ mod tests {
         datasheet: Testcard 0 (testcard-0)
 
             time         GFLOP/s  GB/s      FLOP     % of       % of  verified
-                          [95 %]        per byte  ceiling  datasheet  error≤bound
+                  [spread within        per byte  ceiling  datasheet  error≤bound
+                       this run]
         peak/f32/fma/device
           1.00 s           60200     –         –        –       86.0  full
                   [59722, 60685]                                      4e-7 ≤ 3e-5
@@ -486,7 +489,7 @@ mod tests {
         report.measurements.drain(4..);
         report.measurements[3].flags.clear();
         let text = fixture::rendered(&Table { width: Some(120) }, &report);
-        let cases: Vec<_> = text.lines().skip(8).take(8).collect();
+        let cases: Vec<_> = text.lines().skip(9).take(8).collect();
         insta::assert_snapshot!(cases.join("\n"), @"
         peak/f32/fma/device                  1.00 s           60200     –         –        –       86.0  full
                                                      [59722, 60685]                                      4e-7 ≤ 3e-5
@@ -521,7 +524,7 @@ mod tests {
         let (first, rest) = text.split_once("\n<script>").unwrap();
         assert_eq!(rest.matches("driver: NVIDIA, 550.54.15").count(), 3);
         insta::assert_snapshot!(first, @"
-        Side by side
+        Side by side, in brackets the interval: spread within this run
         [1] <script>|x `Testcard 0` �[31m[a](https://b)
         [2] Testcard 1
         [3] Testcard 2

@@ -23,7 +23,7 @@ import sys
 import duckdb
 
 DOUBTS = {
-    "not-converged", "few-samples", "not-steady", "timestamps-rejected", "no-witness", "short",
+    "not-converged", "few-samples", "lives-disagree", "not-steady", "timestamps-rejected", "no-witness", "short",
 }
 POWER_DOUBTS = {
     "power-methods-disagree", "power-aliased", "power-uneven", "power-partly-idle",

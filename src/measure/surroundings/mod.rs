@@ -211,6 +211,7 @@ impl Surroundings {
             stolen_share: most(one.stolen_share, other.stolen_share),
             processors_throttled: either(one.processors_throttled, other.processors_throttled),
             gpu_processes: all(one.gpu_processes, other.gpu_processes),
+            gpu_processes_reason: one.gpu_processes_reason.or(other.gpu_processes_reason),
             gpu_limits: other.gpu_limits.or(one.gpu_limits),
             on_battery: either(one.on_battery, other.on_battery),
         }))

@@ -206,12 +206,14 @@ impl Surroundings {
             (Some(a), Some(b)) => Some(a.max(b)),
             (a, b) => a.or(b),
         };
+        let gpu_processes = all(one.gpu_processes, other.gpu_processes);
+        let why_not = one.gpu_processes_reason.or(other.gpu_processes_reason);
         Some(Box::new(Self {
             others_share: most(one.others_share, other.others_share),
             stolen_share: most(one.stolen_share, other.stolen_share),
             processors_throttled: either(one.processors_throttled, other.processors_throttled),
-            gpu_processes: all(one.gpu_processes, other.gpu_processes),
-            gpu_processes_reason: one.gpu_processes_reason.or(other.gpu_processes_reason),
+            gpu_processes_reason: why_not.filter(|_| gpu_processes.is_none()),
+            gpu_processes,
             gpu_limits: other.gpu_limits.or(one.gpu_limits),
             on_battery: either(one.on_battery, other.on_battery),
         }))

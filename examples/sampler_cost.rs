@@ -196,7 +196,7 @@ impl Pairs {
     /// Prints the figures; whether they are within the bounds.
     fn print(&self) -> bool {
         let share = self.cost.share_of_a_core();
-        let interval = stats::median_ci95(&self.log_ratios);
+        let interval = stats::median_interval(&self.log_ratios);
         let (Some(share), Some(ratio), Some(interval)) =
             (share, stats::median(&self.log_ratios), interval)
         else {

@@ -209,7 +209,7 @@ fn reports_and_cases_are_sorted_by_any_column() {
 #[test]
 fn an_unknown_field_is_answered_with_those_like_it() {
     insta::assert_snapshot!(usage_error(&[GL, "--sort", "gflop"]), @"
-    error: invalid value 'gflop' for '--sort <FIELD>': there is no such field; like it are gflops_median, gflops_ci95_low, j_per_tflop, gflops_ci95_high, gflops_per_watt_net; all are the columns of --format csv
+    error: invalid value 'gflop' for '--sort <FIELD>': there is no such field; like it are gflops_low, gflops_high, j_per_tflop, gflops_median, gflops_per_watt_net; all are the columns of --format csv
 
     For more information, try '--help'.
     ");
@@ -262,12 +262,12 @@ fn bencher_takes_the_metric_format() {
         assert_eq!(document.as_object().expect("an object").len(), measured);
     }
     let document = json(&stdout(&[LAVAPIPE, "--format", "bencher"]));
-    let record = json(&read(Path::new(LAVAPIPE)));
+    let record = json(&stdout(&[LAVAPIPE, "--json"]));
     let rate = &record["measurements"][0]["gflops"];
     let metric = &document["peak/f32/fma/device"]["gflops"];
     assert_eq!(metric["value"], rate["median"]);
-    assert_eq!(metric["lower_value"], rate["ci95"][0]);
-    assert_eq!(metric["upper_value"], rate["ci95"][1]);
+    assert_eq!(metric["lower_value"], rate["interval"]["low"]);
+    assert_eq!(metric["upper_value"], rate["interval"]["high"]);
 }
 
 #[test]

@@ -75,8 +75,7 @@ impl fmt::Display for Verdict {
 pub struct Ratio {
     /// Of the medians, or the median of the pairs' ratios.
     pub median: f64,
-    /// What certainly holds the true ratio, at the comparison's level; null where
-    /// samples are too few to tell.
+    /// What holds the ratio, as `method` says: null where samples are too few to tell.
     pub interval: Option<[f64; 2]>,
 }
 

@@ -5,14 +5,16 @@ use std::collections::HashMap;
 
 use super::{Case, Comparison, Ratio, SCHEMA_VERSION, Side, Threshold, Verdict};
 use crate::kernel::inputs::Data;
-use crate::measure::measurement::{Clock, Flag, Measurement, Status, Time};
+use crate::measure::measurement::{Clock, Flag, Life, Measurement, Status, Time};
 use crate::record::Report;
-use crate::stats;
-use crate::units::Seconds;
+use crate::stats::{self, LifeMedian};
 
-/// Level of a ratio's interval; each of the two medians' intervals may miss with
-/// half the probability, so that the ratio of their ends misses with all of it.
-const ALPHA: f64 = 0.05;
+/// What is compared of reports whose cases have several lives each.
+const OVER_LIVES: &str = "two reports, measured at different times; the interval of a ratio holds \
+     with 95 % what differs between lives, nothing else of the time between the runs";
+/// … and where one has a single life.
+const SINGLE_LIVES: &str = "two reports, measured at different times; spread within each run: what \
+     differs between two processes is not in it, so that no verdict is certain";
 
 /// Compares two reports case by case. Which values the inputs have does not matter
 /// for their time, so that seeds may differ; how they are distributed does. Without
@@ -28,7 +30,7 @@ pub fn reports(base: &Report, head: &Report, threshold: Option<Threshold>) -> Co
     let adapter = &head.adapter;
     Comparison {
         schema_version: SCHEMA_VERSION.to_owned(),
-        method: "two reports, measured at different times; intervals hold at 95 %".to_owned(),
+        method: method(base, head).to_owned(),
         base: side(base),
         also_base: None,
         head: side(head),
@@ -43,6 +45,20 @@ pub fn reports(base: &Report, head: &Report, threshold: Option<Threshold>) -> Co
         warnings: warnings(base, head),
         cases,
     }
+}
+
+fn method(base: &Report, head: &Report) -> &'static str {
+    let timed = [base, head].map(|report| report.measurements.iter().flat_map(|m| &m.time));
+    match timed.into_iter().flatten().any(is_single) {
+        true => SINGLE_LIVES,
+        false => OVER_LIVES,
+    }
+}
+
+/// Whether a case was measured once only, so that nobody knows how far it is from itself
+/// in another process.
+fn is_single(time: &Time) -> bool {
+    time.lives.len() < 2
 }
 
 fn side(report: &Report) -> Side {
@@ -182,16 +198,15 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
     }
     let ratio = ratio(base, head, before, after);
     let mut notes = doubts(base, head);
-    let verdict = match (notes.is_empty(), ratio.interval) {
-        (true, Some(ends)) => threshold.verdict(ends),
-        _ => None,
-    };
-    match (verdict, ratio.interval) {
-        (None, Some(_)) if notes.is_empty() => {
-            notes.push("the interval holds more than one answer".to_owned());
-        }
-        (None, None) => notes.push("too few samples for an interval".to_owned()),
-        _ => {}
+    let found = ratio.interval.and_then(|ends| threshold.verdict(ends));
+    let single = is_single(before) || is_single(after);
+    let certain = found.filter(|_| notes.is_empty() && !single);
+    if ratio.interval.is_none() {
+        notes.push("too few samples for an interval".to_owned());
+    } else if let (Some(found), true) = (found, single) {
+        notes.push(in_these_two_runs(found).to_owned());
+    } else if found.is_none() && notes.is_empty() {
+        notes.push("the interval holds more than one answer".to_owned());
     }
     if base.chosen != head.chosen {
         let chosen = |m: &Measurement| m.chosen.clone().unwrap_or_default();
@@ -210,7 +225,16 @@ fn case(base: &Measurement, head: &Measurement, threshold: Threshold) -> Case {
         base_s: time(before),
         head_s: time(after),
         notes,
-        ..Case::untimed(name, verdict.unwrap_or(Verdict::Ambiguous), "")
+        ..Case::untimed(name, certain.unwrap_or(Verdict::Ambiguous), "")
+    }
+}
+
+/// What single runs say, which another pair of processes may not.
+fn in_these_two_runs(found: Verdict) -> &'static str {
+    match found {
+        Verdict::Slower => "slower in these two runs",
+        Verdict::Faster => "faster in these two runs",
+        _ => "the same in these two runs",
     }
 }
 
@@ -304,17 +328,21 @@ fn more_work(base: &Measurement, head: &Measurement) -> f64 {
 /// Times for the same work.
 fn ratio(base: &Measurement, head: &Measurement, before: &Time, after: &Time) -> Ratio {
     let work = 1.0 / more_work(base, head);
-    let interval = |time: &Time| {
-        let samples: Vec<f64> = time.samples_s.iter().map(|Seconds(s)| *s).collect();
-        stats::median_interval(&samples, 1.0 - ALPHA / 2.0)
+    let lives = |time: &Time| -> Vec<LifeMedian> { time.lives.iter().map(Life::median).collect() };
+    let interval = match is_single(before) || is_single(after) {
+        true => ratio_of_ends(before, after),
+        false => stats::ratio_over_lives(&lives(before), &lives(after)),
     };
-    let ends = interval(before).zip(interval(after));
     Ratio {
         median: after.median_s.0 / before.median_s.0 * work,
-        interval: ends.map(|([base_low, base_high], [head_low, head_high])| {
-            [head_low / base_high * work, head_high / base_low * work]
-        }),
+        interval: interval.map(|ends| ends.map(|ratio| ratio * work)),
     }
+}
+
+/// The farthest apart that the two medians can be within their own intervals.
+fn ratio_of_ends(base: &Time, head: &Time) -> Option<[f64; 2]> {
+    let (base, head) = base.interval_s.zip(head.interval_s)?;
+    Some([head.low.0 / base.high.0, head.high.0 / base.low.0])
 }
 
 #[cfg(test)]
@@ -343,7 +371,17 @@ mod tests {
         report
     }
 
+    /// Three lives, 0.1 % apart.
     fn measured(id: &str, samples: &[f64]) -> Measurement {
+        let life = |share: f64| single(id, &samples.iter().map(|s| s * share).collect::<Vec<_>>());
+        let lives = [0.999, 1.0, 1.001].map(|share| life(share).time.unwrap());
+        Measurement {
+            time: Time::over_lives(&lives),
+            ..life(1.0)
+        }
+    }
+
+    fn single(id: &str, samples: &[f64]) -> Measurement {
         let id = id.parse().unwrap();
         let reason = Reason::new(ReasonCode::NotMeasured, "");
         Measurement {
@@ -355,10 +393,12 @@ mod tests {
         }
     }
 
-    /// Twenty samples around `median_s`, the spread a hundredth of it.
+    /// Twenty samples around `median_s`, the spread a hundredth of it, to and fro, so
+    /// that neighbours are not alike.
     fn around(median_s: f64) -> Vec<f64> {
         let share = |i: i32| 1.0 + f64::from(i - 10) * 1e-3 + 5e-4;
-        (0..20).map(|i| median_s * share(i)).collect()
+        let to_and_fro = |i: i32| i * 9 % 20;
+        (0..20).map(|i| median_s * share(to_and_fro(i))).collect()
     }
 
     fn only(base: &Report, head: &Report) -> Case {
@@ -368,25 +408,50 @@ mod tests {
         comparison.cases[0].clone()
     }
 
-    /// The threshold is 2 %. At 97.5 % twenty samples give the 5th and the
-    /// 16th: P(B(20, ½) ≤ 4) = 0.59 %, and ≤ 5 is 2.07 %, above 1.25 %. So the
-    /// interval of each side is ∓0.55 %, that of the ratio ∓1.1 %.
+    /// The threshold is 2 %. Lives 0.1 % apart leave 2.776·√(2·0.001²/3) = 0.23 % open.
+    /// More than that comes of the spread within each: twenty samples give the 6th and
+    /// the 15th, ∓0.45 %, and of two sides √2 times as much.
     #[test]
-    fn a_ratio_has_the_interval_of_both_medians() {
+    fn a_ratio_has_an_interval_over_lives() {
         let base = report(&[measured(CASE, &around(1e-3))]);
         let verdict = |median_s: f64| only(&base, &report(&[measured(CASE, &around(median_s))]));
         let same = verdict(1.005e-3);
         assert_eq!(same.verdict, Verdict::Same);
         let ratio = same.ratio.unwrap();
         let [low, high] = ratio.interval.unwrap();
+        let half = 2f64.sqrt() * (1.0045f64 / 0.9955).ln() / 2.0;
         assert!((ratio.median - 1.005).abs() < 1e-9);
-        assert!((low - 1.005 * 0.9945 / 1.0055).abs() < 1e-9, "{low}");
-        assert!((high - 1.005 * 1.0055 / 0.9945).abs() < 1e-9, "{high}");
+        assert!((low / 1.005 - (-half).exp()).abs() < 1e-6, "{low}");
+        assert!((high / 1.005 - half.exp()).abs() < 1e-6, "{high}");
         assert_eq!(verdict(1.10e-3).verdict, Verdict::Slower);
         assert_eq!(verdict(0.90e-3).verdict, Verdict::Faster);
-        let unsure = verdict(1.015e-3);
+        let unsure = verdict(1.018e-3);
         assert_eq!(unsure.verdict, Verdict::Ambiguous);
         assert_eq!(unsure.notes, ["the interval holds more than one answer"]);
+        let method = reports(&base, &base, None).method;
+        assert_eq!(method, OVER_LIVES);
+    }
+
+    /// Ten times as slow, and yet nobody knows how far two processes of one program are
+    /// apart there. The ends are 0.9955 and 1.0045 of each median.
+    #[test]
+    fn single_lives_are_never_certain() {
+        let fast = report(&[single(CASE, &around(1e-3))]);
+        let slow = report(&[single(CASE, &around(1e-2))]);
+        let several = report(&[measured(CASE, &around(1e-2))]);
+        for head in [&slow, &several] {
+            let case = only(&fast, head);
+            assert_eq!(case.verdict, Verdict::Ambiguous);
+            assert_eq!(case.notes, ["slower in these two runs"]);
+            assert_eq!(reports(&fast, head, None).method, SINGLE_LIVES);
+        }
+        let [low, high] = only(&fast, &slow).ratio.unwrap().interval.unwrap();
+        assert!((low - 10.0 * 0.9955 / 1.0045).abs() < 1e-9, "{low}");
+        assert!((high - 10.0 * 1.0045 / 0.9955).abs() < 1e-9, "{high}");
+        assert_eq!(only(&slow, &fast).notes, ["faster in these two runs"]);
+        assert_eq!(only(&slow, &slow).notes, ["the same in these two runs"]);
+        let few = report(&[single(CASE, &[1e-3; 5])]);
+        assert_eq!(only(&few, &few).notes, ["too few samples for an interval"]);
     }
 
     /// A case that ran beside these programs.
@@ -436,16 +501,6 @@ mod tests {
         assert_eq!(only(&display, &game).verdict, Verdict::Ambiguous);
         let same = others(&["panel", "display"]);
         assert_eq!(only(&display, &same).verdict, Verdict::Same);
-    }
-
-    #[test]
-    fn six_samples_are_too_few() {
-        let base = report(&[measured(CASE, &[1e-3; 6])]);
-        let case = only(&base, &base);
-        assert_eq!(case.verdict, Verdict::Ambiguous);
-        assert_eq!(case.notes, ["too few samples for an interval"]);
-        let enough = report(&[measured(CASE, &[1e-3; 7])]);
-        assert_eq!(only(&enough, &enough).verdict, Verdict::Same);
     }
 
     #[test]

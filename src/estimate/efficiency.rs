@@ -10,7 +10,7 @@ use super::text;
 use crate::datasheet::{Catalogue, Datasheet, FigureKind, Unit};
 use crate::kernel::id::Precision;
 use crate::kernel::inputs::Data;
-use crate::measure::measurement::Measurement;
+use crate::measure::measurement::{Measurement, Time};
 use crate::record::Report;
 use crate::units::{FlopPerSecond, Tflops, Watts};
 
@@ -161,9 +161,12 @@ fn device_of(report: &Report, case: &Measurement) -> Option<Device> {
             text::number(power.median_w.0)
         )
     });
-    let interval = case.gflops?.ci95.map_or_else(String::new, |[low, high]| {
+    let words = case.time.as_ref().and_then(Time::interval_in_words);
+    let interval = case.gflops?.interval.zip(words);
+    let interval = interval.map_or_else(String::new, |(interval, words)| {
+        let [low, high] = interval.ends();
         let ends = super::Span { low, high }.map(FlopPerSecond::from);
-        format!(", 95 % interval {}", text::rate(ends))
+        format!(", {words} {}", text::rate(ends))
     });
     let flags = join(case.flags.iter().map(ToString::to_string));
     let flags = if flags.is_empty() {
@@ -319,7 +322,7 @@ mod tests {
         let case = cases.find(|case| case.id == id).unwrap();
         if let Some(rate) = &mut case.gflops {
             rate.median = Gflops(gflops);
-            rate.ci95 = None;
+            rate.interval = None;
         }
         case.gflops_per_watt = Some(Efficiency {
             gross: Gflops(per_watt),

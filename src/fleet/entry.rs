@@ -135,6 +135,7 @@ fn is_a_doubt(flag: Flag) -> bool {
     match flag {
         Flag::NotConverged
         | Flag::FewSamples
+        | Flag::LivesDisagree
         | Flag::NotSteady
         | Flag::Drifting
         | Flag::TimestampsRejected

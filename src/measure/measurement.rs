@@ -16,7 +16,7 @@ use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, Verdict, Work, WorkUnit};
 use crate::kernel::shape::Shape;
 use crate::kernel::{Choice, Parameters};
-use crate::stats;
+use crate::stats::{self, LifeMedian};
 use crate::units::{Gflops, Seconds, Watts};
 
 /// One case and everything known about it. What is not known is `null`, never
@@ -340,22 +340,40 @@ pub enum Cache {
 /// Duration of one dispatch, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Time {
-    /// Whose clock.
+    /// Whose clock; the host's if any life was timed by it.
     pub clock: Clock,
     /// Whether the cache could help.
     pub cache: Cache,
-    /// Median of the samples.
+    /// Median of the samples; of several lives, the median of their medians.
     pub median_s: Seconds,
-    /// 95 % confidence interval of the median; `null` below six samples, which
-    /// have none.
-    pub ci95_s: Option<[Seconds; 2]>,
-    /// 5th percentile.
+    /// Between which values the median lies; null below six samples, which do not tell.
+    /// Reports before schema 1.5 have `ci95_s`, which took samples for independent.
+    #[serde(default)]
+    pub interval_s: Option<Interval<Seconds>>,
+    /// 5th percentile of all samples.
     pub p5_s: Seconds,
-    /// 95th percentile.
+    /// 95th percentile of all samples.
     pub p95_s: Seconds,
     /// Every sample, in the order taken: seconds per dispatch.
     pub samples_s: Vec<Seconds>,
-    /// Dispatches that one sample is the mean of.
+    /// Dispatches that one sample is the mean of, in the first life.
+    pub dispatches_per_sample: u32,
+    /// The lives of the case, in order; empty before schema 1.5, where there was one.
+    #[serde(default)]
+    pub lives: Vec<Life>,
+}
+
+/// One life of a case: it was verified, warmed up and sampled with a device and buffers
+/// of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Life {
+    /// Median of its samples.
+    pub median_s: Seconds,
+    /// Between which values its samples place that median, low to high; null below six.
+    pub spread_s: Option<[Seconds; 2]>,
+    /// How many of `samples_s` are its own, behind those of the lives before.
+    pub samples: usize,
+    /// Dispatches that one of its samples is the mean of.
     pub dispatches_per_sample: u32,
     /// How the samples were taken; empty in reports before schema 1.5.
     #[serde(default)]
@@ -382,24 +400,111 @@ pub struct Sampling {
     pub clock_rate_after: Option<[f64; 2]>,
 }
 
+impl Life {
+    /// Its median and what its samples say of it, without the unit.
+    pub fn median(&self) -> LifeMedian {
+        LifeMedian {
+            median: self.median_s.0,
+            spread: self.spread_s.map(|ends| ends.map(|s| s.0)),
+        }
+    }
+}
+
+/// Between which values a figure lies, and what that says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Interval<T> {
+    /// What it says.
+    pub kind: IntervalKind,
+    /// Its lower end.
+    pub low: T,
+    /// Its upper end.
+    pub high: T,
+}
+
+impl<T> Interval<T> {
+    /// The ends, low to high.
+    pub fn ends(self) -> [T; 2] {
+        [self.low, self.high]
+    }
+}
+
+/// What an interval says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntervalKind {
+    /// How far the samples of a single life scatter about their median. What differs
+    /// from one process to the next, such as where memory lies, is not in it.
+    SpreadWithinRun,
+    /// It holds the figure with 95 %, as the lives differ among one another.
+    OverLives,
+}
+
 impl Time {
-    /// Summary of `samples` (seconds per dispatch). `None` without samples.
+    /// Summary of the `samples` (seconds per dispatch) of a single life. `None` without
+    /// samples.
     pub fn summarise(
         samples: &[f64],
         clock: Clock,
         cache: Cache,
         dispatches_per_sample: u32,
     ) -> Option<Self> {
+        let life = Life {
+            median_s: Seconds(stats::median(samples)?),
+            spread_s: stats::median_interval(samples).map(|ends| ends.map(Seconds)),
+            samples: samples.len(),
+            dispatches_per_sample,
+        };
         Some(Self {
             clock,
             cache,
-            median_s: Seconds(stats::median(samples)?),
-            ci95_s: stats::median_ci95(samples).map(|ends| ends.map(Seconds)),
+            median_s: life.median_s,
+            interval_s: life.spread_s.map(|[low, high]| Interval {
+                kind: IntervalKind::SpreadWithinRun,
+                low,
+                high,
+            }),
             p5_s: Seconds(stats::quantile(samples, 0.05)?),
             p95_s: Seconds(stats::quantile(samples, 0.95)?),
             samples_s: samples.iter().copied().map(Seconds).collect(),
             dispatches_per_sample,
             sampling: Vec::new(),
+            lives: vec![life],
+        })
+    }
+
+    /// Several lives of a case as one. `None` without any.
+    pub fn over_lives(times: &[Self]) -> Option<Self> {
+        let first = times.first()?;
+        let lives: Vec<Life> = times.iter().flat_map(|time| &time.lives).copied().collect();
+        let medians: Vec<LifeMedian> = lives.iter().map(Life::median).collect();
+        let (median, interval) = stats::over_lives(&medians)?;
+        let samples: Vec<f64> = times
+            .iter()
+            .flat_map(|time| time.samples_s.iter().map(|s| s.0))
+            .collect();
+        let by_host = times.iter().find(|time| time.clock == Clock::Host);
+        Some(Self {
+            clock: by_host.unwrap_or(first).clock,
+            median_s: Seconds(median),
+            interval_s: interval.map(|[low, high]| Interval {
+                kind: IntervalKind::OverLives,
+                low: Seconds(low),
+                high: Seconds(high),
+            }),
+            p5_s: Seconds(stats::quantile(&samples, 0.05)?),
+            p95_s: Seconds(stats::quantile(&samples, 0.95)?),
+            samples_s: samples.into_iter().map(Seconds).collect(),
+            lives,
+            sampling: times.iter().flat_map(|time| &time.sampling).copied().collect(),
+            ..first.clone()
+        })
+    }
+
+    /// What the interval says, in words.
+    pub fn interval_in_words(&self) -> Option<String> {
+        Some(match self.interval_s?.kind {
+            IntervalKind::SpreadWithinRun => "spread within this run".to_owned(),
+            IntervalKind::OverLives => format!("95 % over {} lives", self.lives.len()),
         })
     }
 }
@@ -409,19 +514,28 @@ impl Time {
 pub struct Rate {
     /// At the median time.
     pub median: Gflops,
-    /// At the ends of the time's 95 % interval, low to high; `null` where the time
-    /// has none.
-    pub ci95: Option<[Gflops; 2]>,
+    /// At the ends of the time's interval; null where the time has none.
+    #[serde(default)]
+    pub interval: Option<Interval<Gflops>>,
 }
 
 impl Rate {
     /// Work over time. `None` for cases without operations.
     pub fn of(work: &Work, time: &Time) -> Option<Self> {
-        let rate = |s: Seconds| Gflops(work.operations as f64 / s.0 / 1e9);
-        (work.operations > 0).then(|| Self {
+        (work.operations > 0).then(|| Self::at(work.operations, time))
+    }
+
+    /// So many operations over time.
+    pub(super) fn at(operations: u64, time: &Time) -> Self {
+        let rate = |s: Seconds| Gflops(operations as f64 / s.0 / 1e9);
+        Self {
             median: rate(time.median_s),
-            ci95: time.ci95_s.map(|[low, high]| [rate(high), rate(low)]),
-        })
+            interval: time.interval_s.map(|interval| Interval {
+                kind: interval.kind,
+                low: rate(interval.high),
+                high: rate(interval.low),
+            }),
+        }
     }
 }
 
@@ -441,8 +555,11 @@ pub struct Efficiency {
 pub enum Flag {
     /// Time was up before the interval was narrow enough.
     NotConverged,
-    /// Fewer than six samples: the median has no interval.
+    /// Fewer than six samples, which do not tell how far they scatter.
     FewSamples,
+    /// The lives of the case differ by more than the tier's half-width: the standard
+    /// deviation of their medians.
+    LivesDisagree,
     /// The warm-up ended without a steady state; of reports before schema 1.5, where
     /// nobody looked at the samples.
     NotSteady,
@@ -511,7 +628,8 @@ impl Flag {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::NotConverged => "the interval was still too wide when time was up",
-            Self::FewSamples => "under six samples, which have no interval",
+            Self::FewSamples => "under six samples, which do not tell how far they scatter",
+            Self::LivesDisagree => "its lives differ by more than the tier allows within one",
             Self::NotSteady => "the warm-up still showed a trend",
             Self::Drifting => "the time still rose or fell while it was measured",
             Self::HostTimed => "the adapter has no timestamps: timed by the host",
@@ -616,6 +734,7 @@ impl Measurement {
     /// Judges what an older version has measured as this version does, as far as it
     /// recorded what that takes.
     pub fn renew(&mut self) {
+        self.renew_time();
         let Some(power) = &mut self.power else {
             return;
         };
@@ -628,6 +747,23 @@ impl Measurement {
             for flag in conditions.chain(flags).collect::<Vec<_>>() {
                 self.flag(flag);
             }
+        }
+    }
+
+    /// Fills in what reports before schema 1.5 lack: each has a single life, whose
+    /// interval took its samples for independent, and is found anew from them.
+    fn renew_time(&mut self) {
+        let Some(time) = self.time.as_mut().filter(|time| time.lives.is_empty()) else {
+            return;
+        };
+        let samples: Vec<f64> = time.samples_s.iter().map(|s| s.0).collect();
+        let dispatches = time.dispatches_per_sample;
+        let single = Time::summarise(&samples, time.clock, time.cache, dispatches);
+        if let Some(single) = single {
+            (time.interval_s, time.lives) = (single.interval_s, single.lives);
+        }
+        if let (Some(rate), Some(work)) = (&mut self.gflops, self.work) {
+            rate.interval = Rate::at(work, time).interval;
         }
     }
 
@@ -702,12 +838,22 @@ mod tests {
             bytes: 0,
         };
         let mut time = Time::summarise(&[0.5], Clock::Device, Cache::Hot, 1).unwrap();
-        assert_eq!(time.ci95_s, None, "one sample has no interval");
-        assert_eq!(Rate::of(&work, &time).unwrap().ci95, None);
-        time.ci95_s = Some([Seconds(0.4), Seconds(0.8)]);
+        assert_eq!(time.interval_s, None, "one sample has no interval");
+        assert_eq!(Rate::of(&work, &time).unwrap().interval, None);
+        let kind = IntervalKind::SpreadWithinRun;
+        time.interval_s = Some(Interval {
+            kind,
+            low: Seconds(0.4),
+            high: Seconds(0.8),
+        });
         let rate = Rate::of(&work, &time).unwrap();
         assert_eq!(rate.median, Gflops(4.0));
-        assert_eq!(rate.ci95, Some([Gflops(2.5), Gflops(5.0)]));
+        let turned = Interval {
+            kind,
+            low: Gflops(2.5),
+            high: Gflops(5.0),
+        };
+        assert_eq!(rate.interval, Some(turned));
         assert_eq!(
             Rate::of(
                 &Work {
@@ -718,5 +864,33 @@ mod tests {
             ),
             None
         );
+    }
+
+    /// A record of schema 1.4: the same case measured today, but for what it states of
+    /// its interval.
+    #[test]
+    fn an_old_record_gets_the_spread_of_its_own_samples() {
+        let id = "matmul/f32/naive/1x1x1".parse().unwrap();
+        let samples: Vec<f64> = (0..20).map(|i| 1.0 + 0.01 * f64::from(i / 5)).collect();
+        let time = Time::summarise(&samples, Clock::Device, Cache::Hot, 8).unwrap();
+        let now = Measurement {
+            work: Some(2_000_000_000),
+            gflops: Some(Rate::at(2_000_000_000, &time)),
+            time: Some(time),
+            ..Measurement::without_figures(&id, Status::Ok, Reason::new(ReasonCode::Device, ""))
+        };
+        let mut old = serde_json::to_value(&now).unwrap();
+        for (of, interval) in [("time", "interval_s"), ("gflops", "interval")] {
+            old[of].as_object_mut().unwrap().remove(interval);
+        }
+        old["time"]["ci95_s"] = serde_json::json!([1.01, 1.02]);
+        old["gflops"]["ci95"] = serde_json::json!([1.97, 1.98]);
+        old["time"].as_object_mut().unwrap().remove("lives");
+        let mut read: Measurement = serde_json::from_value(old).unwrap();
+        read.renew();
+        assert_eq!(read, now);
+        // Runs of five equal samples are worth four or so: all of them, not [1.01, 1.02].
+        let spread = read.time.unwrap().interval_s.unwrap();
+        assert_eq!(spread.ends(), [Seconds(1.0), Seconds(1.03)]);
     }
 }

@@ -4,6 +4,7 @@
 mod bench;
 pub mod clock;
 pub mod conditions;
+pub mod lives;
 pub mod measurement;
 pub mod meter;
 mod others;

@@ -486,7 +486,7 @@ impl Samples {
         if !effort.is_converged(&self.values) {
             flags.push(Flag::NotConverged);
         }
-        if self.values.len() < stats::MIN_SAMPLES_FOR_CI {
+        if stats::median_interval(&self.values).is_none() {
             flags.push(Flag::FewSamples);
         }
         flags

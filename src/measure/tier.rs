@@ -14,9 +14,11 @@ use crate::units::Seconds;
 pub enum Tier {
     /// A look: within 2 %, samples for 1 to 3 s a case.
     Quick,
-    /// A figure to quote: within 1 %, samples for 5 to 15 s a case.
+    /// A figure to quote: within 1 %, samples for 5 to 15 s a case, in three lives of it,
+    /// each on a fresh device.
     Standard,
-    /// A figure to publish: within 0.5 %, samples for 30 to 60 s a case.
+    /// A figure to publish: within 0.5 %, samples for 30 to 60 s a case, in five lives,
+    /// each in a fresh process.
     Reference,
 }
 
@@ -26,9 +28,9 @@ pub struct Effort {
     /// Half-width of the median's 95 % interval, relative to the median, at
     /// which sampling stops.
     pub half_width: f64,
-    /// The samples that count last this long together, at least.
+    /// The samples of a life that count last this long together, at least.
     pub sampling: Seconds,
-    /// Sampling of a case ends here, converged or not.
+    /// Sampling of a life ends here, converged or not.
     pub ceiling: Seconds,
     /// Warm-up.
     pub warm_up: Seconds,
@@ -39,18 +41,30 @@ pub struct Effort {
 const SLOWEST_CHANGE: Seconds = Seconds(30.0);
 
 impl Tier {
-    /// The tier's numbers. Warm-up lasts 500 ms everywhere, in which clocks rise and
-    /// caches fill; what takes longer shows as a trend of the samples.
+    /// How many lives a case has: each is verified, warmed up and sampled with a device
+    /// and buffers of its own, at `reference` in a process of its own.
+    pub fn lives(self) -> usize {
+        match self {
+            Self::Quick => 1,
+            Self::Standard => 3,
+            Self::Reference => 5,
+        }
+    }
+
+    /// The tier's numbers for one life, which has its share of the time of a case. Warm-up
+    /// lasts 500 ms everywhere, in which clocks rise and caches fill; what takes longer
+    /// shows as a trend of the samples.
     pub fn effort(self) -> Effort {
         let (half_width, sampling, ceiling) = match self {
             Self::Quick => (0.02, 1.0, 3.0),
             Self::Standard => (0.01, 5.0, 15.0),
             Self::Reference => (0.005, 30.0, 60.0),
         };
+        let lives = self.lives();
         Effort {
             half_width,
-            sampling: Seconds(sampling),
-            ceiling: Seconds(ceiling),
+            sampling: Seconds(sampling / lives as f64),
+            ceiling: Seconds(ceiling / lives as f64),
             warm_up: Seconds(0.5),
         }
     }

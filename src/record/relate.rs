@@ -163,7 +163,7 @@ mod tests {
         Measurement {
             gflops: Some(Rate {
                 median: Gflops(gflops),
-                ci95: None,
+                interval: None,
             }),
             ..Measurement::without_figures(&id, Status::Ok, reason)
         }

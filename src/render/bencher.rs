@@ -60,8 +60,8 @@ mod tests {
         report.measurements.drain(5..);
         report.measurements.drain(..3);
         let time = report.measurements[1].time.as_mut().unwrap();
-        time.ci95_s = None;
-        report.measurements[1].gflops.as_mut().unwrap().ci95 = None;
+        time.interval_s = None;
+        report.measurements[1].gflops.as_mut().unwrap().interval = None;
         insta::assert_snapshot!(fixture::rendered(&Bencher, &report), @r#"
         {
           "attention/f32/flash/b1h32kv8s4096d128-causal": {

@@ -10,7 +10,7 @@ use crate::gpu::device::ShaderMode;
 use crate::kernel;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, WorkUnit};
-use crate::measure::measurement::{Measurement, Rate, Status, Verification};
+use crate::measure::measurement::{Measurement, Rate, Status, Time, Verification};
 use crate::measure::power::Power;
 use crate::power::{Metric, SourceIdentity};
 use crate::record::Report;
@@ -20,7 +20,9 @@ use crate::units::Gflops;
 /// A heading and the text under it for a measured case.
 pub(super) struct Column {
     /// What the column holds, in one or two lines.
-    pub heading: &'static [&'static str],
+    heading: &'static [&'static str],
+    /// Whether what the interval of a time says stands below that.
+    has_interval: bool,
     /// The text for a case.
     pub text: fn(&Measurement) -> String,
     /// What cases are sorted by; `None` for those that have nothing there.
@@ -42,6 +44,7 @@ const fn numeric(
 ) -> Column {
     Column {
         heading,
+        has_interval: false,
         text,
         value,
         numeric: true,
@@ -107,9 +110,8 @@ const FIGURES: [Column; 7] = [
     numeric(&["time"], time, |m| m.time.as_ref().map(|t| t.median_s.0)),
     Column {
         breaks: true,
-        ..numeric(&["GFLOP/s", "[95 %]"], rate, |m| {
-            m.gflops.map(|rate| rate.median.0)
-        })
+        has_interval: true,
+        ..numeric(&["GFLOP/s"], rate, |m| m.gflops.map(|rate| rate.median.0))
     },
     numeric(
         &["GB/s"],
@@ -133,6 +135,7 @@ const FIGURES: [Column; 7] = [
     ),
     Column {
         heading: &["verified", "error≤bound"],
+        has_interval: false,
         text: |m| verified(&m.verification),
         value: |m| m.verification.max_scaled_error,
         numeric: false,
@@ -148,12 +151,42 @@ fn time(measurement: &Measurement) -> String {
     or_missing(measurement.time.as_ref().map(|t| duration(t.median_s)))
 }
 
+impl Column {
+    /// What the column holds in `report`, in up to three lines.
+    pub(super) fn heading(&self, report: &Report) -> Vec<String> {
+        let mut lines: Vec<String> = self.heading.iter().map(|&line| line.into()).collect();
+        let words = interval_in_words([report]).filter(|_| self.has_interval);
+        if let Some(words) = words {
+            // Two lines, which are no wider than an interval.
+            let cut = words.rmatch_indices(' ').nth(1).map_or(0, |(cut, _)| cut);
+            let (first, second) = words.split_at(cut);
+            lines.push(format!("[{first}"));
+            lines.push(format!("{}]", second.trim_start()));
+        }
+        lines
+    }
+}
+
+/// What the intervals of times and rates say: that which claims least, where a run was
+/// resumed by another version. `None` where no case has one.
+pub(super) fn interval_in_words<'r>(
+    reports: impl IntoIterator<Item = &'r Report>,
+) -> Option<String> {
+    let measurements = reports.into_iter().flat_map(|report| &report.measurements);
+    let times = measurements.filter_map(|m| m.time.as_ref());
+    let with_interval = times.filter(|time| time.interval_s.is_some());
+    with_interval
+        .min_by_key(|time| time.lives.len())
+        .and_then(Time::interval_in_words)
+}
+
 /// The median and its interval, to the digits in which the ends differ.
 fn rate(measurement: &Measurement) -> String {
     let text = |rate: Rate| {
         let digits = |v: Gflops| fixed(v.0, 4, rate.median.0);
-        let interval = rate.ci95.map_or_else(String::new, |[low, high]| {
-            format!(" [{}, {}]", digits(low), digits(high))
+        let interval = rate.interval.map_or_else(String::new, |interval| {
+            let [low, high] = interval.ends().map(digits);
+            format!(" [{low}, {high}]")
         });
         // The heading states the other unit.
         let unit = match measurement.work_unit {

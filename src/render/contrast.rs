@@ -115,7 +115,7 @@ mod tests {
             reason: None,
             gflops: Some(Rate {
                 median: Gflops(gflops),
-                ci95: None,
+                interval: None,
             }),
             power_reason: power
                 .is_none()

@@ -2,7 +2,7 @@
 
 use super::number::rate_unit;
 use crate::kernel::problem::WorkUnit;
-use crate::measure::measurement::{Measurement, Status};
+use crate::measure::measurement::{Interval, Measurement, Status};
 use crate::units::Seconds;
 
 /// A number that was measured, as the record has it: never rescaled.
@@ -12,7 +12,8 @@ pub(super) struct Figure {
     pub metric: &'static str,
     /// The number.
     pub value: f64,
-    /// Its 95 % interval, low to high, where it has one.
+    /// Its interval, low to high, where it has one: a time, and what follows from it, has
+    /// that of which `Time::interval_in_words` tells what it says.
     pub interval: Option<[f64; 2]>,
     /// Its unit.
     pub unit: &'static str,
@@ -49,7 +50,8 @@ fn figure(metric: &'static str, value: Option<f64>, unit: &'static str) -> Optio
 fn rate(m: &Measurement) -> Vec<Option<Figure>> {
     let time = m.time.as_ref();
     let bandwidth = |s: Seconds| Some(m.bytes? as f64 / s.0 / 1e9);
-    let bandwidths = time.and_then(|t| t.ci95_s).and_then(|[low, high]| {
+    let times = time.and_then(|t| t.interval_s).map(Interval::ends);
+    let bandwidths = times.and_then(|[low, high]| {
         // The shortest time is the highest rate.
         Some([bandwidth(high)?, bandwidth(low)?])
     });
@@ -61,7 +63,9 @@ fn rate(m: &Measurement) -> Vec<Option<Figure>> {
     };
     vec![
         with(
-            m.gflops.and_then(|r| r.ci95).map(|ends| ends.map(|r| r.0)),
+            m.gflops
+                .and_then(|r| r.interval)
+                .map(|interval| interval.ends().map(|r| r.0)),
             figure(
                 "gflops",
                 m.gflops.map(|r| r.median.0),
@@ -70,7 +74,7 @@ fn rate(m: &Measurement) -> Vec<Option<Figure>> {
         ),
         with(bandwidths, figure("gbytes_per_s", m.gbytes_per_s, "GB/s")),
         with(
-            time.and_then(|t| t.ci95_s).map(|ends| ends.map(|s| s.0)),
+            times.map(|ends| ends.map(|s| s.0)),
             figure("median_s", time.map(|t| t.median_s.0), "s"),
         ),
     ]

@@ -111,12 +111,16 @@ pub(super) const COLUMNS: &[Column] = &[
     ("clock", |_, m| time(m, |t| value(t.clock))),
     ("cache", |_, m| time(m, |t| value(t.cache))),
     ("median_s", |_, m| time(m, |t| value(t.median_s))),
-    ("ci95_low_s", |_, m| {
-        time(m, |t| value(t.ci95_s.map(|ends| ends[0])))
+    ("interval_low_s", |_, m| {
+        time(m, |t| value(t.interval_s.map(|interval| interval.low)))
     }),
-    ("ci95_high_s", |_, m| {
-        time(m, |t| value(t.ci95_s.map(|ends| ends[1])))
+    ("interval_high_s", |_, m| {
+        time(m, |t| value(t.interval_s.map(|interval| interval.high)))
     }),
+    ("interval_kind", |_, m| {
+        time(m, |t| value(t.interval_s.map(|interval| interval.kind)))
+    }),
+    ("lives", |_, m| time(m, |t| value(t.lives.len()))),
     ("p5_s", |_, m| time(m, |t| value(t.p5_s))),
     ("p95_s", |_, m| time(m, |t| value(t.p95_s))),
     ("samples", |_, m| time(m, |t| value(t.samples_s.len()))),
@@ -124,11 +128,11 @@ pub(super) const COLUMNS: &[Column] = &[
         time(m, |t| value(t.dispatches_per_sample))
     }),
     ("gflops_median", |_, m| rate(m, |r| value(r.median))),
-    ("gflops_ci95_low", |_, m| {
-        rate(m, |r| value(r.ci95.map(|ends| ends[0])))
+    ("gflops_low", |_, m| {
+        rate(m, |r| value(r.interval.map(|interval| interval.low)))
     }),
-    ("gflops_ci95_high", |_, m| {
-        rate(m, |r| value(r.ci95.map(|ends| ends[1])))
+    ("gflops_high", |_, m| {
+        rate(m, |r| value(r.interval.map(|interval| interval.high)))
     }),
     ("gbytes_per_s", |_, m| value(m.gbytes_per_s)),
     ("ceiling_id", |_, m| value(&m.ceiling_id)),

@@ -11,6 +11,7 @@ use super::names;
 use super::number::number;
 use super::untrusted::plain;
 use super::{Document, Renderer, Run};
+use crate::measure::measurement::{Measurement, Time};
 use crate::record::Report;
 
 /// `[{"name", "unit", "value", "range", "extra"}]`, a file for what had better be
@@ -69,13 +70,13 @@ fn entries(kind: &Kind, runs: &[Run], names: &[Vec<String>]) -> Vec<Entry> {
             // A product moves data too, but its rate of computing says as much.
             let computes = measurement.gflops.is_some();
             let known = known.filter(|f| !(computes && f.metric == "gbytes_per_s"));
-            entries.extend(known.map(|figure| entry(&figure, name, run.report)));
+            entries.extend(known.map(|figure| entry(&figure, name, measurement, run.report)));
         }
     }
     entries
 }
 
-fn entry(figure: &Figure, case: &str, report: &Report) -> Entry {
+fn entry(figure: &Figure, case: &str, measurement: &Measurement, report: &Report) -> Entry {
     // Milliseconds are what its charts can show.
     let (factor, unit) = match figure.unit {
         "s" => (1e3, "ms"),
@@ -85,6 +86,8 @@ fn entry(figure: &Figure, case: &str, report: &Report) -> Entry {
         let half = f64::max(figure.value - low, high - figure.value);
         format!("± {}", number(factor * half))
     });
+    let words = measurement.time.as_ref().and_then(Time::interval_in_words);
+    let words = words.filter(|_| range.is_some());
     Entry {
         name: match figure.metric {
             "gflops" | "gbytes_per_s" | "median_s" => quiet(case),
@@ -94,9 +97,10 @@ fn entry(figure: &Figure, case: &str, report: &Report) -> Entry {
         value: factor * figure.value,
         range,
         extra: format!(
-            "adapter: {}\ndriver: {}",
+            "adapter: {}\ndriver: {}{}",
             plain(&report.adapter.name),
-            plain(&report.adapter.driver_and_version())
+            plain(&report.adapter.driver_and_version()),
+            words.map_or_else(String::new, |words| format!("\nrange: {words}")),
         ),
     }
 }
@@ -134,14 +138,14 @@ mod tests {
             "unit": "GB/s",
             "value": 2684.35456,
             "range": "± 21.6",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           },
           {
             "name": "matmul/f32/register/4096x4096x4096",
             "unit": "GFLOP/s",
             "value": 34359.738368,
             "range": "± 277",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           }
         ]
         "#);
@@ -152,21 +156,21 @@ mod tests {
             "unit": "ms",
             "value": 0.1,
             "range": "± 0.000800",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           },
           {
             "name": "latency/none/dispatch/empty",
             "unit": "ms",
             "value": 0.002345,
             "range": "± 0.0000188",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           },
           {
             "name": "matmul/f32/register/4096x4096x4096",
             "unit": "ms",
             "value": 4.0,
             "range": "± 0.0320",
-            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15"
+            "extra": "adapter: Testcard 0\ndriver: NVIDIA, 550.54.15\nrange: spread within this run"
           }
         ]
         "#);

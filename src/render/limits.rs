@@ -159,7 +159,7 @@ mod tests {
             time: Time::summarise(&[1e-3], Clock::Device, Cache::Hot, 1),
             gflops: Some(Rate {
                 median: Gflops(gflops),
-                ci95: None,
+                interval: None,
             }),
             gflops_per_watt: power.as_ref().map(|power| Efficiency {
                 gross: Gflops(gflops / power.median_w.0),

@@ -221,7 +221,7 @@ mod tests {
         };
         let text = rendered(&four(true), vec![left_out], true);
         insta::assert_snapshot!(text, @r"
-        Side by side
+        Side by side, in brackets the interval: spread within this run
         [1] Testcard 0, 0000:01:00.0
         [2] Testcard 0, 0000:02:00.0
         [3] Testcard 0, 0000:03:00.0

@@ -8,7 +8,7 @@ use super::notes;
 use super::peaks;
 use super::provenance;
 use super::scaling;
-use super::side_by_side::{self, Cell, SideBySide};
+use super::side_by_side::{Cell, SideBySide};
 use super::untrusted::markdown as escape;
 use super::{Document, Renderer, Run};
 use crate::datasheet::{Datasheet, Peak};
@@ -58,7 +58,7 @@ fn side_by_side(all: &SideBySide) -> String {
         row(std::iter::once(escape(&found.title)).chain(cells))
     });
     let rows: String = rows.collect();
-    format!("# {}\n\n{header}{rule}{rows}", side_by_side::TITLE)
+    format!("# {}\n\n{header}{rule}{rows}", all.title)
 }
 
 /// One report.
@@ -95,7 +95,7 @@ fn provenance(report: &Report) -> String {
 
 /// The table of all cases.
 fn cases(report: &Report) -> String {
-    let headings = columns(report).map(|column| column.heading.join(" "));
+    let headings = columns(report).map(|column| column.heading(report).join(" "));
     let header = row(around("case".into(), headings, "flags".into()));
     let rules =
         columns(report).map(|column| if column.numeric { "---:" } else { "---" }.to_owned());
@@ -269,7 +269,7 @@ mod tests {
 
         ## Cases
 
-        | case | time | GFLOP/s [95 %] | GB/s | FLOP per byte | % of ceiling | % of datasheet | verified error≤bound | flags |
+        | case | time | GFLOP/s [spread within this run] | GB/s | FLOP per byte | % of ceiling | % of datasheet | verified error≤bound | flags |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
         | peak/f32/fma/device | 1.00 s | 60200 [59722, 60685] | – | – | – | 86.0 | full 4e-7 ≤ 3e-5 |  |
         | bandwidth/f32/copy/256MiB | 100 µs | – | 2684 | – | – | 89.5 | full 4e-7 ≤ 3e-5 |  |
@@ -294,7 +294,7 @@ mod tests {
 
         - Every figure belongs to a kernel whose output was compared with a float64 reference in this run.
         - Kernels are flopwatt's own, in WGSL, as any program can run them through Vulkan, Metal or DX12: not the vendor's libraries, which have instructions that no shading language has.
-        - Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.
+        - Times are medians of one dispatch, rates follow from them, in brackets the interval: spread within this run.
         - Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.
         - GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.
         - Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.
@@ -310,7 +310,7 @@ mod tests {
         let (first, rest) = text.split_once("\n# flopwatt").unwrap();
         assert!(rest.contains("\n# flopwatt: Testcard 1\n"));
         insta::assert_snapshot!(first, @"
-        # Side by side
+        # Side by side, in brackets the interval: spread within this run
 
         |  | &#60;script&#62;&#124;x &#96;Testcard 0&#96; �&#91;31m&#91;a&#93;(https&#58;//b) | Testcard 1 |
         | --- | ---: | ---: |

@@ -24,10 +24,15 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
 
 /// What figures mean in general, and of which shaders they are.
 pub(super) fn conventions(report: &Report) -> Vec<String> {
+    let interval = match cells::interval_in_words([report]) {
+        Some(words) => format!(", in brackets the interval: {words}"),
+        None => String::new(),
+    };
+    let times = format!("Times are medians of one dispatch, rates follow from them{interval}.");
     let conventions = [
         "Every figure belongs to a kernel whose output was compared with a float64 reference in this run.",
         "Kernels are flopwatt's own, in WGSL, as any program can run them through Vulkan, Metal or DX12: not the vendor's libraries, which have instructions that no shading language has.",
-        "Times are medians of one dispatch, rates follow from them, in brackets the 95 % interval.",
+        &times,
         "Operations of a product are 2·M·N·K, of attention 4·B·H·Sq·Sk·D, halved for causal with Sq = Sk; softmax is not counted.",
         "GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.",
         "Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.",

@@ -149,7 +149,7 @@ mod tests {
             time: Time::summarise(&[seconds], Clock::Device, Cache::Hot, 1),
             gflops: Some(Rate {
                 median: Gflops(gflops),
-                ci95: None,
+                interval: None,
             }),
             ..Measurement::without_figures(&id.parse().unwrap(), Status::Ok, reason)
         }

@@ -12,12 +12,11 @@ use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::Measurement;
 use crate::units::Seconds;
 
-/// What stands above it.
-pub(super) const TITLE: &str = "Side by side";
-
 /// What several reports found.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SideBySide {
+    /// What stands above it.
+    pub title: String,
     /// What stands above the columns; no two are the same.
     pub labels: Vec<String>,
     /// The most that each adapter reached, with what.
@@ -41,7 +40,7 @@ pub(super) struct Row {
 pub(super) struct Cell {
     /// The figure, or how the case ended, or a dash where the report lacks it.
     pub text: String,
-    /// The figure's 95 % interval, or the case that it is from; empty where
+    /// The figure's interval, or the case that it is from; empty where
     /// neither is known.
     pub note: String,
 }
@@ -50,6 +49,10 @@ impl SideBySide {
     /// The reports in their order; `None` for fewer than two.
     pub(super) fn of(runs: &[Run]) -> Option<Self> {
         (runs.len() > 1).then(|| Self {
+            title: match cells::interval_in_words(runs.iter().map(|run| run.report)) {
+                Some(words) => format!("Side by side, in brackets the interval: {words}"),
+                None => "Side by side".to_owned(),
+            },
             labels: names::labels(runs),
             summary: summary(runs),
             cases: cases(runs),

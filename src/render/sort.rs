@@ -160,8 +160,8 @@ mod tests {
             better,
             [
                 "gflops_median",
-                "gflops_ci95_low",
-                "gflops_ci95_high",
+                "gflops_low",
+                "gflops_high",
                 "gbytes_per_s",
                 "percent_of_ceiling",
                 "percent_of_datasheet",

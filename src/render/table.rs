@@ -8,7 +8,7 @@ use super::cells::{self, columns};
 use super::contrast::{self, Contrast};
 use super::limits;
 use super::scaling::{self, Scaling};
-use super::side_by_side::{self, Cell as Found, SideBySide};
+use super::side_by_side::{Cell as Found, SideBySide};
 use super::untrusted::plain;
 use super::verdict;
 use super::{Document, Renderer, Run};
@@ -83,9 +83,7 @@ pub(super) fn side_by_side(all: &SideBySide, width: usize) -> String {
     });
     let numbered = all.labels.iter().zip(1..);
     let legend = numbered.map(|(label, number)| format!("[{number}] {label}"));
-    let legend: Vec<String> = std::iter::once(side_by_side::TITLE.to_owned())
-        .chain(legend)
-        .collect();
+    let legend: Vec<String> = std::iter::once(all.title.clone()).chain(legend).collect();
     wrapped(&legend, width) + &tables.collect::<String>()
 }
 
@@ -289,8 +287,8 @@ impl Layout {
     }
 
     fn header(self, report: &Report) -> Vec<Cell> {
-        let figures =
-            columns(report).map(|column| aligned(column.heading.join("\n"), column.numeric));
+        let figures = columns(report)
+            .map(|column| aligned(column.heading(report).join("\n"), column.numeric));
         self.with_case(Cell::new("case"), Cell::new("flags"), figures)
     }
 
@@ -380,7 +378,7 @@ fn wrap(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::measurement::Rate;
+    use crate::measure::measurement::{Interval, IntervalKind, Rate};
     use crate::render::fixture;
     use crate::units::Gflops;
 
@@ -399,7 +397,8 @@ mod tests {
         datasheet: Testcard 0 (testcard-0)
 
         case                                             time               GFLOP/s  GB/s      FLOP     % of       % of  verified             flags
-                                                                             [95 %]        per byte  ceiling  datasheet  error≤bound
+                                                                     [spread within        per byte  ceiling  datasheet  error≤bound
+                                                                          this run]
         peak/f32/fma/device                            1.00 s  60200 [59722, 60685]     –         –        –       86.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB                      100 µs                     –  2684         –        –       89.5  full 4e-7 ≤ 3e-5
         latency/none/dispatch/empty                   2.35 µs                     –     –         –        –          –  full 4e-7 ≤ 3e-5
@@ -424,7 +423,8 @@ mod tests {
         datasheet: Testcard 0 (testcard-0)
 
             time               GFLOP/s  GB/s      FLOP     % of       % of  verified
-                                [95 %]        per byte  ceiling  datasheet  error≤bound
+                        [spread within        per byte  ceiling  datasheet  error≤bound
+                             this run]
         peak/f32/fma/device
           1.00 s  60200 [59722, 60685]     –         –        –       86.0  full 4e-7 ≤ 3e-5
         bandwidth/f32/copy/256MiB
@@ -454,7 +454,8 @@ mod tests {
         datasheet: Testcard 0 (testcard-0)
 
             time         GFLOP/s  GB/s      FLOP     % of       % of  verified
-                          [95 %]        per byte  ceiling  datasheet  error≤bound
+                  [spread within        per byte  ceiling  datasheet  error≤bound
+                       this run]
         peak/f32/fma/device
           1.00 s           60200     –         –        –       86.0  full
                   [59722, 60685]                                      4e-7 ≤ 3e-5
@@ -488,7 +489,7 @@ mod tests {
         report.measurements.drain(4..);
         report.measurements[3].flags.clear();
         let text = fixture::rendered(&Table { width: Some(120) }, &report);
-        let cases: Vec<_> = text.lines().skip(8).take(8).collect();
+        let cases: Vec<_> = text.lines().skip(9).take(8).collect();
         insta::assert_snapshot!(cases.join("\n"), @"
         peak/f32/fma/device                  1.00 s           60200     –         –        –       86.0  full
                                                      [59722, 60685]                                      4e-7 ≤ 3e-5
@@ -523,7 +524,7 @@ mod tests {
         let (first, rest) = text.split_once("\n<script>").unwrap();
         assert_eq!(rest.matches("driver: NVIDIA, 550.54.15").count(), 3);
         insta::assert_snapshot!(first, @"
-        Side by side
+        Side by side, in brackets the interval: spread within this run
         [1] <script>|x `Testcard 0` �[31m[a](https://b)
         [2] Testcard 1
         [3] Testcard 2
@@ -575,7 +576,11 @@ mod tests {
             if let Some(rate) = &mut measurement.gflops {
                 *rate = Rate {
                     median: Gflops(0.4117),
-                    ci95: Some([Gflops(0.3871), Gflops(0.4226)]),
+                    interval: Some(Interval {
+                        kind: IntervalKind::SpreadWithinRun,
+                        low: Gflops(0.3871),
+                        high: Gflops(0.4226),
+                    }),
                 };
                 measurement.gbytes_per_s = Some(0.00965);
                 measurement.percent_of_ceiling = Some(0.0767);

@@ -138,6 +138,16 @@ impl<'a> Process<'a> {
         }
     }
 
+    /// Ends this worker and puts a fresh one in its place, which carries out `open`.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn restart(&mut self, command: Command, open: &Request) -> Result<(), WorkerError> {
+        self.end();
+        *self = Self::start(command, open, self.interrupted)?;
+        Ok(())
+    }
+
     /// The source of power that the worker reads, or why there is none.
     pub fn power(&self) -> Option<&PowerSetup> {
         self.power.as_ref()

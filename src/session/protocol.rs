@@ -62,6 +62,9 @@ pub enum Request {
         /// Folder for inputs, output and reference.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dump: Option<String>,
+        /// Whether on a device that is opened for this: for a further life of a case.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fresh_device: bool,
         /// Whether other adapters are measured at the same time.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         beside_others: bool,
@@ -276,6 +279,7 @@ mod tests {
             draw: Draw::normal(7),
             metered: false,
             dump: None,
+            fresh_device: false,
             beside_others: false,
         };
         let line = serde_json::to_string(&request).unwrap();

@@ -14,6 +14,7 @@ use crate::kernel::Choice;
 use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
+use crate::measure::lives;
 use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
 use crate::measure::period::{Moment, Period};
 use crate::measure::tier::Tier;
@@ -299,7 +300,9 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Has the worker measure the case, with the best kernel if it asks for that.
+    /// Has the worker measure the case, with the best kernel if it asks for that, in as
+    /// many lives as the tier has. The first chooses the program, and power is that of
+    /// the first; a life without a figure leaves the case without.
     fn measure(
         &mut self,
         process: &mut Process,
@@ -313,6 +316,44 @@ impl Case<'_> {
             known => known,
         };
         let metered = self.is_metered();
+        let mut outcome = self.live(process, 0, choice, metered.is_ok(), dump)?;
+        if let (Status::Ok, Err(why)) = (outcome.measurement.status, metered) {
+            outcome.measurement.power_reason = Some(why);
+        }
+        let program = outcome.measurement.program();
+        let (tier, mut others) = (self.report.tier, Vec::new());
+        while outcome.measurement.status == Status::Ok && others.len() + 1 < tier.lives() {
+            if tier == Tier::Reference {
+                process.restart((self.plan.worker)(), &self.plan.open(self.report))?;
+            }
+            let number = others.len() + 1;
+            let next = self.live(process, number, Some(program.clone()), false, None)?;
+            outcome.busy.extend(next.busy);
+            outcome.device_is_gone |= next.device_is_gone;
+            match next.measurement.status {
+                Status::Ok => others.push(next.measurement),
+                _ => outcome.measurement = in_life(number + 1, next.measurement),
+            }
+        }
+        if outcome.measurement.status == Status::Ok {
+            let half_width = tier.effort().half_width;
+            outcome.measurement = lives::united(outcome.measurement, others, half_width);
+        }
+        self.plan
+            .choices
+            .ran(self.cache.key(), &outcome.measurement);
+        Ok(outcome)
+    }
+
+    /// Has the worker measure the case in life number `number`.
+    fn live(
+        &mut self,
+        process: &mut Process,
+        number: usize,
+        choice: Option<Choice>,
+        metered: bool,
+        dump: Option<&str>,
+    ) -> Result<Outcome, WorkerError> {
         let request = Request::Measure {
             id: self.id.to_string(),
             choice,
@@ -321,13 +362,14 @@ impl Case<'_> {
                 seed: self.report.seed,
                 data: self.data,
             },
-            metered: metered.is_ok(),
+            metered,
             dump: dump.map(str::to_owned),
+            fresh_device: number > 0 && self.report.tier == Tier::Standard,
             beside_others: self.plan.member.is_some(),
         };
-        match self.ask_beside_others(process, request)? {
+        match self.ask_beside_others(process, number, request)? {
             Event::Done {
-                mut measurement,
+                measurement,
                 trace,
                 sensor,
                 device_is_gone,
@@ -336,10 +378,6 @@ impl Case<'_> {
                 if let (Some(setup), Some(_)) = (&mut self.report.power, &sensor) {
                     setup.sensor = sensor;
                 }
-                if let (Status::Ok, Err(why)) = (measurement.status, metered) {
-                    measurement.power_reason = Some(why);
-                }
-                self.plan.choices.ran(self.cache.key(), &measurement);
                 Ok(Outcome {
                     measurement: *measurement,
                     trace,
@@ -355,17 +393,23 @@ impl Case<'_> {
     fn ask_beside_others(
         &mut self,
         process: &mut Process,
+        life: usize,
         mut request: Request,
     ) -> Result<Event, WorkerError> {
+        let lives = self.report.tier.lives();
         let mut window = 0;
         loop {
-            let event = process.ask(&request, &mut |phase| self.observer.phase(phase))?;
+            let observer = &mut *self.observer;
+            let event = process.ask(&request, &mut |phase| match lives {
+                1 => observer.phase(phase),
+                _ => observer.phase(&format!("life {} of {lives}: {phase}", life + 1)),
+            })?;
             let (member, part, answer) = match (&event, self.plan.member) {
                 (Event::Ready, Some(member)) => (member, Part::Window(window), Request::Begin),
                 (Event::Measured, Some(member)) => (member, Part::Measured, Request::Finish),
                 _ => return Ok(event),
             };
-            member.arrive(self.step, part)?;
+            member.arrive((self.step, life), part)?;
             self.began.get_or_insert_with(Moment::now);
             window += 1;
             request = answer;
@@ -502,6 +546,14 @@ impl Case<'_> {
     }
 }
 
+/// A case that ended without a figure in a further life, which its reason says.
+fn in_life(number: usize, mut measurement: Measurement) -> Measurement {
+    if let Some(reason) = &mut measurement.reason {
+        reason.message = format!("in life {number}: {}", reason.message);
+    }
+    measurement
+}
+
 /// Writes the cache where the user has a place for it.
 ///
 /// # Errors
@@ -520,6 +572,7 @@ mod beside_tests;
 pub(super) mod tests {
     use super::*;
     use crate::gpu::adapter::AdapterDescription;
+    use crate::measure::measurement::{self, Clock, IntervalKind, Time};
     use crate::power::sensor::{Averaging, Known, Sensor};
     use crate::record::tests::report as begun;
     use crate::session::lock::Locks;
@@ -582,6 +635,10 @@ pub(super) mod tests {
     const WORKER: &str = r#"
         echo '{"event":"hello","protocol":5,"version":"x","schema":"1.0"}'
         while read -r line; do
+            [ -z "$HEARD" ] || echo "$line" >>"$HEARD"
+            case "$line" in
+                *2x2x2*'"fresh_device":true'*) eval "$FURTHER" ;;
+            esac
             case "$line" in
                 *'"open"'*) if [ -z "$OPENED" ] || mkdir "$OPENED/once"; then
                         echo '{"event":"opened","power":{"wanted":"none","source":null,"sensor":null,"reason":"none"}}'
@@ -724,5 +781,101 @@ pub(super) mod tests {
         let (report, ended, heard) = run(begun(), &[], true);
         assert_eq!((ended, heard.saves), (Ended::Interrupted, vec![]));
         assert!(!report.complete && report.measurements.is_empty());
+    }
+
+    /// A case that was measured in a second.
+    fn timed() -> Measurement {
+        Measurement {
+            time: Time::summarise(&[1.0; 10], Clock::Device, measurement::Cache::Hot, 1),
+            parameters: [("tile_m".to_owned(), 64)].into(),
+            ..measured(0)
+        }
+    }
+
+    /// Every case in the lives of `tier`, the requests that the workers have heard, and
+    /// those to open the adapter among them.
+    fn in_lives(tier: Tier, further: &str) -> (Report, Vec<String>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = folder.path().join("heard");
+        let answer = r#"printf '{"event":"done","measurement":%s,"trace":null,"sensor":null,"device_is_gone":false}\n' "$MEASUREMENT""#;
+        let measurement = serde_json::to_string(&timed()).unwrap();
+        let variables = [
+            ("HEARD", heard.to_str().unwrap()),
+            ("FAULT", answer),
+            ("FURTHER", further),
+            ("MEASUREMENT", &measurement),
+        ];
+        let mut report = begun();
+        report.tier = tier;
+        let (report, ended, _) = run(report, &variables, false);
+        assert_eq!(ended, Ended::Complete);
+        let heard = std::fs::read_to_string(heard).unwrap();
+        let (opened, asked): (Vec<_>, Vec<_>) = heard
+            .lines()
+            .map(str::to_owned)
+            .partition(|line| line.contains(r#""request":"open""#));
+        (report, asked, opened.len())
+    }
+
+    #[test]
+    fn a_quick_case_has_a_single_life() {
+        let (report, asked, opened) = in_lives(Tier::Quick, "");
+        assert_eq!((asked.len(), opened), (3, 1));
+        let lives = |m: &Measurement| m.time.as_ref().map(|time| time.lives.len());
+        assert!(report.measurements.iter().all(|m| lives(m) == Some(1)));
+    }
+
+    /// Of three cases; the further lives run the program of the first.
+    #[test]
+    fn a_standard_case_has_three_lives_on_fresh_devices() {
+        let (report, asked, opened) = in_lives(Tier::Standard, "");
+        assert_eq!((asked.len(), opened), (9, 1));
+        let program = r#""choice":{"variant":"naive","parameters":{"tile_m":64}}"#;
+        for (index, request) in asked.iter().enumerate() {
+            let further = index % 3 > 0;
+            assert_eq!(
+                request.contains(r#""fresh_device":true"#),
+                further,
+                "{request}"
+            );
+            assert!(!further || request.contains(program), "{request}");
+        }
+        for measurement in &report.measurements {
+            let time = measurement.time.as_ref().unwrap();
+            assert_eq!((time.lives.len(), time.samples_s.len()), (3, 30));
+            assert_eq!(time.interval_s.unwrap().kind, IntervalKind::OverLives);
+        }
+    }
+
+    #[test]
+    fn a_reference_case_has_five_lives_in_fresh_processes() {
+        let (report, asked, opened) = in_lives(Tier::Reference, "");
+        assert_eq!((asked.len(), opened), (15, 13), "one, and four more a case");
+        assert!(!asked.concat().contains("fresh_device"));
+        let lives = |m: &Measurement| m.time.as_ref().map(|time| time.lives.len());
+        assert!(report.measurements.iter().all(|m| lives(m) == Some(5)));
+    }
+
+    #[test]
+    fn a_case_that_fails_in_one_life_has_no_figure() {
+        let (report, ..) = in_lives(Tier::Standard, CRASH);
+        assert_eq!(statuses(&report), [Status::Ok, Status::Ok, Status::Failed]);
+        let reason = Reason::new(ReasonCode::Unstable, "another output");
+        let id = &cases()[2].id;
+        let rejected = Measurement::without_figures(id, Status::Rejected, reason);
+        let rejected = serde_json::to_string(&rejected).unwrap();
+        let answer = format!(
+            r#"echo '{{"event":"done","measurement":{rejected},"trace":null,"sensor":null,"device_is_gone":false}}'; continue"#
+        );
+        let (report, asked, _) = in_lives(Tier::Standard, &answer);
+        assert_eq!(asked.len(), 8, "the third life of the last case is none");
+        assert_eq!(
+            statuses(&report),
+            [Status::Ok, Status::Ok, Status::Rejected]
+        );
+        let last = &report.measurements[2];
+        let reason = last.reason.as_ref().unwrap().to_string();
+        assert_eq!(reason, "unstable: in life 2: another output");
+        assert!(last.time.is_none() && last.gflops.is_none());
     }
 }

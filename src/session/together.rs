@@ -10,7 +10,7 @@ use crate::gpu::adapter::AdapterDescription;
 use crate::measure::measurement::Beside;
 use crate::measure::period::{self, Period};
 
-/// A part of a step, in the order in which they follow one another. A run may leave
+/// A part of a life, in the order in which they follow one another. A run may leave
 /// out some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
@@ -22,11 +22,17 @@ pub(super) enum Part {
     Over,
 }
 
-/// How far a run is: the step and its part.
-type Stage = (usize, Part);
+/// A life of a step's case: the number of the step and its own.
+type Life = (usize, usize);
+
+/// How far a run is: the life and its part.
+type Stage = (Life, Part);
+
+/// The last life of a step, however many there are.
+const LAST: usize = usize::MAX;
 
 /// Where a run is that has ended.
-const GONE: Stage = (usize::MAX, Part::Over);
+const GONE: Stage = ((usize::MAX, LAST), Part::Over);
 
 /// All the runs.
 pub struct Together<'a> {
@@ -77,13 +83,12 @@ impl<'a> Together<'a> {
 }
 
 impl Member<'_> {
-    /// Comes to a part of step number `step`, and waits until all others have come
-    /// there, or further.
+    /// Comes to a part of a life, and waits until all others have come there, or further.
     ///
     /// # Errors
     /// When the wait is interrupted.
-    pub(super) fn arrive(&self, step: usize, part: Part) -> Result<(), WorkerError> {
-        let stage = (step, part);
+    pub(super) fn arrive(&self, life: Life, part: Part) -> Result<(), WorkerError> {
+        let stage = (life, part);
         let mut runs = self.all.runs();
         runs[self.index].stage = Some(stage);
         self.all.news.notify_all();
@@ -102,7 +107,7 @@ impl Member<'_> {
     /// until then is to be saved.
     pub(super) fn end_step(&self, step: usize, busy: Vec<Period>) {
         self.all.runs()[self.index].busy.extend(busy);
-        let _ = self.arrive(step, Part::Over);
+        let _ = self.arrive((step, LAST), Part::Over);
     }
 
     /// The others that worked in the time `timed`, for which share of it.
@@ -156,14 +161,14 @@ mod tests {
             for (number, (member, way)) in together.members().into_iter().zip(ways).enumerate() {
                 let passed = passed.clone();
                 scope.spawn(move || {
-                    for &(step, part) in way {
+                    for &(life, part) in way {
                         if number == 1 {
                             thread::sleep(Duration::from_millis(20));
                         }
                         // Told before it waits, so that whoever passes has heard of it.
-                        passed.send((number, (step, part), false)).unwrap();
-                        member.arrive(step, part).unwrap();
-                        passed.send((number, (step, part), true)).unwrap();
+                        passed.send((number, (life, part), false)).unwrap();
+                        member.arrive(life, part).unwrap();
+                        passed.send((number, (life, part), true)).unwrap();
                     }
                 });
             }
@@ -187,12 +192,12 @@ mod tests {
     #[test]
     fn nobody_begins_before_all_are_ready_nor_goes_on_before_all_have_ended() {
         const WAY: &[Stage] = &[
-            (0, Part::Window(0)),
-            (0, Part::Measured),
-            (0, Part::Over),
-            (1, Part::Window(0)),
-            (1, Part::Measured),
-            (1, Part::Over),
+            ((0, 0), Part::Window(0)),
+            ((0, 0), Part::Measured),
+            ((0, LAST), Part::Over),
+            ((1, 0), Part::Window(0)),
+            ((1, 0), Part::Measured),
+            ((1, LAST), Part::Over),
         ];
         assert_eq!(walk([WAY, WAY]).len(), 12);
     }
@@ -201,21 +206,21 @@ mod tests {
     #[test]
     fn parts_that_a_run_leaves_out_are_not_waited_for() {
         const LONG: &[Stage] = &[
-            (0, Part::Window(0)),
-            (0, Part::Window(1)),
-            (0, Part::Window(2)),
-            (0, Part::Window(3)),
-            (0, Part::Measured),
-            (0, Part::Over),
-            (1, Part::Window(0)),
-            (1, Part::Measured),
-            (1, Part::Over),
+            ((0, 0), Part::Window(0)),
+            ((0, 0), Part::Window(1)),
+            ((0, 0), Part::Window(2)),
+            ((0, 0), Part::Window(3)),
+            ((0, 0), Part::Measured),
+            ((0, LAST), Part::Over),
+            ((1, 0), Part::Window(0)),
+            ((1, 0), Part::Measured),
+            ((1, LAST), Part::Over),
         ];
         const SHORT: &[Stage] = &[
-            (0, Part::Window(0)),
-            (0, Part::Measured),
-            (0, Part::Over),
-            (1, Part::Over),
+            ((0, 0), Part::Window(0)),
+            ((0, 0), Part::Measured),
+            ((0, LAST), Part::Over),
+            ((1, LAST), Part::Over),
         ];
         assert_eq!(walk([LONG, SHORT]).len(), 13);
         assert_eq!(walk([SHORT, LONG]).len(), 13);
@@ -223,9 +228,13 @@ mod tests {
 
     #[test]
     fn a_run_that_has_ended_leaves_the_others_to_themselves() {
-        const ALL: &[Stage] = &[(0, Part::Window(0)), (0, Part::Over), (1, Part::Over)];
+        const ALL: &[Stage] = &[
+            ((0, 0), Part::Window(0)),
+            ((0, LAST), Part::Over),
+            ((1, LAST), Part::Over),
+        ];
         assert_eq!(walk([ALL, &[]]).len(), 3);
-        assert_eq!(walk([ALL, &[(0, Part::Window(0))]]).len(), 4);
+        assert_eq!(walk([ALL, &[((0, 0), Part::Window(0))]]).len(), 4);
     }
 
     #[test]
@@ -233,7 +242,7 @@ mod tests {
         let interrupted = AtomicBool::new(true);
         let together = Together::new(adapters(2), &interrupted);
         let members = together.members();
-        let waited = members[0].arrive(0, Part::Window(0));
+        let waited = members[0].arrive((0, 0), Part::Window(0));
         assert!(matches!(waited, Err(WorkerError::Interrupted)));
         members[0].end_step(0, Vec::new());
     }

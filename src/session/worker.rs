@@ -73,6 +73,7 @@ pub fn serve() -> io::Result<()> {
                 draw,
                 metered,
                 dump,
+                fresh_device,
                 beside_others,
             }) => worker.measure(&Case {
                 id: &id,
@@ -81,6 +82,7 @@ pub fn serve() -> io::Result<()> {
                 draw,
                 metered,
                 dump: dump.as_deref(),
+                fresh_device,
                 beside_others,
             }),
             Ok(Request::List { filters, software }) => {
@@ -137,6 +139,7 @@ struct Case<'a> {
     draw: Draw,
     metered: bool,
     dump: Option<&'a str>,
+    fresh_device: bool,
     beside_others: bool,
 }
 
@@ -155,7 +158,7 @@ struct OpenDevice {
     adapter: Adapter,
     templates: Arc<Templates>,
     mode: ShaderMode,
-    /// Taken away after a failure, opened afresh for the next case.
+    /// Taken away after a failure and for a fresh life, opened afresh for what follows.
     gpu: Option<Gpu>,
 }
 
@@ -220,6 +223,9 @@ impl Worker {
     }
 
     fn measure(&mut self, case: &Case) -> Result<Event, String> {
+        if let (true, Some(device)) = (case.fresh_device, &mut self.device) {
+            device.gpu = None;
+        }
         let (meter, watch) = (self.meter.take(), self.watch.take());
         let (mut trace, mut busy) = (None, Vec::new());
         let mut others: Box<dyn Others> = match case.beside_others {

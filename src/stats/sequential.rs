@@ -88,41 +88,10 @@ fn ln_beta(a: f64, b: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rand_core::{Rng, SeedableRng};
-    use rand_pcg::Pcg64Mcg;
-
     use super::*;
+    use crate::stats::draws::Draws;
 
     const ALPHA: f64 = 0.05;
-
-    struct Draws(Pcg64Mcg);
-
-    impl Draws {
-        fn new(seed: u64) -> Self {
-            Self(Pcg64Mcg::seed_from_u64(seed))
-        }
-
-        /// In (0, 1).
-        fn uniform(&mut self) -> f64 {
-            ((self.0.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-        }
-
-        /// Box and Muller.
-        fn normal(&mut self) -> f64 {
-            let radius = (-2.0 * self.uniform().ln()).sqrt();
-            radius * (std::f64::consts::TAU * self.uniform()).cos()
-        }
-
-        /// Without mean or variance; median 0.
-        fn cauchy(&mut self) -> f64 {
-            (std::f64::consts::PI * (self.uniform() - 0.5)).tan()
-        }
-
-        /// A long tail on one side; median 0.
-        fn exponential(&mut self) -> f64 {
-            -self.uniform().ln() - LN_2
-        }
-    }
 
     /// With a = 2, B(2, n + 2)/B(2, 2) = 6/((n + 3)(n + 2)): all n observations on
     /// one side are worth 6·2ⁿ/((n + 2)(n + 3)). That is 14.0 at n = 8 (1536/110)
@@ -208,7 +177,7 @@ mod tests {
             let mut values = Vec::new();
             (0..200).any(|_| {
                 values.push(draws.normal());
-                let interval = crate::stats::median_ci95(&values);
+                let interval = crate::stats::interval_of(&values, values.len() as f64);
                 interval.is_some_and(|[low, high]| low > 0.0 || high < 0.0)
             })
         };

@@ -88,7 +88,7 @@ fn figures_follow_from_the_samples(stage: &'static Stage) {
     assert!(!samples.is_empty());
     assert!(samples.iter().all(|&s| s > 0.0), "{samples:?}");
     assert_eq!(Some(time.median_s.0), stats::median(&samples));
-    let [shortest, longest] = time.ci95_s.expect("six samples or more");
+    let [shortest, longest] = time.interval_s.expect("six samples or more").ends();
     assert!(shortest <= time.median_s && time.median_s <= longest);
     let host = m.flags.contains(&Flag::HostTimed) || m.flags.contains(&Flag::TimestampsRejected);
     assert_eq!(time.clock == Clock::Host, host, "{:?}", m.flags);
@@ -99,7 +99,8 @@ fn figures_follow_from_the_samples(stage: &'static Stage) {
     let rate = |seconds: f64| Gflops(384_000.0 / seconds / 1e9);
     let gflops = m.gflops.expect("a rate");
     assert_eq!(gflops.median, rate(time.median_s.0));
-    assert_eq!(gflops.ci95, Some([rate(longest.0), rate(shortest.0)]));
+    let ends = gflops.interval.expect("six samples or more").ends();
+    assert_eq!(ends, [rate(longest.0), rate(shortest.0)]);
     assert_eq!(m.gbytes_per_s, Some(40_160.0 / time.median_s.0 / 1e9));
 }
 

@@ -23,7 +23,7 @@ import sys
 import duckdb
 
 DOUBTS = {
-    "not-converged", "few-samples", "not-steady", "drifting", "timestamps-rejected", "clock-unproven",
+    "not-converged", "few-samples", "lives-disagree", "not-steady", "drifting", "timestamps-rejected", "clock-unproven",
     "no-witness", "short",
 }
 POWER_DOUBTS = {

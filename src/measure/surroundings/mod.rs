@@ -31,9 +31,9 @@ const MOST_OTHERS: f64 = 0.05;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Surroundings {
     /// On a software adapter: share of the time of the processors that flopwatt may
-    /// use which other processes took.
+    /// use which other processes took; of several lives, in that in which it was most.
     pub others_share: Option<f64>,
-    /// On a software adapter: share of that time which the hypervisor kept.
+    /// On a software adapter: share of that time which the hypervisor kept, likewise.
     pub stolen_share: Option<f64>,
     /// On a software adapter: whether processors were slowed down by heat, or held
     /// below three quarters of their highest clock.
@@ -195,6 +195,30 @@ impl WatchedCase<'_> {
 }
 
 impl Surroundings {
+    /// Those of two lives of a case: the most that others took of either, and whoever
+    /// was there in either.
+    pub fn of_both(one: Option<Box<Self>>, other: Option<Box<Self>>) -> Option<Box<Self>> {
+        let (one, other) = match (one, other) {
+            (Some(one), Some(other)) => (*one, *other),
+            (one, other) => return one.or(other),
+        };
+        let most = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        let gpu_processes = all(one.gpu_processes, other.gpu_processes);
+        let why_not = one.gpu_processes_reason.or(other.gpu_processes_reason);
+        Some(Box::new(Self {
+            others_share: most(one.others_share, other.others_share),
+            stolen_share: most(one.stolen_share, other.stolen_share),
+            processors_throttled: either(one.processors_throttled, other.processors_throttled),
+            gpu_processes_reason: why_not.filter(|_| gpu_processes.is_none()),
+            gpu_processes,
+            gpu_limits: other.gpu_limits.or(one.gpu_limits),
+            on_battery: either(one.on_battery, other.on_battery),
+        }))
+    }
+
     /// What to know of a figure that was measured in them.
     pub fn flags(&self) -> Vec<Flag> {
         let taken = [self.others_share, self.stolen_share];

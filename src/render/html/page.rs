@@ -19,7 +19,7 @@ use crate::render::Run;
 /// Several reports beside one another.
 #[derive(Serialize)]
 pub(super) struct Together {
-    title: &'static str,
+    title: String,
     labels: Vec<String>,
     rows: Vec<TogetherRow>,
 }
@@ -49,8 +49,8 @@ impl Together {
             cells: row.cells.iter().map(cell).collect(),
         };
         Some(Self {
-            title: side_by_side::TITLE,
             rows: all.rows().map(row).collect(),
+            title: all.title,
             labels: all.labels,
         })
     }
@@ -328,7 +328,7 @@ fn cases(report: &Report) -> Table {
         text: text.into(),
         numeric,
     };
-    let figures = columns(report).map(|c| heading(&c.heading.join(" "), c.numeric));
+    let figures = columns(report).map(|c| heading(&c.heading(report).join(" "), c.numeric));
     let first = [heading("case", false), heading("status", false)];
     let headings = first.into_iter().chain(figures);
     let row = |m: &Measurement| {

@@ -17,7 +17,7 @@ pub struct Args {
     /// Report of the later run
     head: PathBuf,
 
-    /// End with exit status 1 if any case is slower, or one is slower or not decided
+    /// Which verdicts end with exit status 1
     #[arg(long, value_enum, value_name = "VERDICT")]
     fail_on: Option<FailOn>,
 

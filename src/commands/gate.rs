@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["base", "junit", "accepted", "fail_on"])]
     self_test: bool,
 
-    /// End with exit status 1 if any case is slower, or one is slower or not decided
+    /// Which verdicts end with exit status 1
     #[arg(long, value_enum, value_name = "VERDICT", default_value = "slower")]
     fail_on: FailOn,
 

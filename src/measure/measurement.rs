@@ -375,9 +375,9 @@ pub struct Life {
     pub samples: usize,
     /// Dispatches that one of its samples is the mean of.
     pub dispatches_per_sample: u32,
-    /// How the samples were taken; empty in reports before schema 1.5.
+    /// How its samples were taken; null where nobody took that down.
     #[serde(default)]
-    pub sampling: Vec<Sampling>,
+    pub sampling: Option<Sampling>,
 }
 
 /// How the samples of one life of a case were taken.
@@ -453,6 +453,7 @@ impl Time {
             spread_s: stats::median_interval(samples).map(|ends| ends.map(Seconds)),
             samples: samples.len(),
             dispatches_per_sample,
+            sampling: None,
         };
         Some(Self {
             clock,
@@ -467,7 +468,6 @@ impl Time {
             p95_s: Seconds(stats::quantile(samples, 0.95)?),
             samples_s: samples.iter().copied().map(Seconds).collect(),
             dispatches_per_sample,
-            sampling: Vec::new(),
             lives: vec![life],
         })
     }
@@ -495,7 +495,6 @@ impl Time {
             p95_s: Seconds(stats::quantile(&samples, 0.95)?),
             samples_s: samples.into_iter().map(Seconds).collect(),
             lives,
-            sampling: times.iter().flat_map(|time| &time.sampling).copied().collect(),
             ..first.clone()
         })
     }

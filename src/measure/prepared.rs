@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::clock::{self, Choice};
 use super::conditions::Conditions;
 use super::measurement::{
-    Cache, Clock, Flag, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
+    Cache, Clock, Flag, Life, Measurement, Rate, Reason, ReasonCode, Status, Time, Verification,
 };
 use super::meter::{Metered, Windows};
 use super::period::{Moment, Period};
@@ -455,8 +455,10 @@ impl Prepared<'_> {
             let reason = Reason::new(ReasonCode::NotMeasured, "no sample was taken");
             Stopped::new(Status::Failed, reason)
         })?;
+        let sampling = Some(self.samples.sampling(&self.effort));
+        let lives = time.lives.iter().map(|life| Life { sampling, ..*life });
         let time = Time {
-            sampling: vec![self.samples.sampling(&self.effort)],
+            lives: lives.collect(),
             ..time
         };
         let mut flags = self.samples.flags(&self.effort);

@@ -1,6 +1,6 @@
 //! The trend of a series of samples over time.
 
-use super::{MIN_SAMPLES_FOR_CI, student_t};
+use super::student_t;
 
 /// How fast a series rises, relative to its median, per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub type Point = (f64, f64);
 
 /// Confidence of a slope's interval.
 const CONFIDENCE: f64 = 0.999;
+/// With fewer points nothing is said.
+const LEAST_POINTS: usize = 6;
 /// Neighbours are merged until no more points than this are left, since there are
 /// n²/2 pairs of them.
 const MOST_POINTS: usize = 100;
@@ -45,7 +47,7 @@ impl Trend {
         let merged: Vec<Vec<Point>> = stretches.iter().map(|s| merge(s, size)).collect();
         let n: usize = merged.iter().map(Vec::len).sum();
         let level = middle(merged.iter().flatten().map(|(_, value)| *value).collect())?;
-        if n < MIN_SAMPLES_FOR_CI || level <= 0.0 {
+        if n < LEAST_POINTS || level <= 0.0 {
             return None;
         }
         let slope = middle(merged.iter().flat_map(|s| slopes(s)).collect())?;

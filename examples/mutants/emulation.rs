@@ -14,7 +14,11 @@ use crate::fault::{Fault, Keys, Stored};
 
 /// What the check says of a kernel with a fault.
 pub fn verdict(fault: Fault, id: &CaseId, problem: &dyn Problem) -> anyhow::Result<Verdict> {
-    let program = Program { parameters: Default::default(), buffers: vec![], passes: vec![] };
+    let program = Program {
+        parameters: Default::default(),
+        buffers: vec![],
+        passes: vec![],
+    };
     let (element, all, columns) = match id.shape {
         Shape::Gemm(s) => (id.precision.accumulator(), s.batch * s.m, s.n as usize),
         Shape::Attention(s) => {
@@ -34,7 +38,9 @@ pub fn verdict(fault: Fault, id: &CaseId, problem: &dyn Problem) -> anyhow::Resu
     };
     let Fault::Stored(stored) = fault else {
         let rows = [0, all * 3 / 8, all * 5 / 8, all - 1];
-        return problem.check_rows(&program, &rows, &compute(&rows)).context("no check of rows");
+        return problem
+            .check_rows(&program, &rows, &compute(&rows))
+            .context("no check of rows");
     };
     // The rows of a tile, in whose middle one row is wrong, or all of them.
     let first = (all * 5 / 8) / 16 * 16;
@@ -43,7 +49,9 @@ pub fn verdict(fault: Fault, id: &CaseId, problem: &dyn Problem) -> anyhow::Resu
     let mut wrong = right.clone();
     spoil(stored, &mut wrong, columns, element);
     if !problem.wants_witness() {
-        return problem.check_rows(&program, &rows, &wrong).context("no check of rows");
+        return problem
+            .check_rows(&program, &rows, &wrong)
+            .context("no check of rows");
     }
     // A witness that is right sees every row, and need not be run to do so.
     let whole = |values: &[f64]| {
@@ -56,7 +64,10 @@ pub fn verdict(fault: Fault, id: &CaseId, problem: &dyn Problem) -> anyhow::Resu
     };
     let rejection = problem.agree(&whole(&wrong), &whole(&right));
     let verdict = problem.check_rows(&program, &rows[..1], &right[..columns]);
-    Ok(Verdict { rejection, ..verdict.context("no check of rows")? })
+    Ok(Verdict {
+        rejection,
+        ..verdict.context("no check of rows")?
+    })
 }
 
 /// What becomes of the rows of a tile on their way to memory. A write that a race
@@ -74,7 +85,9 @@ fn spoil(how: Stored, rows: &mut [f64], columns: usize, element: Element) {
         Stored::StaleRow => rows.copy_within(middle - columns..middle, middle),
         Stored::Swapped => {
             let col = columns * 3 / 16 * 2;
-            rows[tile..].chunks_mut(columns).for_each(|row| row.swap(col, col + 1));
+            rows[tile..]
+                .chunks_mut(columns)
+                .for_each(|row| row.swap(col, col + 1));
         }
         Stored::Race => *largest = f64::NAN,
     }
@@ -100,7 +113,11 @@ fn bits(element: Element) -> u32 {
 fn nearest(value: f64, bits: u32) -> f64 {
     let large = value * (1u64 << (53 - bits)) as f64;
     let sum = large + value;
-    if bits == 53 { value } else { sum - (sum - value) }
+    if bits == 53 {
+        value
+    } else {
+        sum - (sum - value)
+    }
 }
 
 /// The numbers of `tensor` from `first` on, as the fault leaves them.
@@ -132,7 +149,12 @@ impl Sums {
             Fault::HalfSums(chunk) => Some(chunk as usize),
             _ => None,
         };
-        Self { bits, chunk, sums: vec![0.0; count], half: vec![0.0; count] }
+        Self {
+            bits,
+            chunk,
+            sums: vec![0.0; count],
+            half: vec![0.0; count],
+        }
     }
 
     /// Adds `factor` times `terms`, which are the products of number `step`.
@@ -170,7 +192,11 @@ fn product(
     rows: &[usize],
 ) -> Vec<f64> {
     let [n, k] = [shape.n, shape.k].map(|side| side as usize);
-    let steps = if fault == Fault::Lost(Keys::Last) { k - 1 } else { k };
+    let steps = if fault == Fault::Lost(Keys::Last) {
+        k - 1
+    } else {
+        k
+    };
     let b = operands(&inputs[1], 0, k * n, fault);
     let row = |&row: &usize| {
         let a = operands(&inputs[0], row * k, k, fault);
@@ -218,12 +244,17 @@ fn attention(
         let (mut total, mut sums) = (0.0, Sums::new(d, single, fault));
         for (key, score) in scores.iter().enumerate() {
             let lost = matches!(fault, Fault::Lost(which) if which.hold(key, keys));
-            let weight = if lost { 0.0 } else { nearest((score - highest).exp(), single) };
+            let weight = if lost {
+                0.0
+            } else {
+                nearest((score - highest).exp(), single)
+            };
             total = nearest(total + weight, single);
             sums.add(key, weight, &v[key * d..][..d]);
         }
         let sums = sums.finish().into_iter();
-        sums.map(|sum| stored(sum / total, element)).collect::<Vec<_>>()
+        sums.map(|sum| stored(sum / total, element))
+            .collect::<Vec<_>>()
     };
     rows.par_iter().flat_map(row).collect()
 }

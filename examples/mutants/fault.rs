@@ -63,19 +63,59 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("bf16", Fault::Operands(8), "operands of 8 bits"),
     mutant("fp8", Fault::Operands(4), "operands of 4 bits"),
     mutant("half-4", Fault::HalfSums(4), "4 products in half precision"),
-    mutant("half-16", Fault::HalfSums(16), "16 products in half precision"),
-    mutant("half-64", Fault::HalfSums(64), "64 products in half precision"),
-    mutant("last", Fault::Lost(Keys::Last), "the last key or step of K lost"),
-    mutant("percent", Fault::Lost(Keys::OnePercent), "1 % of the keys lost"),
-    mutant("split", Fault::Lost(Keys::Split), "a sixteenth of the keys lost"),
+    mutant(
+        "half-16",
+        Fault::HalfSums(16),
+        "16 products in half precision",
+    ),
+    mutant(
+        "half-64",
+        Fault::HalfSums(64),
+        "64 products in half precision",
+    ),
+    mutant(
+        "last",
+        Fault::Lost(Keys::Last),
+        "the last key or step of K lost",
+    ),
+    mutant(
+        "percent",
+        Fault::Lost(Keys::OnePercent),
+        "1 % of the keys lost",
+    ),
+    mutant(
+        "split",
+        Fault::Lost(Keys::Split),
+        "a sixteenth of the keys lost",
+    ),
     mutant("scores", Fault::NoScores, "scores ignored"),
     mutant("mask", Fault::Mask, "one masked key seen"),
     mutant("zeros", Fault::Stored(Stored::Zeros), "zeros"),
-    mutant("larger", Fault::Stored(Stored::Larger), "a row's largest element 10 % larger"),
-    mutant("smaller", Fault::Stored(Stored::Smaller), "a row's largest element 10 % smaller"),
-    mutant("stale", Fault::Stored(Stored::StaleRow), "a row holds what the one before does"),
-    mutant("swapped", Fault::Stored(Stored::Swapped), "two columns of 16 rows swapped"),
-    mutant("race", Fault::Stored(Stored::Race), "now and then a write is lost"),
+    mutant(
+        "larger",
+        Fault::Stored(Stored::Larger),
+        "a row's largest element 10 % larger",
+    ),
+    mutant(
+        "smaller",
+        Fault::Stored(Stored::Smaller),
+        "a row's largest element 10 % smaller",
+    ),
+    mutant(
+        "stale",
+        Fault::Stored(Stored::StaleRow),
+        "a row holds what the one before does",
+    ),
+    mutant(
+        "swapped",
+        Fault::Stored(Stored::Swapped),
+        "two columns of 16 rows swapped",
+    ),
+    mutant(
+        "race",
+        Fault::Stored(Stored::Race),
+        "now and then a write is lost",
+    ),
 ];
 
 /// Where a fault of storing strikes.
@@ -145,14 +185,20 @@ impl Mutant {
             Fault::Mask => matches!(id.shape, Shape::Attention(shape) if shape.causal),
             Fault::Stored(Stored::Zeros) => true,
             Fault::Stored(Stored::StaleRow | Stored::Swapped) => matmul || attention,
-            Fault::Stored(_) => id.operation != Operation::Latency && id.precision != I8I32acc
-                || matmul,
+            Fault::Stored(_) => {
+                id.operation != Operation::Latency && id.precision != I8I32acc || matmul
+            }
         }
     }
 
     /// The built-in templates with the fault, in a folder of their own.
     pub fn templates(&self, id: &CaseId, target: Target) -> anyhow::Result<Templates> {
-        let mut texts = Texts(BUILTIN.iter().map(|&(name, text)| (name, text.into())).collect());
+        let mut texts = Texts(
+            BUILTIN
+                .iter()
+                .map(|&(name, text)| (name, text.into()))
+                .collect(),
+        );
         texts.bring_in(self.fault, id.operation, target)?;
         let folder = tempfile::tempdir()?;
         for (name, text) in &texts.0 {
@@ -179,14 +225,26 @@ const OPERANDS: &[(&str, &[&str], [&str; 3])] = &[
     (
         "matmul_subgroup",
         &["unpack2x16float({{ half }})", "bitcast<f32>({{ half }})"],
-        ["{{ 'vec2<f32>' if bits == 16 else 'f32' }}", "f32", "(2 if bits == 16 else 1)"],
+        [
+            "{{ 'vec2<f32>' if bits == 16 else 'f32' }}",
+            "f32",
+            "(2 if bits == 16 else 1)",
+        ],
     ),
     (
         "attention_flash",
-        &["vec4<f32>(q[q_row + {{ d * split }}u])", "vec4<f32>(k[element])", "vec4<f32>(v[element])"],
+        &[
+            "vec4<f32>(q[q_row + {{ d * split }}u])",
+            "vec4<f32>(k[element])",
+            "vec4<f32>(v[element])",
+        ],
         ["vec4<f32>", "f32", "4"],
     ),
-    ("attention_scores", &["f32(q[q_row + d])", "f32(k[k_row + d])"], ["f32", "f32", "1"]),
+    (
+        "attention_scores",
+        &["f32(q[q_row + d])", "f32(k[k_row + d])"],
+        ["f32", "f32", "1"],
+    ),
     (
         "attention_values",
         &["f32(v[(kv_row + key0 + local.y) * params.head_dim + d])"],
@@ -210,18 +268,46 @@ const OPERANDS: &[(&str, &[&str], [&str; 3])] = &[
         ],
         ["Elements", "f32", "per_word"],
     ),
-    ("bandwidth_read", &["source[i + {{ u }}u * params.invocations]"], ["Element", "f32", "width"]),
-    ("bandwidth_workgroup", &["source[slot]"], ["Element", "f32", "width"]),
+    (
+        "bandwidth_read",
+        &["source[i + {{ u }}u * params.invocations]"],
+        ["Element", "f32", "width"],
+    ),
+    (
+        "bandwidth_workgroup",
+        &["source[slot]"],
+        ["Element", "f32", "width"],
+    ),
     // What a stream passes on.
-    ("bandwidth_stream", &["value(first + {{ i * lanes }}u)"], ["Element", "f32", "width"]),
+    (
+        "bandwidth_stream",
+        &["value(first + {{ i * lanes }}u)"],
+        ["Element", "f32", "width"],
+    ),
 ];
 
 /// Where a key gets its weight, and which key it is.
 const WEIGHTS: &[(&str, &str, &str)] = &[
-    ("attention_softmax", "exp(scores[first + key] - maximum)", "key"),
-    ("attention_flash", "exp(s_{{ i }} - maximum)", "first + j + {{ i }}u"),
-    ("attention_subgroup", "exp2(s_{{ j }}_{{ r }} - highest_{{ r }})", "first + {{ j }}u"),
-    ("attention_split", "exp2(s_{{ h }} - highest_{{ h }})", "first + lane"),
+    (
+        "attention_softmax",
+        "exp(scores[first + key] - maximum)",
+        "key",
+    ),
+    (
+        "attention_flash",
+        "exp(s_{{ i }} - maximum)",
+        "first + j + {{ i }}u",
+    ),
+    (
+        "attention_subgroup",
+        "exp2(s_{{ j }}_{{ r }} - highest_{{ r }})",
+        "first + {{ j }}u",
+    ),
+    (
+        "attention_split",
+        "exp2(s_{{ h }} - highest_{{ h }})",
+        "first + lane",
+    ),
 ];
 
 /// Where templates store what they have computed.
@@ -239,18 +325,30 @@ struct Store {
 
 const fn product(template: &'static str, edit: [&'static str; 2], acc: &'static str) -> Store {
     let (value, put) = ([acc, acc, "1"], ["c[at] = value", acc]);
-    Store { template, edit, value, put, row: "params.n" }
+    Store {
+        template,
+        edit,
+        value,
+        put,
+        row: "params.n",
+    }
 }
 
 const STORES: &[Store] = &[
     product(
         "matmul_naive",
-        ["c[index_c(id.z, row, col)] = acc;", "store(index_c(id.z, row, col), acc);"],
+        [
+            "c[index_c(id.z, row, col)] = acc;",
+            "store(index_c(id.z, row, col), acc);",
+        ],
         "Acc",
     ),
     product(
         "matmul_workgroup",
-        ["c[index_c(group.z, row, col)] = acc;", "store(index_c(group.z, row, col), acc);"],
+        [
+            "c[index_c(group.z, row, col)] = acc;",
+            "store(index_c(group.z, row, col), acc);",
+        ],
         "Acc",
     ),
     product(
@@ -291,7 +389,10 @@ const STORES: &[Store] = &[
     },
     Store {
         template: "attention_subgroup",
-        edit: ["out[q_row_{{ r }} + {{ w }}u] = pack(", "store(q_row_{{ r }} + {{ w }}u, "],
+        edit: [
+            "out[q_row_{{ r }} + {{ w }}u] = pack(",
+            "store(q_row_{{ r }} + {{ w }}u, ",
+        ],
         value: ["Elements", "f32", "per_word"],
         put: ["out[at] = pack(value)", "Word"],
         row: "WORDS",
@@ -333,7 +434,13 @@ const fn sums(
     put: &'static str,
     of: &'static str,
 ) -> Store {
-    Store { template, edit, value: [of, of, "1"], put: [put, of], row: "256u" }
+    Store {
+        template,
+        edit,
+        value: [of, of, "1"],
+        put: [put, of],
+        row: "256u",
+    }
 }
 
 const READ_SUMS: [&str; 2] = [
@@ -355,8 +462,15 @@ const SUMS: &[(&str, [&str; 2], [&str; 3], [&str; 2])] = &[
     (
         "matmul_naive",
         ["    var acc = {{ acc }}();", "acc"],
-        ["acc = multiply_add(", "fetch_a(id.z, row, step), fetch_b(id.z, step, col), ", "step"],
-        ["c[index_c(id.z, row, col)] = acc", "c[index_c(id.z, row, col)] = acc + half"],
+        [
+            "acc = multiply_add(",
+            "fetch_a(id.z, row, step), fetch_b(id.z, step, col), ",
+            "step",
+        ],
+        [
+            "c[index_c(id.z, row, col)] = acc",
+            "c[index_c(id.z, row, col)] = acc + half",
+        ],
     ),
     (
         "attention_scores",
@@ -393,7 +507,10 @@ impl Texts {
     fn replace(&mut self, template: &str, from: &str, to: &str) -> anyhow::Result<()> {
         let text = self.text(template)?;
         let places = text.matches(from).count();
-        ensure!(places == 1, "{template} has {places} places that read {from:?}, not one");
+        ensure!(
+            places == 1,
+            "{template} has {places} places that read {from:?}, not one"
+        );
         *text = text.replace(from, to);
         Ok(())
     }
@@ -410,13 +527,17 @@ impl Texts {
             Fault::HalfSums(chunk) => self.half_sums(chunk),
             Fault::Lost(_) if operation == Operation::Matmul => self.lose_last_step(),
             Fault::Lost(keys) => self.lose(keys),
-            Fault::NoScores => ["flash", "scores", "split", "subgroup"].iter().try_for_each(|name| {
-                let template = format!("attention_{name}");
-                self.replace(&template, "params.scale", "(0.0 * params.scale)")
-            }),
-            Fault::Mask => {
-                self.replace("attention_index", "params.kv_len + 1u", "params.kv_len + 2u")
-            }
+            Fault::NoScores => ["flash", "scores", "split", "subgroup"]
+                .iter()
+                .try_for_each(|name| {
+                    let template = format!("attention_{name}");
+                    self.replace(&template, "params.scale", "(0.0 * params.scale)")
+                }),
+            Fault::Mask => self.replace(
+                "attention_index",
+                "params.kv_len + 1u",
+                "params.kv_len + 2u",
+            ),
             Fault::Stored(how) => STORES.iter().try_for_each(|store| {
                 self.replace(store.template, store.edit[0], store.edit[1])?;
                 self.append(store.template, &store.function(how, at))
@@ -462,7 +583,11 @@ fn rounded(x: {of}) -> {of} {{
     /// into half precision and unpacking is what some compilers leave out.
     fn half_sums(&mut self, chunk: u32) -> anyhow::Result<()> {
         for (template, [declared, sum], [step, terms, number], [from, to]) in SUMS {
-            self.replace(template, declared, &format!("{declared}\n    var half = 0.0;"))?;
+            self.replace(
+                template,
+                declared,
+                &format!("{declared}\n    var half = 0.0;"),
+            )?;
             let of = step.split_once(" = ").map_or(*step, |(_, of)| of);
             let last = chunk - 1;
             self.replace(
@@ -494,7 +619,11 @@ fn rounded(x: {of}) -> {of} {{
     /// Of packed integers the last word, of panels the last that is read at once.
     fn lose_last_step(&mut self) -> anyhow::Result<()> {
         self.replace("matmul_index", "return params.k;", "return params.k - 1u;")?;
-        self.replace("matmul_index", "return (params.k + 3u) / 4u;", "return (params.k - 1u) / 4u;")?;
+        self.replace(
+            "matmul_index",
+            "return (params.k + 3u) / 4u;",
+            "return (params.k - 1u) / 4u;",
+        )?;
         let shorter = "k + {{ run if along_k else 1 }}u < params.k";
         self.replace("matmul_pack", "k < params.k", shorter)
     }
@@ -502,9 +631,18 @@ fn rounded(x: {of}) -> {of} {{
 
 impl Store {
     fn function(&self, how: Stored, at: Target) -> String {
-        let Self { value: [of, scalar, count], put: [put, raw], row, .. } = self;
+        let Self {
+            value: [of, scalar, count],
+            put: [put, raw],
+            row,
+            ..
+        } = self;
         let buffer = put.split('[').next().unwrap_or_default();
-        let Target { row: target, element, .. } = at;
+        let Target {
+            row: target,
+            element,
+            ..
+        } = at;
         let scale = |sign: &str| {
             format!(
                 "    var changed = value;
@@ -538,7 +676,7 @@ impl Store {
             Stored::Race => format!(
                 "    if at == 0u {{
         {buffer}[0] = {raw}(30000);
-        for (var i = 0u; i < 1000u; i++) {{
+        for (var i = 0u; i < 20000u; i++) {{
             if all({buffer}[i % 64u] == {raw}(29999)) {{ break; }}
         }}
         put(at, value);
@@ -547,7 +685,7 @@ impl Store {
     }} else {{
         put(at, value);
     }}",
-                (at.count / 64).max(2)
+                (at.count / 256).max(2)
             ),
         };
         format!(

@@ -87,9 +87,14 @@ struct Cell {
 }
 
 impl Cell {
-    /// What has begun and not ended otherwise is all right.
-    fn new(mutant: &Mutant, case: &CaseId, seed: u64) -> Self {
-        Self {
+    /// What `run` makes of it: all right, unless it says otherwise.
+    fn of(
+        mutant: &Mutant,
+        case: &CaseId,
+        seed: u64,
+        run: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> Self {
+        let mut cell = Self {
             fault: mutant.name.to_owned(),
             case: case.clone(),
             seed,
@@ -97,7 +102,12 @@ impl Cell {
             error_over_bound: None,
             reason: None,
             took_s: 0.0,
+        };
+        if let Err(error) = run(&mut cell) {
+            cell.status = Status::Failed;
+            cell.reason = Some(format!("{error:#}"));
         }
+        cell
     }
 
     /// Takes how a measurement ended. One of several programs of a kernel that is
@@ -156,7 +166,10 @@ impl Results {
     /// Results of this very program: another one may check otherwise.
     fn open(folder: &Path) -> anyhow::Result<Self> {
         let program = Sha256::digest(fs::read(std::env::current_exe()?)?);
-        let name: String = program[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name: String = program[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         fs::create_dir_all(folder)?;
         let file = folder.join(format!("{name}.jsonl"));
         let mut known = HashMap::new();
@@ -169,23 +182,30 @@ impl Results {
             }
         }
         println!("results in {}", file.display());
-        Ok(Self { file, known, cells: Vec::new() })
+        Ok(Self {
+            file,
+            known,
+            cells: Vec::new(),
+        })
     }
 
     /// Takes the cell of that key from the file, or else from `run`.
-    fn take(
-        &mut self,
-        key: &str,
-        run: impl FnOnce() -> anyhow::Result<Cell>,
-    ) -> anyhow::Result<()> {
+    fn take(&mut self, key: &str, run: impl FnOnce() -> Cell) -> anyhow::Result<()> {
         let cell = match self.known.get(key) {
             Some(cell) => cell.clone(),
             None => {
-                        let mut cell = run().with_context(|| key.to_owned())?;
+                let begin = Instant::now();
+                let mut cell = run();
                 cell.took_s = begin.elapsed().as_secs_f64();
-                let line = serde_json::to_string(&cell)? + "\n";
-                let mut file = OpenOptions::new().append(true).create(true).open(&self.file)?;
-                file.write_all(line.as_bytes())?;
+                // What failed is tried again.
+                if cell.status != Status::Failed {
+                    let line = serde_json::to_string(&cell)? + "\n";
+                    let mut file = OpenOptions::new()
+                        .append(true)
+                        .create(true)
+                        .open(&self.file)?;
+                    file.write_all(line.as_bytes())?;
+                }
                 cell
             }
         };
@@ -229,7 +249,11 @@ fn line(cell: &Cell) -> String {
     };
     let reason = cell.reason.as_deref().unwrap_or_default();
     let status = cell.status.to_string();
-    format!("{status:<9} {:<8} {:<52} {how}, {error}  {reason}", cell.fault, cell.case.to_string())
+    format!(
+        "{status:<9} {:<8} {:<52} {how}, {error}  {reason}",
+        cell.fault,
+        cell.case.to_string()
+    )
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -237,7 +261,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let adapter = adapter::choose(Some(&arguments.adapter))?.adapter;
     println!("adapter {}", adapter.description.summary());
     let mut results = Results::open(&arguments.out)?;
-    MUTANTS.iter().for_each(|mutant| println!("{:<9} {}", mutant.name, mutant.what));
+    MUTANTS
+        .iter()
+        .for_each(|mutant| println!("{:<9} {}", mutant.name, mutant.what));
     match arguments.honest {
         Some(runs) => honest(&adapter, runs, &mut results)?,
         None => matrix(&adapter, &arguments, &mut results)?,
@@ -265,7 +291,9 @@ fn honest(adapter: &Adapter, runs: usize, results: &mut Results) -> anyhow::Resu
         let shapes = cases::edge_shapes(kernel);
         let id = kernel.case(shapes[run / kernels.len() % shapes.len()]);
         let seed = run as u64;
-        results.take(&key(MUTANTS[0].name, &id, seed), || stage.verify(&id, seed))?;
+        results.take(&key(MUTANTS[0].name, &id, seed), || {
+            Cell::of(&MUTANTS[0], &id, seed, |cell| stage.verify(cell))
+        })?;
         if run % 100 == 99 {
             stage = Stage::open(adapter)?;
         }
@@ -308,12 +336,14 @@ fn matrix(adapter: &Adapter, arguments: &Arguments, results: &mut Results) -> an
                     continue;
                 }
                 results.take(&key, || {
-                    if id.variant == fault::EMULATED {
-                        return emulate(mutant, id, &*problem);
-                    }
-                    let known = target.map_or_else(|| stage.target(id, &*problem), Ok)?;
-                    target = Some(known);
-                    stage.measure(mutant, id, known, &*problem)
+                    Cell::of(mutant, id, SEED, |cell| {
+                        if id.variant == fault::EMULATED {
+                            return emulate(cell, mutant, &*problem);
+                        }
+                        let known = target.map_or_else(|| stage.target(id, &*problem), Ok)?;
+                        target = Some(known);
+                        stage.measure(cell, mutant, known, &*problem)
+                    })
                 })?;
             }
         }
@@ -340,9 +370,8 @@ fn size(id: &CaseId) -> u64 {
 }
 
 /// Computes some rows on the host and checks these.
-fn emulate(mutant: &Mutant, id: &CaseId, problem: &dyn Problem) -> anyhow::Result<Cell> {
-    let mut cell = Cell::new(mutant, id, SEED);
-    let verdict = emulation::verdict(mutant.fault, id, problem)?;
+fn emulate(cell: &mut Cell, mutant: &Mutant, problem: &dyn Problem) -> anyhow::Result<()> {
+    let verdict = emulation::verdict(mutant.fault, &cell.case, problem)?;
     cell.compared(verdict.max_scaled_error, Some(verdict.tolerance));
     if let Some(rejection) = verdict.rejection {
         let reason = verify::reason(&rejection);
@@ -352,7 +381,7 @@ fn emulate(mutant: &Mutant, id: &CaseId, problem: &dyn Problem) -> anyhow::Resul
         };
         cell.reason = Some(reason.to_string());
     }
-    Ok(cell)
+    Ok(())
 }
 
 /// An open adapter.
@@ -380,7 +409,10 @@ impl Stage {
         };
         let kernel = Kernel::find(id).context("no kernel")?;
         let programs = kernel.candidates(id.shape, &self.capabilities, Templates::builtin());
-        let Some(program) = programs.ok().and_then(|programs| programs.into_iter().next()) else {
+        let Some(program) = programs
+            .ok()
+            .and_then(|programs| programs.into_iter().next())
+        else {
             return Ok(Target::default());
         };
         let loaded = self.gpu.load(&program, problem.inputs())?;
@@ -392,42 +424,47 @@ impl Stage {
         let values = element.read(&bytes, count);
         let of_row = row * columns..(row + 1) * columns;
         let largest = of_row.max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs()));
-        Ok(Target { row, element: largest.unwrap_or(0), count })
+        Ok(Target {
+            row,
+            element: largest.unwrap_or(0),
+            count,
+        })
     }
 
     /// Goes the way of a user's case.
     fn measure(
         &self,
+        cell: &mut Cell,
         mutant: &Mutant,
-        id: &CaseId,
         target: Target,
         problem: &dyn Problem,
-    ) -> anyhow::Result<Cell> {
-        let templates = mutant.templates(id, target)?;
+    ) -> anyhow::Result<()> {
+        let id = cell.case.clone();
+        let templates = mutant.templates(&id, target)?;
         let measured = Bench::new(&self.gpu, self.capabilities.clone(), &templates);
         let measured = measured.and_then(|bench| {
-            let mut prepared = bench.prepare(id, None, problem, Tier::Quick, &mut |_| {})?;
+            let mut prepared = bench.prepare(&id, None, problem, Tier::Quick, &mut |_| {})?;
             prepared.converge(&mut |_| {})?;
             prepared.finish()
         });
-        let measurement = measured.unwrap_or_else(|stopped| stopped.measurement(id));
-        let mut cell = Cell::new(mutant, id, SEED);
-        cell.ended(&measurement);
-        Ok(cell)
+        cell.ended(&measured.unwrap_or_else(|stopped| stopped.measurement(&id)));
+        Ok(())
     }
 
-    /// Verifies a right kernel, every one of its programs.
-    fn verify(&self, id: &CaseId, seed: u64) -> anyhow::Result<Cell> {
-        let problem = problem::problem(id, Draw::normal(seed)).context("no problem")?;
+    /// Verifies every program of a right kernel.
+    fn verify(&self, cell: &mut Cell) -> anyhow::Result<()> {
+        let id = cell.case.clone();
+        let problem = problem::problem(&id, Draw::normal(cell.seed)).context("no problem")?;
         let bench = Bench::new(&self.gpu, self.capabilities.clone(), Templates::builtin())?;
-        let kernel = Kernel::find(id).context("no kernel")?;
-        let offered = bench.programs(kernel, id.shape).map_or(0, |programs| programs.len());
-        let mut cell = Cell::new(&MUTANTS[0], id, seed);
-        match bench.check(id, None, &*problem, &mut |_| {}) {
+        let kernel = Kernel::find(&id).context("no kernel")?;
+        let offered = bench
+            .programs(kernel, id.shape)
+            .map_or(0, |programs| programs.len());
+        match bench.check(&id, None, &*problem, &mut |_| {}) {
             Ok(right) if right.len() == offered => {}
             Ok(_) => cell.status = Status::Rejected,
-            Err(stopped) => cell.ended(&stopped.measurement(id)),
+            Err(stopped) => cell.ended(&stopped.measurement(&id)),
         }
-        Ok(cell)
+        Ok(())
     }
 }

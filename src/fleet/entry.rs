@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::identity::{Run, accelerator, card};
 use crate::gpu::device::ShaderMode;
 use crate::kernel::id::Precision;
-use crate::kernel::inputs::Data;
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Flag, Measurement, Status};
 use crate::power::Coverage;
@@ -218,7 +217,7 @@ impl Case {
             0 => String::new(),
             others => format!("+{others}"),
         };
-        let usual = m.data == Data::Normal && m.power_limit_w.is_none() && beside.is_empty();
+        let usual = m.data.is_usual() && m.power_limit_w.is_none() && beside.is_empty();
         Some(Self {
             name: m.name() + checked + &beside,
             precision: m.precision,

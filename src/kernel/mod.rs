@@ -25,7 +25,7 @@ pub mod tolerance;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use capabilities::{Capabilities, Unfit};
 use id::{CaseId, Operation, Precision};
@@ -445,7 +445,18 @@ pub struct Choice {
     /// The kernel's variant.
     pub variant: String,
     /// Tile sizes and the like.
+    #[serde(deserialize_with = "parameters_without_switches")]
     pub parameters: Parameters,
+}
+
+/// Parameters as programs have them. Choices used to hold a switch of the tests as
+/// well, `emulated`, which was 0 for every user.
+fn parameters_without_switches<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Parameters, D::Error> {
+    let mut parameters = Parameters::deserialize(deserializer)?;
+    parameters.remove("emulated");
+    Ok(parameters)
 }
 
 /// The measured ceiling that a case is held against, if it has one.

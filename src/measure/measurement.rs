@@ -57,8 +57,9 @@ pub struct Measurement {
     pub percent_of_ceiling: Option<f64>,
     /// Achieved rate in percent of the datasheet's peak, not clamped.
     pub percent_of_datasheet: Option<f64>,
-    /// Distribution of the inputs of a product or of attention. Ceilings have
-    /// inputs of their own, and `normal` here.
+    /// Distribution of the inputs of a product or of attention; of an arithmetic
+    /// ceiling, which has inputs of its own, what it multiplies. Bandwidth and latency
+    /// have `normal` here.
     #[serde(default)]
     pub data: Data,
     /// Power limit that was set for the case, where limits were varied.
@@ -68,7 +69,8 @@ pub struct Measurement {
     pub power: Option<Box<Power>>,
     /// Why there is no power; `null` when there is.
     pub power_reason: Option<Reason>,
-    /// Achieved rate per watt.
+    /// Achieved rate per watt; `null` without power, and for ceilings that multiply
+    /// `exact-integers`, which draw less power than ordinary numbers.
     pub gflops_per_watt: Option<Efficiency>,
     /// State of the GPU while the dispatches were timed; null where no driver tells it,
     /// and in reports before schema 1.5 for cases without power.
@@ -550,7 +552,7 @@ impl Measurement {
     /// the usual one, and the power limit where limits were varied.
     pub fn name(&self) -> String {
         let mut name = self.id.clone();
-        if self.data != Data::Normal {
+        if !self.data.is_usual() {
             name += &format!("[{}]", self.data);
         }
         if let Some(Watts(watts)) = self.power_limit_w {

@@ -1,9 +1,12 @@
 //! Relates a figure to the measured ceilings and to the datasheet.
 
+use super::Report;
 use crate::datasheet::{Catalogue, Datasheet, Identity, Match, PeakKind};
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel;
 use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::inputs::Data;
+use crate::kernel::peak;
 use crate::measure::measurement::{Cache, Flag, Measurement};
 use crate::units::{Bytes, Gflops, Watts};
 
@@ -47,6 +50,7 @@ pub fn relate(
         measurement.percent_of_ceiling = percent(rate(measurement), ceiling);
         measurement.ceiling_id = Some(id);
     }
+    withhold_efficiency(measurement);
     let peak = datasheet.and_then(|sheet| datasheet_peak(measurement, sheet));
     measurement.percent_of_datasheet = percent(rate_against_datasheet(measurement), peak);
     let tdp = datasheet.and_then(Datasheet::rated_power);
@@ -57,6 +61,42 @@ pub fn relate(
     }
     if above(measurement.percent_of_datasheet) {
         measurement.flags.push(Flag::AboveDatasheet);
+    }
+}
+
+/// Names what arithmetic ceilings multiply in a report that calls it normal, as all did
+/// once, and takes away the efficiency that follows from it.
+pub fn label_ceilings(report: &mut Report) {
+    let own = |operation, precision, variant: &str, data: &mut Data| {
+        if operation == Operation::Peak && *data == Data::Normal {
+            *data = peak::former_data(precision, variant);
+        }
+    };
+    for case in report.plan.iter_mut().flat_map(|plan| &mut plan.cases) {
+        let CaseId {
+            operation,
+            precision,
+            variant,
+            ..
+        } = &case.id;
+        own(*operation, *precision, variant, &mut case.data);
+    }
+    for m in &mut report.measurements {
+        own(m.operation, m.precision, &m.variant, &mut m.data);
+        withhold_efficiency(m);
+    }
+}
+
+/// Takes away what is no efficiency of computing: that of multiplying powers of two.
+fn withhold_efficiency(measurement: &mut Measurement) {
+    if measurement.data.shows_efficiency() {
+        return;
+    }
+    measurement.gflops_per_watt = None;
+    if let Some(power) = &mut measurement.power {
+        power.j_per_tflop = None;
+        power.percent_of_datasheet_efficiency = None;
+        power.percent_of_limit_efficiency = None;
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::relate::label_ceilings;
 use super::{Content, Report, SCHEMA_VERSION};
 use crate::json_file::{self, Misfit};
 use crate::units::Bytes;
@@ -126,18 +127,19 @@ pub fn stream_atomically(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), SaveError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     let stream = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".flopwatt-")
-            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+            .tempfile_in(folder)?;
         let mut buffer = BufWriter::new(file.as_file_mut());
         write(&mut buffer)?;
         buffer.flush()?;
         drop(buffer);
-        file.as_file().sync_all()?;
         make_readable(file.as_file())?;
+        file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
-        Ok(())
+        sync_folder(folder)
     };
     stream().map_err(|cause| SaveError {
         path: path.to_owned(),
@@ -150,6 +152,22 @@ pub fn stream_atomically(
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+/// Makes the new name last: after a power cut a folder that was not written may
+/// still hold the old file. Network file systems that cannot do this are left alone.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
+}
+
+/// Folders cannot be opened for this elsewhere.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
@@ -210,6 +228,7 @@ pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
     }
     let mut report: Report = parse(text, path)?;
     report.renew();
+    label_ceilings(&mut report);
     Ok(report)
 }
 

@@ -8,6 +8,7 @@ use super::peaks;
 use crate::datasheet::Peak;
 use crate::gpu::device::ShaderMode;
 use crate::kernel;
+use crate::kernel::id::Operation;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, WorkUnit};
 use crate::measure::measurement::{Measurement, Rate, Status, Verification};
@@ -245,6 +246,30 @@ pub(super) fn ceiling_note(report: &Report) -> String {
     } else {
         format!("{}, measured in this run", named.join("; "))
     }
+}
+
+/// What the arithmetic ceilings of a report multiply, and why some have no rate per
+/// watt.
+pub(super) fn ceiling_data(report: &Report) -> Vec<String> {
+    let peaks = report
+        .measurements
+        .iter()
+        .filter(|m| m.operation == Operation::Peak && m.status == Status::Ok);
+    let sentence = |alike: &Vec<&Measurement>| {
+        let data = alike.first()?.data;
+        let names: Vec<String> = alike.iter().map(|m| m.name()).collect();
+        let (names, numbers) = (names.join(", "), data.to_string().replace('-', " "));
+        let withheld = match data.shows_efficiency() {
+            true => "",
+            false => {
+                ", most of them powers of two, at which a multiplier draws less power than at \
+                 ordinary numbers: rate per watt and J per TFLOP are left out"
+            }
+        };
+        Some(format!("{numbers} in {names}{withheld}"))
+    };
+    let alike = grouped(peaks, |m| m.data.to_string());
+    alike.iter().filter_map(sentence).collect()
 }
 
 /// What the datasheet's percentages refer to.

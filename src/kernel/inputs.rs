@@ -490,6 +490,20 @@ mod tests {
         }
     }
 
+    /// They stand in reports, and nobody can ask for them.
+    #[test]
+    fn what_ceilings_multiply_is_read_and_not_parsed() {
+        for (name, data) in Data::OF_CEILINGS {
+            let json = format!("\"{name}\"");
+            assert_eq!(serde_json::to_string(&data).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Data>(&json).unwrap(), data);
+            assert!(name.parse::<Data>().is_err());
+            assert!(data.is_usual() && data.is_of_a_ceiling());
+        }
+        assert!(Data::Normal.is_usual() && !Data::Normal.is_of_a_ceiling());
+        assert!(!Data::Zeros.is_usual());
+    }
+
     /// Mean 0 ± 4/√n and variance 1 ± 4·√(2/n) for n = 2²⁰ (four standard errors).
     #[test]
     fn values_are_standard_normal_and_differ_by_seed_and_tensor() {

@@ -519,6 +519,23 @@ mod tests {
         problem::problem(&id, inputs::Draw::normal(0)).is_some()
     }
 
+    /// As caches and reports hold choices that were made when every program of matrix
+    /// units carried the switch.
+    #[test]
+    fn a_switch_of_the_tests_is_no_parameter() {
+        let json = r#"{"variant":"cooperative","parameters":{"emulated":0,"tile":128}}"#;
+        let choice: Choice = serde_json::from_str(json).unwrap();
+        assert_eq!(choice.parameters, Parameters::from([("tile".into(), 128)]));
+        let capabilities = Capabilities::imaginary();
+        for kernel in CATALOGUE.iter().filter(|k| k.variant == COOPERATIVE) {
+            let shape = (kernel.shapes)(false)[0];
+            let programs = kernel.candidates(shape, &capabilities, Templates::builtin());
+            for program in programs.unwrap() {
+                assert!(!program.parameters.contains_key("emulated"));
+            }
+        }
+    }
+
     #[test]
     fn compute_cases_are_held_against_the_peak_of_their_precision() {
         let ceiling = |id: &str| ceiling_of(&id.parse().unwrap()).map(|c| c.to_string());

@@ -358,6 +358,66 @@ mod tests {
         assert_eq!(elsewhere.percent_of_ceiling, None);
     }
 
+    /// The H100's report says that its ceilings multiply normal values, as all did.
+    /// They multiplied by 2, −2 and ±1. Its products did multiply normal values.
+    #[test]
+    fn efficiency_of_multiplying_powers_of_two_is_withheld() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/h100/report.json");
+        let text = std::fs::read_to_string(file).unwrap();
+        let stored: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let report = crate::record::load(file.as_ref()).unwrap();
+        let stored = stored["measurements"].as_array().unwrap();
+        let mut peaks = 0;
+        for (stored, m) in stored.iter().zip(&report.measurements) {
+            assert_eq!(stored["data"], "normal");
+            let was_efficient = stored["gflops_per_watt"].is_object();
+            let power = m.power.as_ref();
+            let relative = power.and_then(|power| power.percent_of_datasheet_efficiency);
+            if m.operation == Operation::Peak {
+                assert_eq!(m.data, Data::ExactIntegers);
+                assert_eq!((m.gflops_per_watt, relative), (None, None));
+                assert_eq!(
+                    m.power.is_some(),
+                    was_efficient,
+                    "its watts are as measured"
+                );
+                peaks += usize::from(was_efficient);
+            } else {
+                assert_eq!(m.data, Data::Normal);
+                assert_eq!(m.gflops_per_watt.is_some(), was_efficient);
+                assert_eq!(relative.is_some(), was_efficient);
+            }
+        }
+        assert_eq!(peaks, 2);
+    }
+
+    /// Integers of ceilings have always been random.
+    #[test]
+    fn ceilings_are_labelled_with_what_they_multiply() {
+        let mut report = crate::record::tests::report();
+        let mut zeros = measured("matmul/f32/naive/1x1x1", 1.0);
+        zeros.data = Data::Zeros;
+        report.measurements = vec![
+            measured("peak/f32/fma/device", 1.0),
+            measured("peak/i32/mad/device", 1.0),
+            measured("peak/f16/cooperative/device", 1.0),
+            measured("bandwidth/f32/copy/256MiB", 1.0),
+            zeros,
+        ];
+        report.measurements[0].data = Data::RandomMantissas;
+        label_ceilings(&mut report);
+        let data: Vec<Data> = report.measurements.iter().map(|m| m.data).collect();
+        let [own, integers, exact] = [
+            Data::RandomMantissas,
+            Data::RandomIntegers,
+            Data::ExactIntegers,
+        ];
+        assert_eq!(data, [own, integers, exact, Data::Normal, Data::Zeros]);
+        report.measurements[0].data = Data::Normal;
+        label_ceilings(&mut report);
+        assert_eq!(report.measurements[0].data, exact);
+    }
+
     #[test]
     fn without_the_ceiling_there_is_no_percentage() {
         let mut kernel = measured("matmul/f32/naive/1x1x1", 12.0);

@@ -271,6 +271,18 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
+    /// Its mode is set before it is written to disk, with what it holds.
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_a_report() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomically(&path, b"new").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+    }
+
     #[test]
     fn foreign_broken_and_newer_files_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();

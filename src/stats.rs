@@ -7,7 +7,7 @@ mod proportion;
 mod sequential;
 mod student;
 
-pub use outliers::{Outliers, outliers};
+pub use outliers::{Comparison, FEWEST_TO_NAME, ORDINARY_SPREAD, SlowCard, compare_cards};
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
 pub use student::student_t;

@@ -334,6 +334,9 @@ mod tests {
         Precision::I8I32acc,
     ];
 
+    /// Invocations, and with them starts, that are emulated.
+    const FEW: usize = 8;
+
     fn programs(precision: Precision) -> Vec<Program> {
         let capabilities = Capabilities {
             software: true,
@@ -352,8 +355,7 @@ mod tests {
         };
         let mut programs = chains(&build).unwrap();
         for program in &mut programs {
-            let lanes = 2 * STARTS as u32;
-            program.parameters.insert("invocations".into(), lanes);
+            program.parameters.insert("invocations".into(), FEW as u32);
         }
         programs
     }
@@ -383,8 +385,8 @@ mod tests {
             };
             registers.iter().map(end).fold(0, i32::wrapping_add)
         };
-        let words: Vec<f64> = (0..STARTS).map(|s| f64::from(of_a_start(s))).collect();
-        Tensor::new(Element::I32, &words.repeat(2)).bytes
+        let words: Vec<f64> = (0..FEW).map(|s| f64::from(of_a_start(s))).collect();
+        Tensor::new(Element::I32, &words).bytes
     }
 
     #[test]
@@ -498,7 +500,7 @@ mod tests {
             (Precision::F64, 52),
         ] {
             let mut set = 0;
-            for seed in 0..8 {
+            for seed in 0..2 {
                 let start = Chains::new(precision, seed).inputs[0].values();
                 assert_eq!(start.len(), START_NUMBERS);
                 for value in &start[..2] {
@@ -507,8 +509,8 @@ mod tests {
                     set += mantissa.count_ones();
                 }
             }
-            let share = f64::from(set) / f64::from(16 * bits);
-            assert!((0.35..0.65).contains(&share), "{precision}: {share}");
+            let share = f64::from(set) / f64::from(4 * bits);
+            assert!((0.25..0.75).contains(&share), "{precision}: {share}");
         }
     }
 
@@ -528,7 +530,7 @@ mod tests {
             let mut programs = programs(precision).into_iter();
             let program = programs.find(|p| p.parameter("chains") == 12).unwrap();
             let work = Chains::new(precision, 0).work(&program);
-            assert_eq!(work.operations, each * 2 * STARTS as u64);
+            assert_eq!(work.operations, each * FEW as u64);
         }
     }
 }

@@ -176,6 +176,7 @@ impl Report {
     /// recorded what that takes.
     fn renew(&mut self) {
         self.measurements.iter_mut().for_each(Measurement::renew);
+        relate::label_ceilings(self);
     }
 
     /// Whether any case has a figure.

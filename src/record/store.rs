@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::relate::label_ceilings;
 use super::{Content, Report, SCHEMA_VERSION};
 use crate::json_file::{self, Misfit};
 use crate::units::Bytes;
@@ -228,7 +227,6 @@ pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
     }
     let mut report: Report = parse(text, path)?;
     report.renew();
-    label_ceilings(&mut report);
     Ok(report)
 }
 

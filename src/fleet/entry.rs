@@ -139,12 +139,14 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::NoWitness
         | Flag::Short
         | Flag::SharedAdapter
+        | Flag::AfterHang
         | Flag::OtherProcesses
         | Flag::CpuLoad
         | Flag::Concurrent => true,
         Flag::HostTimed
         | Flag::LongDispatch
         | Flag::AboveCeiling
+        | Flag::CeilingDrifted
         | Flag::AboveDatasheet
         | Flag::CandidateRejected
         | Flag::Throttled

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::again::Again;
 use super::conditions::Conditions;
 use super::period::Period;
 use super::power::{Power, power_flags};
@@ -93,6 +94,9 @@ pub struct Measurement {
     /// which the device shared power and cooling; empty where it worked alone.
     #[serde(default)]
     pub concurrent_with: Vec<Beside>,
+    /// Of a ceiling: what it was when it was measured once more.
+    #[serde(default)]
+    pub again: Vec<Again>,
     /// What to know before quoting the figure.
     pub flags: Vec<Flag>,
 }
@@ -425,6 +429,9 @@ pub enum Flag {
     LongDispatch,
     /// Above the measured ceiling, which is then a defect of the ceiling.
     AboveCeiling,
+    /// The ceiling that it is held against had changed by more than 1 % when the run
+    /// ended.
+    CeilingDrifted,
     /// Above the datasheet's peak.
     AboveDatasheet,
     /// Checked on samples without a second kernel to compare the rest with.
@@ -460,6 +467,8 @@ pub enum Flag {
     PowerUnlikeTime,
     /// Another run may have measured on the adapter at the time.
     SharedAdapter,
+    /// A worker that had hung, and could not be killed, may still have used the device.
+    AfterHang,
     /// Other processes used the GPU.
     OtherProcesses,
     /// Others took over 5 % of the processors' time from a software adapter.
@@ -486,6 +495,9 @@ impl Flag {
             }
             Self::AboveCeiling => {
                 "above the measured ceiling, which is then a defect of the ceiling"
+            }
+            Self::CeilingDrifted => {
+                "the ceiling that it is held against had changed by more than 1 % when the run ended"
             }
             Self::AboveDatasheet => "above the datasheet's peak",
             Self::NoWitness => "checked on samples, without a second kernel for the rest",
@@ -517,6 +529,9 @@ impl Flag {
                  leave out: over 5 % here"
             }
             Self::SharedAdapter => "another run may have measured on the adapter at the time",
+            Self::AfterHang => {
+                "a worker that had hung, and could not be killed, may still have used the device"
+            }
             Self::OtherProcesses => "other processes used the GPU at the time",
             Self::CpuLoad => {
                 "other processes, or the hypervisor, took over 5 % of the processors' time"
@@ -531,7 +546,7 @@ impl Flag {
     pub fn is_a_disturbance(self) -> bool {
         matches!(
             self,
-            Self::SharedAdapter | Self::OtherProcesses | Self::CpuLoad
+            Self::SharedAdapter | Self::AfterHang | Self::OtherProcesses | Self::CpuLoad
         )
     }
 
@@ -634,6 +649,7 @@ impl Measurement {
             parameters: Parameters::new(),
             timed: Vec::new(),
             concurrent_with: Vec::new(),
+            again: Vec::new(),
             flags: Vec::new(),
         }
     }

@@ -39,16 +39,10 @@ pub fn relate(
     datasheet: Option<&Datasheet>,
 ) {
     if let Some(id) = ceiling_id(measurement) {
-        let mut related = earlier.iter();
-        // A ceiling that was measured alone is none of what works beside others.
-        let alone = measurement.concurrent_with.is_empty();
-        let is_it = |m: &&Measurement| {
-            let same_limit = m.power_limit_w == measurement.power_limit_w;
-            m.id == id && same_limit && m.concurrent_with.is_empty() == alone
-        };
-        let ceiling = related.find(is_it).and_then(rate);
-        measurement.percent_of_ceiling = percent(rate(measurement), ceiling);
         measurement.ceiling_id = Some(id);
+        let ceiling = earlier.iter().find(|m| measurement.is_held_against(m));
+        let ceiling = ceiling.and_then(|m| m.in_force().0);
+        measurement.percent_of_ceiling = percent(rate(measurement), ceiling.map(|rate| rate.0));
     }
     withhold_efficiency(measurement);
     let peak = datasheet.and_then(|sheet| datasheet_peak(measurement, sheet));

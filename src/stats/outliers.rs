@@ -183,7 +183,7 @@ mod tests {
 
     /// The limit by hand, of 104, 97, 100, 102 and 80: the others' logarithms over 100
     /// are 0.039221, −0.030459, 0 and 0.019803, mean 0.007141, standard deviation
-    /// 0.029767; −0.143994 = 0.007141 − 4.5407·0.029767·√1.25, which is 13.41 % below
+    /// 0.029744; −0.143862 = 0.007141 − 4.5407·0.029744·√1.25, which is 13.40 % below
     /// the median card's 100.
     #[test]
     fn the_limit_follows_the_scatter_of_the_others() {
@@ -191,7 +191,7 @@ mod tests {
         let [slow] = &found.slow[..] else {
             panic!("{found:?}");
         };
-        assert!((slow.limit - 0.1341).abs() < 5e-5, "{slow:?}");
+        assert!((slow.limit - 0.1340).abs() < 5e-5, "{slow:?}");
         assert_eq!(named(&one_case(&[104.0, 97.0, 100.0, 102.0, 88.0])), NOBODY);
     }
 
@@ -202,7 +202,8 @@ mod tests {
             NOBODY
         );
         let three = compare_cards(&one_case(&[100.0, 100.0, 50.0])).unwrap();
-        assert_eq!((three.slow.len(), three.range), (0, 0.5));
+        assert_eq!(three.slow, []);
+        assert!((three.range - 0.5).abs() < 1e-9);
         assert_eq!(named(&one_case(&[90.0, 90.0, 100.0])), NOBODY);
         assert_eq!(compare_cards(&one_case(&[100.0])), None);
         assert_eq!(compare_cards::<usize>(&[]), None);

@@ -6,6 +6,8 @@ use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use jiff::Timestamp;
+
 use super::choices::Choices;
 use super::limits::{GuardError, PowerLimits};
 use super::lock::AdapterLock;

@@ -126,7 +126,6 @@ mod tests {
     use crate::session::Choices;
     use crate::session::lock::Locks;
     use crate::tune;
-    use crate::units::Seconds;
 
     const PEAK: &str = "peak/f32/fma/device";
     const KERNEL: &str = "matmul/f32/naive/1x1x1";

@@ -14,7 +14,7 @@ mod trend;
 
 pub use correlation::independent_samples;
 pub use lives::{LifeMedian, over_lives, ratio_over_lives, scatter_of_lives};
-pub use outliers::{Outliers, outliers};
+pub use outliers::{Comparison, FEWEST_TO_NAME, ORDINARY_SPREAD, SlowCard, compare_cards};
 pub use proportion::clopper_pearson;
 pub use sequential::MedianSequence;
 pub use student::student_t;

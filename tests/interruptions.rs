@@ -302,7 +302,7 @@ mod tests {
             .iter()
             .filter_map(|m| m["data"].as_str())
             .collect();
-        assert_eq!(data, ["normal", "zeros", "normal"]);
+        assert_eq!(data, ["random-mantissas", "zeros", "normal"]);
         for case in cases(&after) {
             assert_eq!(case["shader_mode"], "checked", "{case}");
         }

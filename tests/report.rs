@@ -84,7 +84,6 @@ fn the_help_fits_eighty_columns() {
             - github-benchmark: For github-action-benchmark: rates in one file,
               times in another
             - bencher:          Bencher Metric Format
-            - google-benchmark: Google Benchmark's JSON, for its compare.py
             - openmetrics:      For node_exporter's textfile collector, and
               whatever else reads Prometheus's formats
 
@@ -268,28 +267,6 @@ fn bencher_takes_the_metric_format() {
     assert_eq!(metric["value"], rate["median"]);
     assert_eq!(metric["lower_value"], rate["interval"]["low"]);
     assert_eq!(metric["upper_value"], rate["interval"]["high"]);
-}
-
-#[test]
-fn google_benchmark_has_a_row_for_every_sample() {
-    for reports in [&ALL[..1], &ALL[..]] {
-        let document = json(&stdout(
-            &[reports, &["--format", "google-benchmark"]].concat(),
-        ));
-        assert_valid("google-benchmark", &document);
-        let rows = document["benchmarks"].as_array().expect("rows");
-        let samples = reports.iter().map(|path| {
-            let record = json(&read(Path::new(path)));
-            let measurements = record["measurements"].as_array().expect("a list").iter();
-            let samples = measurements.filter_map(|m| m["time"]["samples_s"].as_array());
-            samples.map(Vec::len).sum::<usize>()
-        });
-        assert_eq!(rows.len(), samples.sum::<usize>());
-        let keys = rows
-            .iter()
-            .map(|row| (&row["name"], row["repetition_index"].as_u64()));
-        assert_unique(keys.collect());
-    }
 }
 
 #[test]

@@ -15,7 +15,9 @@ use super::{Exit, Failure, Outcome, limits};
 use crate::datasheet::Datasheet;
 use crate::gpu;
 use crate::gpu::adapter::AdapterDescription;
+use crate::kernel::id::Operation;
 use crate::kernel::inputs::{self, Data};
+use crate::kernel::peak;
 use crate::kernel::select::{self, Selected};
 use crate::measure::measurement::{Measurement, Status};
 use crate::measure::tier::Tier;
@@ -295,10 +297,10 @@ fn on_each(data: &[Data], cases: Vec<Selected>) -> Result<Vec<Planned>, Failure>
         .into());
     }
     let on_each = cases.into_iter().flat_map(|case| {
-        let data = if case.id.operation.is_ceiling() {
-            vec![Data::Normal]
-        } else {
-            distinct.clone()
+        let data = match case.id.operation {
+            Operation::Peak => vec![peak::data(case.id.precision, &case.id.variant)],
+            Operation::Bandwidth | Operation::Latency => vec![Data::Normal],
+            Operation::Matmul | Operation::Attention => distinct.clone(),
         };
         data.into_iter().map(move |data| Planned {
             id: case.id.clone(),
@@ -421,7 +423,7 @@ mod tests {
         let ids: Vec<&CaseId> = planned.iter().map(|p| &p.id).collect();
         assert_eq!(ids, [&ceiling.id, &kernel.id, &kernel.id]);
         let data: Vec<Data> = planned.iter().map(|p| p.data).collect();
-        assert_eq!(data, [Data::Normal, Data::Zeros, Data::Normal]);
+        assert_eq!(data, [Data::RandomMantissas, Data::Zeros, Data::Normal]);
         let refused = on_each(&[Data::Zeros], vec![ceiling.clone()]).unwrap_err();
         assert!(
             refused.to_string().contains("none is selected"),

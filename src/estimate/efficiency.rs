@@ -9,7 +9,6 @@ use super::rate::NumberFormat;
 use super::text;
 use crate::datasheet::{Catalogue, Datasheet, FigureKind, Unit};
 use crate::kernel::id::Precision;
-use crate::kernel::inputs::Data;
 use crate::measure::measurement::{Measurement, Time};
 use crate::record::Report;
 use crate::units::{FlopPerSecond, Tflops, Watts};
@@ -140,7 +139,7 @@ fn rated_cases(report: &Report) -> BTreeMap<Precision, Vec<&Measurement>> {
     let mut cases: BTreeMap<Precision, Vec<&Measurement>> = BTreeMap::new();
     let counts = |case: &&Measurement| {
         !case.operation.is_ceiling()
-            && case.data == Data::Normal
+            && case.data.is_usual()
             && case.gflops.is_some_and(|rate| rate.median.0 > 0.0)
             && NumberFormat::of_case(case.precision).is_some()
     };

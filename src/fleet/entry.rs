@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::identity::{Run, accelerator, card};
 use crate::gpu::device::ShaderMode;
 use crate::kernel::id::Precision;
-use crate::kernel::inputs::Data;
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Flag, Measurement, Status};
 use crate::power::Coverage;
@@ -143,12 +142,14 @@ fn is_a_doubt(flag: Flag) -> bool {
         | Flag::NoWitness
         | Flag::Short
         | Flag::SharedAdapter
+        | Flag::AfterHang
         | Flag::OtherProcesses
         | Flag::CpuLoad
         | Flag::Concurrent => true,
         Flag::HostTimed
         | Flag::LongDispatch
         | Flag::AboveCeiling
+        | Flag::CeilingDrifted
         | Flag::AboveDatasheet
         | Flag::CandidateRejected
         | Flag::Throttled
@@ -221,7 +222,7 @@ impl Case {
             0 => String::new(),
             others => format!("+{others}"),
         };
-        let usual = m.data == Data::Normal && m.power_limit_w.is_none() && beside.is_empty();
+        let usual = m.data.is_usual() && m.power_limit_w.is_none() && beside.is_empty();
         Some(Self {
             name: m.name() + checked + &beside,
             precision: m.precision,

@@ -12,9 +12,8 @@ use super::view::{
     Ranked, Reports, Slowest, Standing, TotalPower,
 };
 use crate::kernel::id::Precision;
-use crate::machine::ORDINARY_SPREAD;
 use crate::power::Coverage;
-use crate::stats;
+use crate::stats::{self, Comparison, SlowCard};
 use crate::units::Watts;
 
 impl Fleet {
@@ -26,6 +25,7 @@ impl Fleet {
         let groups = groups(&counted);
         let cards: BTreeSet<&str> = entries.iter().map(|entry| entry.card.as_str()).collect();
         let kernels: BTreeSet<&str> = entries.iter().map(|e| e.kernels.as_str()).collect();
+        let accelerators = accelerators(entries, &groups);
         Some(Self {
             schema_version: SCHEMA_VERSION.to_owned(),
             flopwatt_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -36,8 +36,8 @@ impl Fleet {
             figures: figures(entries, counted.len(), with_doubtful),
             flags: flags(entries),
             kernels: kernels.len(),
-            accelerators: accelerators(entries, &groups),
-            outliers: outliers(&groups),
+            outliers: outliers(&accelerators, &groups),
+            accelerators,
             hosts: hosts(entries, &groups),
             drivers: drivers(entries, &groups),
             efficiency: efficiency(&groups),
@@ -168,12 +168,13 @@ fn accelerators(entries: &[Entry], groups: &[Group]) -> Vec<Accelerator> {
     let mut members = members(entries, |entry| entry.accelerator.as_str());
     members.sort_by_key(|(_, members)| std::cmp::Reverse(members.cards));
     let accelerator = |(name, members): (&str, Members)| {
-        let own = groups.iter().filter(|group| group.accelerator == name);
+        let own = own(groups, name);
         Accelerator {
             name: name.to_owned(),
             cards: members.cards,
             reports: members.reports,
-            cases: own.filter_map(case_spread).collect(),
+            cards_range_percent: compared(&own).map(|found| 100.0 * found.range),
+            cases: own.into_iter().filter_map(case_spread).collect(),
         }
     };
     members.into_iter().map(accelerator).collect()
@@ -250,58 +251,63 @@ fn power_spreads(group: &Group) -> Vec<PowerSpread> {
     spreads
 }
 
-/// Cards that stand out among those of the same accelerator in the same case.
-fn outliers(groups: &[Group]) -> Vec<Outlier> {
-    let mut outliers: BTreeMap<(&str, &str), Outlier> = BTreeMap::new();
-    let mut compared: HashMap<(&str, &str), usize> = HashMap::new();
-    for group in groups {
+/// Cards that are slower than others of the same accelerator, slowest first.
+fn outliers(accelerators: &[Accelerator], groups: &[Group]) -> Vec<Outlier> {
+    let of_one = |accelerator: &Accelerator| {
+        let own = own(groups, &accelerator.name);
+        let slow = compared(&own).map_or_else(Vec::new, |found| found.slow);
+        let outlier = |slow: SlowCard<&str>| outlier(&accelerator.name, slow, &own);
+        slow.into_iter().map(outlier).collect::<Vec<_>>()
+    };
+    let mut outliers: Vec<Outlier> = accelerators.iter().flat_map(of_one).collect();
+    outliers.sort_by(|a, b| a.percent.total_cmp(&b.percent));
+    outliers
+}
+
+/// The cases of an accelerator.
+fn own<'g, 'm>(groups: &'g [Group<'m>], accelerator: &str) -> Vec<&'g Group<'m>> {
+    let own = groups.iter().filter(|g| g.accelerator == accelerator);
+    own.collect()
+}
+
+/// How the cards of an accelerator lie over all its cases.
+fn compared<'m>(own: &[&Group<'m>]) -> Option<Comparison<&'m str>> {
+    let speeds = |group: &&Group<'m>| {
+        let speed = |value| group.case.unit.speed(value, group.median);
+        let cards = group.cards.iter();
+        cards.map(|(card, value)| (*card, speed(*value))).collect()
+    };
+    let cases: Vec<Vec<(&str, f64)>> = own.iter().map(speeds).collect();
+    stats::compare_cards(&cases)
+}
+
+fn outlier(accelerator: &str, slow: SlowCard<&str>, own: &[&Group]) -> Outlier {
+    let mut hosts = BTreeSet::new();
+    let mut cases = Vec::new();
+    for group in own.iter().filter(|group| group.cards.len() > 1) {
         let unit = group.case.unit;
-        let speeds = group
-            .cards
-            .iter()
-            .map(|(_, value)| unit.speed(*value, group.median));
-        let speeds: Vec<f64> = speeds.collect();
-        let Some(outlying) = stats::outliers(&speeds, ORDINARY_SPREAD) else {
-            continue;
-        };
-        for (card, _) in &group.cards {
-            *compared.entry((group.accelerator, card)).or_default() += 1;
-        }
-        for (place, share) in outlying.found {
-            let (card, value) = group.cards[place];
-            let key = (group.accelerator, card);
-            let outlier = outliers.entry(key).or_insert_with(|| Outlier {
-                card: card.to_owned(),
-                hosts: hosts_of(card, group),
-                accelerator: group.accelerator.to_owned(),
-                compared: 0,
-                cases: Vec::new(),
-            });
-            outlier.cases.push(OutlyingCase {
+        for (_, value) in group.cards.iter().filter(|(card, _)| *card == slow.card) {
+            hosts.extend(hosts_of(slow.card, group));
+            cases.push(OutlyingCase {
                 case: group.case.name.clone(),
-                value,
+                value: *value,
                 median: group.median,
                 unit,
-                percent: 100.0 * share,
-                limit_percent: 100.0 * outlying.bound,
+                percent: unit.speed(*value, group.median) - 100.0,
             });
         }
     }
-    let farthest = |outlier: &Outlier| {
-        let sizes = outlier.cases.iter().map(|case| case.percent.abs());
-        sizes.fold(0.0, f64::max)
-    };
-    let mut found: Vec<Outlier> = outliers
-        .into_iter()
-        .map(|(key, mut outlier)| {
-            outlier.compared = compared.get(&key).copied().unwrap_or(0);
-            let size = |case: &OutlyingCase| case.percent.abs();
-            outlier.cases.sort_by(|a, b| size(b).total_cmp(&size(a)));
-            outlier
-        })
-        .collect();
-    found.sort_by(|a, b| farthest(b).total_cmp(&farthest(a)));
-    found
+    cases.sort_by(|a, b| a.percent.total_cmp(&b.percent));
+    Outlier {
+        card: slow.card.to_owned(),
+        hosts: hosts.into_iter().collect(),
+        accelerator: accelerator.to_owned(),
+        compared: slow.cases,
+        percent: -100.0 * slow.slower,
+        limit_percent: -100.0 * slow.limit,
+        scatter_percent: 100.0 * slow.scatter,
+        cases,
+    }
 }
 
 /// The hosts in which a card was measured.

@@ -39,7 +39,7 @@ pub struct Fleet {
     pub kernels: usize,
     /// By accelerator and case, most cards first.
     pub accelerators: Vec<Accelerator>,
-    /// Cards that are far from their sisters, farthest first.
+    /// Cards that are slower than others of their model, slowest first.
     pub outliers: Vec<Outlier>,
     /// By host, slowest first.
     pub hosts: Vec<Host>,
@@ -92,6 +92,10 @@ pub struct Accelerator {
     pub cards: usize,
     /// How many reports are of them.
     pub reports: usize,
+    /// How much slower the slowest card is than the fastest, in percent of the latter,
+    /// each by the median over its cases; null where no two cards have a case in common.
+    #[serde(default)]
+    pub cards_range_percent: Option<f64>,
     /// What they reached, in the order of the reports.
     pub cases: Vec<CaseSpread>,
 }
@@ -182,7 +186,7 @@ pub struct Driver {
     pub standing: Option<Standing>,
 }
 
-/// A card that is far from its sisters.
+/// A card that is slower than others of its model, by all its cases together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outlier {
     /// The card.
@@ -191,13 +195,20 @@ pub struct Outlier {
     pub hosts: Vec<String>,
     /// Its model.
     pub accelerator: String,
-    /// Cases in which it was held against its sisters.
+    /// Cases in which it was held against others.
     pub compared: usize,
-    /// Those in which it stands out, farthest first.
+    /// How much faster than the median card it is, in percent, by the median over these
+    /// cases: below 0.
+    pub percent: f64,
+    /// From there on downwards a card stands out.
+    pub limit_percent: f64,
+    /// Standard deviation of its percentage from case to case.
+    pub scatter_percent: f64,
+    /// These cases, slowest first.
     pub cases: Vec<OutlyingCase>,
 }
 
-/// A case in which a card stands out.
+/// A case of a card that stands out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutlyingCase {
     /// The case.
@@ -210,8 +221,6 @@ pub struct OutlyingCase {
     pub unit: Unit,
     /// How much faster than the median, in percent; slower is negative.
     pub percent: f64,
-    /// So much would not stand out.
-    pub limit_percent: f64,
 }
 
 /// A place in the ranking by rate per watt.

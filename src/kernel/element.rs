@@ -94,6 +94,15 @@ impl Element {
         }
     }
 
+    /// The number of this format that is nearest to `value`, ties to even; of floats.
+    pub fn nearest(self, value: f64) -> f64 {
+        match self {
+            Self::F16 => nearest_f16(value).to_f64(),
+            Self::F32 => f64::from(value as f32),
+            _ => value,
+        }
+    }
+
     /// The first `count` elements of `bytes`, widened for the reference, which is
     /// exact.
     pub fn read(self, bytes: &[u8], count: usize) -> Vec<f64> {

@@ -15,7 +15,9 @@ use super::element::{Element, Tensor};
 /// How the elements of the inputs of products and attention are distributed.
 /// Input bits change speed and power (arXiv 2409.18324 measures almost 40 % in
 /// power), so the distribution is stored with every figure. In text `normal`,
-/// `uniform`, `zeros`, `sparse:0.5` or `sorted`.
+/// `uniform`, `zeros`, `sparse:0.5` or `sorted`; and for arithmetic ceilings, which
+/// have inputs of their own, `random-mantissas`, `random-integers` or
+/// `exact-integers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Data {
     /// Independent normal values: of standard deviation 1, or 32 for integers.
@@ -30,6 +32,13 @@ pub enum Data {
     Sparse(Share),
     /// Normal values in ascending order as they lie in memory.
     Sorted,
+    /// Of a ceiling: floating-point numbers whose mantissas are random in every bit.
+    RandomMantissas,
+    /// Of a ceiling: integers that are random in every bit.
+    RandomIntegers,
+    /// Of a ceiling: whole numbers, most of them powers of two, with which every
+    /// result is exact.
+    ExactIntegers,
 }
 
 /// A part of a whole, from 0 to 1.
@@ -59,6 +68,29 @@ pub enum DataError {
 }
 
 impl Data {
+    /// What arithmetic ceilings multiply, by name.
+    const OF_CEILINGS: [(&'static str, Self); 3] = [
+        ("random-mantissas", Self::RandomMantissas),
+        ("random-integers", Self::RandomIntegers),
+        ("exact-integers", Self::ExactIntegers),
+    ];
+
+    /// Whether it is what an arithmetic ceiling multiplies, which no other case does.
+    pub fn is_of_a_ceiling(self) -> bool {
+        Self::OF_CEILINGS.iter().any(|(_, data)| *data == self)
+    }
+
+    /// Whether nobody has to ask for it: normal values, and what ceilings multiply.
+    pub fn is_usual(self) -> bool {
+        self == Self::Normal || self.is_of_a_ceiling()
+    }
+
+    /// Whether power drawn with it is that of ordinary numbers. Multiplying by powers
+    /// of two leaves most of a multiplier at rest.
+    pub fn shows_efficiency(self) -> bool {
+        self != Self::ExactIntegers
+    }
+
     /// Whether elements are drawn independently of one another around a mean of
     /// zero, which bounds on rounding may then rely on.
     pub fn is_independent(self) -> bool {
@@ -79,10 +111,15 @@ impl fmt::Display for Data {
             Self::Zeros => f.pad("zeros"),
             Self::Sparse(Share(share)) => f.pad(&format!("sparse:{share}")),
             Self::Sorted => f.pad("sorted"),
+            ceiling => {
+                let known = Self::OF_CEILINGS.iter().find(|(_, data)| data == ceiling);
+                f.pad(known.map_or("", |(name, _)| name))
+            }
         }
     }
 }
 
+/// A distribution that can be asked for.
 impl FromStr for Data {
     type Err = DataError;
 
@@ -115,7 +152,11 @@ impl Serialize for Data {
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        let of_a_ceiling = Self::OF_CEILINGS.iter().find(|(name, _)| *name == text);
+        match of_a_ceiling {
+            Some((_, data)) => Ok(*data),
+            None => text.parse().map_err(serde::de::Error::custom),
+        }
     }
 }
 
@@ -127,8 +168,8 @@ impl JsonSchema for Data {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "How the elements of the inputs are distributed; the share of zeros follows `sparse:`.",
-            "pattern": "^(normal|uniform|zeros|sorted|sparse:[0-9.]+)$",
+            "description": "How the elements of the inputs are distributed; the share of zeros follows `sparse:`. The last three are what arithmetic ceilings multiply.",
+            "pattern": "^(normal|uniform|zeros|sorted|sparse:[0-9.]+|random-mantissas|random-integers|exact-integers)$",
         })
     }
 }
@@ -154,7 +195,10 @@ impl Draw {
     /// `count` values for tensor number `tensor` of a problem.
     pub fn tensor(self, tensor: u64, count: usize, element: Element) -> Tensor {
         match self.data {
-            Data::Normal => normal(self.seed, tensor, count, element),
+            // Ceilings draw their own.
+            Data::Normal | Data::RandomMantissas | Data::RandomIntegers | Data::ExactIntegers => {
+                normal(self.seed, tensor, count, element)
+            }
             Data::Uniform => uniform(self.seed, tensor, count, element),
             Data::Zeros => Tensor::zeros(element, count),
             Data::Sparse(share) => sparse(self.seed, tensor, count, element, share),
@@ -444,6 +488,20 @@ mod tests {
                 prop_assert_eq!(data.to_string().parse(), Ok(data));
             }
         }
+    }
+
+    /// They stand in reports, and nobody can ask for them.
+    #[test]
+    fn what_ceilings_multiply_is_read_and_not_parsed() {
+        for (name, data) in Data::OF_CEILINGS {
+            let json = format!("\"{name}\"");
+            assert_eq!(serde_json::to_string(&data).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Data>(&json).unwrap(), data);
+            assert!(name.parse::<Data>().is_err());
+            assert!(data.is_usual() && data.is_of_a_ceiling());
+        }
+        assert!(Data::Normal.is_usual() && !Data::Normal.is_of_a_ceiling());
+        assert!(!Data::Zeros.is_usual());
     }
 
     /// Mean 0 ± 4/√n and variance 1 ± 4·√(2/n) for n = 2²⁰ (four standard errors).

@@ -25,7 +25,7 @@ pub mod tolerance;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use capabilities::{Capabilities, Unfit};
 use id::{CaseId, Operation, Precision};
@@ -445,7 +445,18 @@ pub struct Choice {
     /// The kernel's variant.
     pub variant: String,
     /// Tile sizes and the like.
+    #[serde(deserialize_with = "parameters_without_switches")]
     pub parameters: Parameters,
+}
+
+/// Parameters as programs have them. Choices used to hold a switch of the tests as
+/// well, `emulated`, which was 0 for every user.
+fn parameters_without_switches<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Parameters, D::Error> {
+    let mut parameters = Parameters::deserialize(deserializer)?;
+    parameters.remove("emulated");
+    Ok(parameters)
 }
 
 /// The measured ceiling that a case is held against, if it has one.
@@ -506,6 +517,23 @@ mod tests {
             ..id.clone()
         };
         problem::problem(&id, inputs::Draw::normal(0)).is_some()
+    }
+
+    /// As caches and reports hold choices that were made when every program of matrix
+    /// units carried the switch.
+    #[test]
+    fn a_switch_of_the_tests_is_no_parameter() {
+        let json = r#"{"variant":"cooperative","parameters":{"emulated":0,"tile":128}}"#;
+        let choice: Choice = serde_json::from_str(json).unwrap();
+        assert_eq!(choice.parameters, Parameters::from([("tile".into(), 128)]));
+        let capabilities = Capabilities::imaginary();
+        for kernel in CATALOGUE.iter().filter(|k| k.variant == COOPERATIVE) {
+            let shape = (kernel.shapes)(false)[0];
+            let programs = kernel.candidates(shape, &capabilities, Templates::builtin());
+            for program in programs.unwrap() {
+                assert!(!program.parameters.contains_key("emulated"));
+            }
+        }
     }
 
     #[test]

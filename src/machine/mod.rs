@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use sisters::{Distribution, ORDINARY_SPREAD, Outlier, Spread};
+pub use sisters::{Distribution, Sisters, Slow, Spread};
 pub use totals::Total;
 
 use crate::gpu::adapter::{AdapterDescription, Backend};
@@ -47,6 +47,9 @@ pub struct Summary {
     pub left_out: Vec<LeftOut>,
     /// Every case, in the order of the first report that has it.
     pub cases: Vec<CaseSummary>,
+    /// Each model of which there are several cards with a case in common.
+    #[serde(default)]
+    pub models: Vec<Sisters>,
 }
 
 /// A run on one adapter.
@@ -202,26 +205,36 @@ impl Summary {
     /// `concurrent`.
     pub fn of(outcomes: &[Outcome], left_out: Vec<LeftOut>, concurrent: bool) -> Self {
         let models = sisters::models(outcomes);
-        let cases = names(outcomes).into_iter().map(|name| {
+        let names = names(outcomes);
+        let found = names.iter().map(|name| {
             let found = outcomes.iter().zip(1..).map(|(outcome, number)| {
                 let all = outcome
                     .report
                     .iter()
                     .flat_map(|report| &report.measurements);
-                let measurement = all.into_iter().find(|m| m.name() == name)?;
+                let measurement = all.into_iter().find(|m| m.name() == *name)?;
                 Some(Measured {
                     number,
                     index: outcome.adapter.index,
                     measurement,
                 })
             });
-            let found: Vec<Option<Measured>> = found.collect();
-            case(name, &found, &models, concurrent)
+            found.collect()
         });
+        let found: Vec<Vec<Option<Measured>>> = found.collect();
+        let measured = found
+            .iter()
+            .map(|case| case.iter().flatten().copied().collect());
+        let measured: Vec<Vec<Measured>> = measured.collect();
+        let sisters = models.iter();
+        let sisters = sisters.filter_map(|model| sisters::sisters(model, &measured, concurrent));
+        let cases = names.into_iter().zip(&found);
+        let cases = cases.map(|(name, found)| case(name, found, &models, concurrent));
         Self {
             schema_version: SCHEMA_VERSION.to_owned(),
             concurrent,
             cases: cases.collect(),
+            models: sisters.collect(),
             adapters: outcomes.iter().zip(1..).map(adapter_run).collect(),
             left_out,
         }

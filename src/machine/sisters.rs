@@ -7,9 +7,36 @@ use super::{Measured, Outcome, Quantity, figure, least_overlap, not_together};
 use crate::measure::measurement::{Beside, Measurement};
 use crate::stats;
 
-/// Cards of one model differ by 5 % in the ordinary course of manufacture: less is
-/// nothing to remark upon.
-pub const ORDINARY_SPREAD: f64 = 0.05;
+/// How fast the cards of a model are, over all their cases together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sisters {
+    /// The model, as its driver names it.
+    pub model: String,
+    /// How many cards were compared.
+    pub cards: usize,
+    /// How much slower the slowest is than the fastest, in percent of the latter, each
+    /// by the median over its cases.
+    pub range_percent: f64,
+    /// Cards that are slower than the others, slowest first; never any of fewer than
+    /// four.
+    pub slow: Vec<Slow>,
+}
+
+/// A card that is slower than others of its model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Slow {
+    /// Its number.
+    pub adapter: usize,
+    /// Cases in which it was compared.
+    pub cases: usize,
+    /// How much slower than the median card it is, in percent, by the median over these
+    /// cases.
+    pub percent: f64,
+    /// From how much on it stands out.
+    pub limit_percent: f64,
+    /// Standard deviation of that percentage from case to case.
+    pub scatter_percent: f64,
+}
 
 /// How far cards of one model lie apart in something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,18 +63,6 @@ pub struct Distribution {
     /// The highest.
     pub highest: f64,
     /// From the lowest to the highest, in percent of the median.
-    pub percent: f64,
-    /// Cards that lie apart, by more than 5 % of the median and 3.5 robust standard
-    /// deviations; never any of fewer than three.
-    pub outliers: Vec<Outlier>,
-}
-
-/// A card that lies apart from its sisters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Outlier {
-    /// Its number.
-    pub adapter: usize,
-    /// How far from the median, in percent of it.
     pub percent: f64,
 }
 
@@ -90,10 +105,7 @@ pub(super) fn models(outcomes: &[Outcome]) -> Vec<Model> {
 /// How far the cards of a model lie apart in a case: in its figure, in power and in
 /// what they do with it, as far as these were measured.
 pub(super) fn spreads(model: &Model, measured: &[Measured], concurrent: bool) -> Vec<Spread> {
-    let cards = measured
-        .iter()
-        .filter(|m| model.numbers.contains(&m.number));
-    let cards: Vec<Measured> = cards.copied().collect();
+    let cards = of_model(model, measured);
     let reason = incomparable(&cards, concurrent);
     let spread = |quantity: Figure| {
         let values = cards.iter().filter_map(|card| {
@@ -117,6 +129,48 @@ pub(super) fn spreads(model: &Model, measured: &[Measured], concurrent: bool) ->
     };
     let quantities: [Figure; 3] = [figure, power, efficiency];
     quantities.into_iter().filter_map(spread).collect()
+}
+
+fn of_model<'a>(model: &Model, measured: &[Measured<'a>]) -> Vec<Measured<'a>> {
+    let cards = measured.iter();
+    let cards = cards.filter(|m| model.numbers.contains(&m.number));
+    cards.copied().collect()
+}
+
+/// How the cards of a model lie over all cases in which they can be held against one
+/// another. `None` where there is no such case.
+pub(super) fn sisters(model: &Model, cases: &[Vec<Measured>], concurrent: bool) -> Option<Sisters> {
+    let cases = cases.iter().map(|measured| {
+        let mut cards = of_model(model, measured);
+        cards.retain(|card| figure(card.measurement).is_some());
+        cards
+    });
+    let comparable = cases.filter(|cards| incomparable(cards, concurrent).is_none());
+    let speeds = comparable.map(|cards| {
+        let speed = |card: &Measured| {
+            let speed = match figure(card.measurement)? {
+                (Quantity::MedianS, seconds) => 1.0 / seconds,
+                (_, rate) => rate,
+            };
+            Some((card.number, speed))
+        };
+        cards.iter().filter_map(speed).collect()
+    });
+    let speeds: Vec<Vec<(usize, f64)>> = speeds.collect();
+    let found = stats::compare_cards(&speeds)?;
+    let slow = found.slow.into_iter().map(|slow| Slow {
+        adapter: slow.card,
+        cases: slow.cases,
+        percent: 100.0 * slow.slower,
+        limit_percent: 100.0 * slow.limit,
+        scatter_percent: 100.0 * slow.scatter,
+    });
+    Some(Sisters {
+        model: model.name.clone(),
+        cards: found.cards,
+        range_percent: 100.0 * found.range,
+        slow: slow.collect(),
+    })
 }
 
 fn power(measurement: &Measurement) -> Option<(Quantity, f64)> {
@@ -150,24 +204,15 @@ fn incomparable(cards: &[Measured], concurrent: bool) -> Option<String> {
     (overlap < Beside::THROUGHOUT).then(|| not_together(overlap, pair))
 }
 
-/// How values lie, each with the number of its card; there are at least two.
+/// How values lie, each of them with the number of its card; there are at least two.
 fn distribution(values: &[(usize, f64)]) -> Distribution {
-    let (numbers, values): (Vec<usize>, Vec<f64>) = values.iter().copied().unzip();
+    let values: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
     let at = |q| stats::quantile(&values, q).unwrap_or(f64::NAN);
     let (lowest, median, highest) = (at(0.0), at(0.5), at(1.0));
-    let outliers = stats::outliers(&values, ORDINARY_SPREAD).map(|out| out.found);
-    let outliers = outliers
-        .into_iter()
-        .flatten()
-        .map(|(position, deviation)| Outlier {
-            adapter: numbers[position],
-            percent: 100.0 * deviation,
-        });
     Distribution {
         median,
         lowest,
         highest,
         percent: 100.0 * (highest - lowest) / median,
-        outliers: outliers.collect(),
     }
 }

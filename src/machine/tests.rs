@@ -256,8 +256,8 @@ fn power_that_is_not_whole_or_counts_twice_has_no_total() {
     );
 }
 
-/// By hand: of 100, 101, 99, 102 and 88 the median is 100, from 88 to 102 it is 14 %,
-/// the deviations are 0, 1, 1, 2 and 12 %, so that the last is out.
+/// By hand: of 100, 101, 99, 102 and 88 the median is 100, from 88 to 102 it is 14 %;
+/// 88 is 12 % slower than 100 and 13.7 % slower than 102.
 #[test]
 fn sister_cards_are_held_against_one_another_and_outliers_named() {
     let rates = [100, 101, 99, 102, 88];
@@ -276,11 +276,16 @@ fn sister_cards_are_held_against_one_another_and_outliers_named() {
         (88.0, 100.0, 102.0)
     );
     assert!((found.percent - 14.0).abs() < 1e-9);
-    let [outlier] = &found.outliers[..] else {
-        panic!("{found:?}")
+    let [sisters] = &summary.models[..] else {
+        panic!("{summary:?}")
     };
-    assert_eq!(outlier.adapter, 5);
-    assert!((outlier.percent + 12.0).abs() < 1e-9);
+    assert_eq!((&sisters.model[..], sisters.cards), ("Testcard 0", 5));
+    assert!((sisters.range_percent - 1400.0 / 102.0).abs() < 1e-9);
+    let [slow] = &sisters.slow[..] else {
+        panic!("{sisters:?}")
+    };
+    assert_eq!((slow.adapter, slow.cases), (5, 1));
+    assert!((slow.percent - 12.0).abs() < 1e-9);
 }
 
 /// By hand: 300 and 330 W lie 30/315 apart, 9.5 %; 10 and 9.0909 GFLOP/s per W by
@@ -294,11 +299,11 @@ fn of_two_cards_there_is_the_spread_alone_in_power_as_well() {
         ],
         false,
     );
+    assert_eq!(summary.models[0].slow, []);
     let spreads = summary.cases[0].spreads.iter();
     let spreads: Vec<_> = spreads
         .map(|spread| {
             let found = spread.found.as_ref().unwrap();
-            assert_eq!(found.outliers, []);
             (spread.quantity, (found.percent * 100.0).round() / 100.0)
         })
         .collect();

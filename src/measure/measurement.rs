@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::again::Again;
 use super::conditions::Conditions;
 use super::period::Period;
 use super::power::{Power, power_flags};
@@ -57,8 +58,9 @@ pub struct Measurement {
     pub percent_of_ceiling: Option<f64>,
     /// Achieved rate in percent of the datasheet's peak, not clamped.
     pub percent_of_datasheet: Option<f64>,
-    /// Distribution of the inputs of a product or of attention. Ceilings have
-    /// inputs of their own, and `normal` here.
+    /// Distribution of the inputs of a product or of attention; of an arithmetic
+    /// ceiling, which has inputs of its own, what it multiplies. Bandwidth and latency
+    /// have `normal` here.
     #[serde(default)]
     pub data: Data,
     /// Power limit that was set for the case, where limits were varied.
@@ -68,7 +70,8 @@ pub struct Measurement {
     pub power: Option<Box<Power>>,
     /// Why there is no power; `null` when there is.
     pub power_reason: Option<Reason>,
-    /// Achieved rate per watt.
+    /// Achieved rate per watt; `null` without power, and for ceilings that multiply
+    /// `exact-integers`, which draw less power than ordinary numbers.
     pub gflops_per_watt: Option<Efficiency>,
     /// State of the GPU while the dispatches were timed; null where no driver tells it,
     /// and in reports before schema 1.5 for cases without power.
@@ -91,6 +94,9 @@ pub struct Measurement {
     /// which the device shared power and cooling; empty where it worked alone.
     #[serde(default)]
     pub concurrent_with: Vec<Beside>,
+    /// Of a ceiling: what it was when it was measured once more.
+    #[serde(default)]
+    pub again: Vec<Again>,
     /// What to know before quoting the figure.
     pub flags: Vec<Flag>,
 }
@@ -577,6 +583,9 @@ pub enum Flag {
     LongDispatch,
     /// Above the measured ceiling, which is then a defect of the ceiling.
     AboveCeiling,
+    /// The ceiling that it is held against had changed by more than 1 % when the run
+    /// ended.
+    CeilingDrifted,
     /// Above the datasheet's peak.
     AboveDatasheet,
     /// Checked on samples without a second kernel to compare the rest with.
@@ -612,6 +621,8 @@ pub enum Flag {
     PowerUnlikeTime,
     /// Another run may have measured on the adapter at the time.
     SharedAdapter,
+    /// A worker that had hung, and could not be killed, may still have used the device.
+    AfterHang,
     /// Other processes used the GPU.
     OtherProcesses,
     /// Others took over 5 % of the processors' time from a software adapter.
@@ -644,6 +655,9 @@ impl Flag {
             Self::AboveCeiling => {
                 "above the measured ceiling, which is then a defect of the ceiling"
             }
+            Self::CeilingDrifted => {
+                "the ceiling that it is held against had changed by more than 1 % when the run ended"
+            }
             Self::AboveDatasheet => "above the datasheet's peak",
             Self::NoWitness => "checked on samples, without a second kernel for the rest",
             Self::CandidateRejected => "another form of the kernel computed wrong results here",
@@ -674,6 +688,9 @@ impl Flag {
                  leave out: over 5 % here"
             }
             Self::SharedAdapter => "another run may have measured on the adapter at the time",
+            Self::AfterHang => {
+                "a worker that had hung, and could not be killed, may still have used the device"
+            }
             Self::OtherProcesses => "other processes used the GPU at the time",
             Self::CpuLoad => {
                 "other processes, or the hypervisor, took over 5 % of the processors' time"
@@ -688,7 +705,7 @@ impl Flag {
     pub fn is_a_disturbance(self) -> bool {
         matches!(
             self,
-            Self::SharedAdapter | Self::OtherProcesses | Self::CpuLoad
+            Self::SharedAdapter | Self::AfterHang | Self::OtherProcesses | Self::CpuLoad
         )
     }
 
@@ -709,7 +726,7 @@ impl Measurement {
     /// the usual one, and the power limit where limits were varied.
     pub fn name(&self) -> String {
         let mut name = self.id.clone();
-        if self.data != Data::Normal {
+        if !self.data.is_usual() {
             name += &format!("[{}]", self.data);
         }
         if let Some(Watts(watts)) = self.power_limit_w {
@@ -809,6 +826,7 @@ impl Measurement {
             parameters: Parameters::new(),
             timed: Vec::new(),
             concurrent_with: Vec::new(),
+            again: Vec::new(),
             flags: Vec::new(),
         }
     }

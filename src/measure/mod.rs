@@ -1,6 +1,7 @@
 //! One case: verify it, warm it up, sample it, check that it still computes the
 //! same, and put the figures together.
 
+pub mod again;
 mod bench;
 pub mod clock;
 pub mod conditions;

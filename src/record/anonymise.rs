@@ -224,6 +224,7 @@ fn in_case(measurement: &mut Measurement) {
         power_reason,
         surroundings,
         concurrent_with,
+        again,
         id: _,
         operation: _,
         precision: _,
@@ -257,6 +258,9 @@ fn in_case(measurement: &mut Measurement) {
         .iter_mut()
         .for_each(|around| in_surroundings(around));
     concurrent_with.iter_mut().for_each(in_beside);
+    for again in again {
+        again.reason.iter_mut().for_each(in_reason);
+    }
 }
 
 fn in_surroundings(surroundings: &mut Surroundings) {

@@ -38,7 +38,8 @@ pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name, trace_p
 use crate::datasheet::Datasheet;
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::Data;
-use crate::measure::measurement::{Measurement, Status};
+use crate::measure::again::{Again, When};
+use crate::measure::measurement::{Flag, Measurement, Status};
 use crate::measure::tier::Tier;
 use crate::power::PowerSetup;
 use crate::tune::Tuning;
@@ -172,10 +173,27 @@ impl Report {
         self.ended = Timestamp::now();
     }
 
+    /// Enters what the ceiling at `position` is now. Where it has drifted at the end, the
+    /// cases of this sitting that are held against it are flagged.
+    pub fn enter_again(&mut self, position: usize, again: Again) {
+        let since = self.resumed.last().map_or(0, |resumed| resumed.after_cases);
+        let drifted = again.when == When::End && again.has_drifted();
+        self.measurements[position].again.push(again);
+        let ceiling = self.measurements[position].clone();
+        let cases = self.measurements.iter_mut().skip(since);
+        for case in cases.filter(|case| drifted && case.is_held_against(&ceiling)) {
+            if case.percent_of_ceiling.is_some() {
+                case.flag(Flag::CeilingDrifted);
+            }
+        }
+        self.ended = Timestamp::now();
+    }
+
     /// Judges what an older version has measured as this version does, as far as it
     /// recorded what that takes.
     fn renew(&mut self) {
         self.measurements.iter_mut().for_each(Measurement::renew);
+        relate::label_ceilings(self);
     }
 
     /// Whether any case has a figure.

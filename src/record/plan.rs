@@ -34,7 +34,7 @@ pub struct Planned {
     /// `operation/precision/variant/shape`.
     #[schemars(with = "String")]
     pub id: CaseId,
-    /// Distribution of its inputs; normal for ceilings, which have their own.
+    /// Distribution of its inputs; for ceilings, which have their own, see the case.
     pub data: Data,
     /// Whether it was named by its full id, so that not being able to run it is an
     /// error.

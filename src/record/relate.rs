@@ -1,9 +1,12 @@
 //! Relates a figure to the measured ceilings and to the datasheet.
 
+use super::Report;
 use crate::datasheet::{Catalogue, Datasheet, Identity, Match, PeakKind};
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel;
 use crate::kernel::id::{CaseId, Operation, Precision};
+use crate::kernel::inputs::Data;
+use crate::kernel::peak;
 use crate::measure::measurement::{Cache, Flag, Measurement};
 use crate::units::{Bytes, Gflops, Watts};
 
@@ -36,17 +39,12 @@ pub fn relate(
     datasheet: Option<&Datasheet>,
 ) {
     if let Some(id) = ceiling_id(measurement) {
-        let mut related = earlier.iter();
-        // A ceiling that was measured alone is none of what works beside others.
-        let alone = measurement.concurrent_with.is_empty();
-        let is_it = |m: &&Measurement| {
-            let same_limit = m.power_limit_w == measurement.power_limit_w;
-            m.id == id && same_limit && m.concurrent_with.is_empty() == alone
-        };
-        let ceiling = related.find(is_it).and_then(rate);
-        measurement.percent_of_ceiling = percent(rate(measurement), ceiling);
         measurement.ceiling_id = Some(id);
+        let ceiling = earlier.iter().find(|m| measurement.is_held_against(m));
+        let ceiling = ceiling.and_then(|m| m.in_force().0);
+        measurement.percent_of_ceiling = percent(rate(measurement), ceiling.map(|rate| rate.0));
     }
+    withhold_efficiency(measurement);
     let peak = datasheet.and_then(|sheet| datasheet_peak(measurement, sheet));
     measurement.percent_of_datasheet = percent(rate_against_datasheet(measurement), peak);
     let tdp = datasheet.and_then(Datasheet::rated_power);
@@ -57,6 +55,42 @@ pub fn relate(
     }
     if above(measurement.percent_of_datasheet) {
         measurement.flags.push(Flag::AboveDatasheet);
+    }
+}
+
+/// Names what arithmetic ceilings multiply in a report that calls it normal, as all did
+/// once, and takes away the efficiency that follows from it.
+pub fn label_ceilings(report: &mut Report) {
+    let own = |operation, precision, variant: &str, data: &mut Data| {
+        if operation == Operation::Peak && *data == Data::Normal {
+            *data = peak::former_data(precision, variant);
+        }
+    };
+    for case in report.plan.iter_mut().flat_map(|plan| &mut plan.cases) {
+        let CaseId {
+            operation,
+            precision,
+            variant,
+            ..
+        } = &case.id;
+        own(*operation, *precision, variant, &mut case.data);
+    }
+    for m in &mut report.measurements {
+        own(m.operation, m.precision, &m.variant, &mut m.data);
+        withhold_efficiency(m);
+    }
+}
+
+/// Takes away what is no efficiency of computing: that of multiplying powers of two.
+fn withhold_efficiency(measurement: &mut Measurement) {
+    if measurement.data.shows_efficiency() {
+        return;
+    }
+    measurement.gflops_per_watt = None;
+    if let Some(power) = &mut measurement.power {
+        power.j_per_tflop = None;
+        power.percent_of_datasheet_efficiency = None;
+        power.percent_of_limit_efficiency = None;
     }
 }
 
@@ -316,6 +350,66 @@ mod tests {
         let mut elsewhere = at(250.0, "matmul/f32/naive/1x1x1", 12.0);
         relate(&mut elsewhere, &peaks, None);
         assert_eq!(elsewhere.percent_of_ceiling, None);
+    }
+
+    /// The H100's report says that its ceilings multiply normal values, as all did.
+    /// They multiplied by 2, −2 and ±1. Its products did multiply normal values.
+    #[test]
+    fn efficiency_of_multiplying_powers_of_two_is_withheld() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/h100/report.json");
+        let text = std::fs::read_to_string(file).unwrap();
+        let stored: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let report = crate::record::load(file.as_ref()).unwrap();
+        let stored = stored["measurements"].as_array().unwrap();
+        let mut peaks = 0;
+        for (stored, m) in stored.iter().zip(&report.measurements) {
+            assert_eq!(stored["data"], "normal");
+            let was_efficient = stored["gflops_per_watt"].is_object();
+            let power = m.power.as_ref();
+            let relative = power.and_then(|power| power.percent_of_datasheet_efficiency);
+            if m.operation == Operation::Peak {
+                assert_eq!(m.data, Data::ExactIntegers);
+                assert_eq!((m.gflops_per_watt, relative), (None, None));
+                assert_eq!(
+                    m.power.is_some(),
+                    was_efficient,
+                    "its watts are as measured"
+                );
+                peaks += usize::from(was_efficient);
+            } else {
+                assert_eq!(m.data, Data::Normal);
+                assert_eq!(m.gflops_per_watt.is_some(), was_efficient);
+                assert_eq!(relative.is_some(), was_efficient);
+            }
+        }
+        assert_eq!(peaks, 2);
+    }
+
+    /// Integers of ceilings have always been random.
+    #[test]
+    fn ceilings_are_labelled_with_what_they_multiply() {
+        let mut report = crate::record::tests::report();
+        let mut zeros = measured("matmul/f32/naive/1x1x1", 1.0);
+        zeros.data = Data::Zeros;
+        report.measurements = vec![
+            measured("peak/f32/fma/device", 1.0),
+            measured("peak/i32/mad/device", 1.0),
+            measured("peak/f16/cooperative/device", 1.0),
+            measured("bandwidth/f32/copy/256MiB", 1.0),
+            zeros,
+        ];
+        report.measurements[0].data = Data::RandomMantissas;
+        label_ceilings(&mut report);
+        let data: Vec<Data> = report.measurements.iter().map(|m| m.data).collect();
+        let [own, integers, exact] = [
+            Data::RandomMantissas,
+            Data::RandomIntegers,
+            Data::ExactIntegers,
+        ];
+        assert_eq!(data, [own, integers, exact, Data::Normal, Data::Zeros]);
+        report.measurements[0].data = Data::Normal;
+        label_ceilings(&mut report);
+        assert_eq!(report.measurements[0].data, exact);
     }
 
     #[test]

@@ -126,18 +126,19 @@ pub fn stream_atomically(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), SaveError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     let stream = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".flopwatt-")
-            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+            .tempfile_in(folder)?;
         let mut buffer = BufWriter::new(file.as_file_mut());
         write(&mut buffer)?;
         buffer.flush()?;
         drop(buffer);
-        file.as_file().sync_all()?;
         make_readable(file.as_file())?;
+        file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
-        Ok(())
+        sync_folder(folder)
     };
     stream().map_err(|cause| SaveError {
         path: path.to_owned(),
@@ -150,6 +151,22 @@ pub fn stream_atomically(
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+/// Makes the new name last: after a power cut a folder that was not written may
+/// still hold the old file. Network file systems that cannot do this are left alone.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
+}
+
+/// Folders cannot be opened for this elsewhere.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
@@ -250,6 +267,18 @@ mod tests {
         assert!(error.contains("b.json"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// Its mode is set before it is written to disk, with what it holds.
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_a_report() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomically(&path, b"new").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
     }
 
     #[test]

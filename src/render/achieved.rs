@@ -3,7 +3,6 @@
 use super::number::{fixed, rate_unit};
 use crate::datasheet::Peak;
 use crate::kernel::id::{Operation, Precision};
-use crate::kernel::inputs::Data;
 use crate::kernel::problem::WorkUnit;
 use crate::measure::measurement::{Cache, Measurement};
 use crate::record::{Report, peak_kind};
@@ -49,7 +48,7 @@ fn of_precision(report: &Report, precision: Precision) -> Option<Achieved<'_>> {
     };
     // Zeros are multiplied faster than what anybody computes with.
     let kernels = of_format().filter(|m| !m.operation.is_ceiling());
-    let usual = fastest(kernels.clone().filter(|m| m.data == Data::Normal));
+    let usual = fastest(kernels.clone().filter(|m| m.data.is_usual()));
     let kernel = usual.or_else(|| fastest(kernels));
     let ceiling = match kernel {
         Some(kernel) => ceiling_of(report, kernel),
@@ -114,6 +113,7 @@ pub(super) fn peak_rate(peak: &Peak) -> Option<Gflops> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::inputs::Data;
     use crate::render::fixture;
 
     #[test]

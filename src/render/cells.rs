@@ -8,8 +8,10 @@ use super::peaks;
 use crate::datasheet::Peak;
 use crate::gpu::device::ShaderMode;
 use crate::kernel;
+use crate::kernel::id::Operation;
 use crate::kernel::inputs::Data;
 use crate::kernel::problem::{Checked, WorkUnit};
+use crate::measure::again::{Again, When};
 use crate::measure::measurement::{Measurement, Rate, Status, Time, Verification};
 use crate::measure::power::Power;
 use crate::power::{Metric, SourceIdentity};
@@ -269,7 +271,12 @@ pub(super) fn name(value: impl Serialize) -> String {
 pub(super) fn ceiling_note(report: &Report) -> String {
     let name = |m: &Measurement| {
         let (value, unit) = (number(m.gflops?.median.0), rate_unit(m.work_unit));
-        Some(format!("{} at {value} {unit}", m.name()))
+        let again: Vec<String> = m
+            .again
+            .iter()
+            .map(|again| measured_again(again, unit))
+            .collect();
+        Some(format!("{} at {value} {unit}{}", m.name(), again.concat()))
     };
     let ceilings = peaks::ceilings(report).into_iter();
     let named: Vec<_> = ceilings.filter_map(name).collect();
@@ -278,6 +285,49 @@ pub(super) fn ceiling_note(report: &Report) -> String {
     } else {
         format!("{}, measured in this run", named.join("; "))
     }
+}
+
+/// What a ceiling was when it was measured once more.
+fn measured_again(again: &Again, unit: &str) -> String {
+    let when = match again.when {
+        When::Resumed => "when the run went on",
+        When::End => "at the end",
+    };
+    let what = match (again.gflops, &again.reason) {
+        (Some(rate), _) => format!("{} {unit}", number(rate.0)),
+        (None, Some(reason)) => format!("not measured: {}", reason.message),
+        (None, None) => "not measured".to_owned(),
+    };
+    let drift = again.drift_percent.map_or_else(String::new, |drift| {
+        let open = again.drift_uncertainty_percent;
+        let open = open.map_or_else(String::new, |open| format!(" ± {open:.1}"));
+        format!(" ({drift:+.1}{open} %)")
+    });
+    format!(", {when} {what}{drift}")
+}
+
+/// What the arithmetic ceilings of a report multiply, and why some have no rate per
+/// watt.
+pub(super) fn ceiling_data(report: &Report) -> Vec<String> {
+    let peaks = report
+        .measurements
+        .iter()
+        .filter(|m| m.operation == Operation::Peak && m.status == Status::Ok);
+    let sentence = |alike: &Vec<&Measurement>| {
+        let data = alike.first()?.data;
+        let names: Vec<String> = alike.iter().map(|m| m.name()).collect();
+        let (names, numbers) = (names.join(", "), data.to_string().replace('-', " "));
+        let withheld = match data.shows_efficiency() {
+            true => "",
+            false => {
+                ", most of them powers of two, at which a multiplier draws less power than at \
+                 ordinary numbers: rate per watt and J per TFLOP are left out"
+            }
+        };
+        Some(format!("{numbers} in {names}{withheld}"))
+    };
+    let alike = grouped(peaks, |m| m.data.to_string());
+    alike.iter().filter_map(sentence).collect()
 }
 
 /// What the datasheet's percentages refer to.

@@ -5,7 +5,8 @@ use super::number::{MISSING, duration, fixed, number};
 use super::side_by_side::SideBySide;
 use super::table::{side_by_side, small, width, wrapped};
 use super::{Renderer, Run, Table};
-use crate::machine::{CaseSummary, Distribution, Outlier, Quantity, Spread, Summary, Total};
+use crate::machine::{CaseSummary, Distribution, Quantity, Sisters, Slow, Spread, Summary, Total};
+use crate::stats::{FEWEST_TO_NAME, ORDINARY_SPREAD};
 use crate::units::Seconds;
 
 /// What stands above the totals.
@@ -99,30 +100,53 @@ fn model(summary: &Summary, name: &str, width: usize) -> String {
         let found = spread.found.as_ref()?;
         Some(spread_row(case, spread, found))
     });
-    let rows: Vec<[String; 5]> = rows.collect();
+    let rows: Vec<[String; 4]> = rows.collect();
     let title = wrapped(&[format!("Between cards of one model, {name}")], width);
     let table = match rows.is_empty() {
         true => String::new(),
         false => {
-            const HEADINGS: [&str; 5] = ["case", "cards", "median", "spread", "outliers"];
-            small(HEADINGS, [false, true, true, true, false], rows)
+            const HEADINGS: [&str; 4] = ["case", "cards", "median", "spread"];
+            small(HEADINGS, [false, true, true, true], rows)
         }
     };
     let absent = spreads
         .iter()
         .filter_map(|(case, spread)| Some((spread.reason.as_deref()?, *case)));
-    title + &table + &wrapped(&grouped("no spread", absent, spreads.len()), width)
+    let sisters = summary.models.iter().filter(|model| model.model == name);
+    let sisters: Vec<String> = sisters.flat_map(slow).collect();
+    title
+        + &table
+        + &wrapped(&sisters, width)
+        + &wrapped(&grouped("no spread", absent, spreads.len()), width)
 }
 
-fn spread_row(case: &str, spread: &Spread, found: &Distribution) -> [String; 5] {
-    let outlier = |outlier: &Outlier| format!("[{}] {:+.1} %", outlier.adapter, outlier.percent);
-    let outliers: Vec<String> = found.outliers.iter().map(outlier).collect();
+/// Which cards are slower than the others, or that it cannot be known.
+fn slow(sisters: &Sisters) -> Vec<String> {
+    let Sisters {
+        cards,
+        range_percent,
+        ..
+    } = *sisters;
+    if cards < FEWEST_TO_NAME && range_percent > 100.0 * ORDINARY_SPREAD {
+        return vec![format!(
+            "the {cards} cards differ by {range_percent:.1} % over all cases: of so few nobody knows which is slow"
+        )];
+    }
+    let card = |slow: &Slow| {
+        format!(
+            "[{}] is slow: {:.1} % slower than the median card over all cases, where {:.1} % stand out",
+            slow.adapter, slow.percent, slow.limit_percent
+        )
+    };
+    sisters.slow.iter().map(card).collect()
+}
+
+fn spread_row(case: &str, spread: &Spread, found: &Distribution) -> [String; 4] {
     [
         case.to_owned(),
         spread.adapters.len().to_string(),
         in_its_unit(found.median, spread.quantity),
         format!("{:.1} %", found.percent),
-        outliers.join(", "),
     ]
 }
 
@@ -235,7 +259,7 @@ mod tests {
         highest % of datasheet
                              –                     –                     –                     –
         most efficient, GFLOP/s per W
-              25.00 matmul/f32      24.29 matmul/f32      24.15 matmul/f32      22.05 matmul/f32
+           25.0 ± ? matmul/f32   24.3 ± ? matmul/f32   24.1 ± ? matmul/f32   22.1 ± ? matmul/f32
         matmul/f32/register/1024x1024x1024, GFLOP/s
              5000 [5000, 5000]     5100 [5100, 5100]     4950 [4950, 4950]     4300 [4300, 4300]
         latency/none/dispatch/empty, ms
@@ -247,11 +271,12 @@ mod tests {
         no total for latency/none/dispatch/empty: times of a dispatch have no total
 
         Between cards of one model, Testcard 0
-         case                                cards               median  spread  outliers
-         matmul/f32/register/1024x1024x1024      4         4975 GFLOP/s  16.1 %  [4] -13.6 %
+         case                                cards               median  spread
+         matmul/f32/register/1024x1024x1024      4         4975 GFLOP/s  16.1 %
          matmul/f32/register/1024x1024x1024      4              202.5 W   7.4 %
          matmul/f32/register/1024x1024x1024      4  24.22 GFLOP/s per W  12.2 %
          latency/none/dispatch/empty             4              1.00 ms   0.0 %
+        [4] is slow: 7.0 % slower than the median card over all cases, where 5.0 % stand out
 
         not measured: #5 llvmpipe through gl, it is a software adapter beside a GPU
         ");

@@ -299,6 +299,7 @@ mod tests {
         - GB/s and FLOP/byte refer to compulsory traffic: inputs read once, outputs written once.
         - Errors are the largest of an element, over what rounding refers to there; the bound is the largest that a correct kernel can show.
         - – stands for what is not known or does not apply.
+        - Ceiling data: random mantissas in peak/f32/fma/device.
         - Power: not measured: this version measures no power.
         ");
     }

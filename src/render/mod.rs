@@ -19,7 +19,6 @@ mod flat;
 pub mod fleet;
 mod fom;
 mod github_benchmark;
-mod google_benchmark;
 mod grouped;
 mod html;
 mod json;
@@ -48,7 +47,6 @@ pub use self::csv::Csv;
 pub use bencher::Bencher;
 pub use fom::FiguresOfMerit;
 pub use github_benchmark::GithubBenchmark;
-pub use google_benchmark::GoogleBenchmark;
 pub use html::Html;
 pub use json::Json;
 pub use jsonl::{JsonLines, rows};
@@ -129,8 +127,6 @@ pub enum Format {
     GithubBenchmark,
     /// Bencher Metric Format
     Bencher,
-    /// Google Benchmark's JSON, for its compare.py
-    GoogleBenchmark,
     /// For node_exporter's textfile collector, and whatever else reads Prometheus's
     /// formats
     #[value(name = "openmetrics")]
@@ -150,7 +146,6 @@ pub fn renderer(format: Format) -> &'static dyn Renderer {
         Format::Fom => &FiguresOfMerit,
         Format::GithubBenchmark => &GithubBenchmark,
         Format::Bencher => &Bencher,
-        Format::GoogleBenchmark => &GoogleBenchmark,
         Format::OpenMetrics => &OpenMetrics,
     }
 }

@@ -39,8 +39,10 @@ pub(super) fn conventions(report: &Report) -> Vec<String> {
     ];
     let missing = format!("{MISSING} stands for what is not known or does not apply.");
     let shaders = cells::shaders_note(report).map(|note| format!("Shaders: {note}."));
+    let ceilings = cells::ceiling_data(report).into_iter();
+    let ceilings = ceilings.map(|note| format!("Ceiling data: {note}."));
     let own = conventions.map(str::to_owned).into_iter().chain([missing]);
-    own.chain(shaders).collect()
+    own.chain(shaders).chain(ceilings).collect()
 }
 
 /// What the version that measured did not record, so that this one cannot judge it.

@@ -141,6 +141,8 @@ fn notes(report: &Report) -> Vec<String> {
     ];
     let power = cells::power_notes(report).into_iter();
     let power = power.map(|text| format!("power: {text}"));
+    let data = cells::ceiling_data(report).into_iter();
+    let data = data.map(|text| format!("ceiling data: {text}"));
     let doubts = verdict::doubtful_ceilings(report).into_iter();
     let doubts = doubts.map(|text| format!("ceiling: {text}"));
     let around = super::notes::surroundings(report).into_iter();
@@ -151,6 +153,7 @@ fn notes(report: &Report) -> Vec<String> {
         .chain(around)
         .chain(power)
         .chain(notes.into_iter().flatten())
+        .chain(data)
         .collect()
 }
 
@@ -410,6 +413,7 @@ mod tests {
         power: not measured: this version measures no power
         100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
         100 % of datasheet: FP32 70 TFLOP/s (vendor); memory bandwidth 3000 GB/s (secondary)
+        ceiling data: random mantissas in peak/f32/fma/device
         ");
     }
 
@@ -441,6 +445,7 @@ mod tests {
         power: not measured: this version measures no power
         100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
         100 % of datasheet: FP32 70 TFLOP/s (vendor); memory bandwidth 3000 GB/s (secondary)
+        ceiling data: random mantissas in peak/f32/fma/device
         ");
     }
 
@@ -480,6 +485,7 @@ mod tests {
         100 % of ceiling: peak/f32/fma/device at 60200 GFLOP/s, measured in this run
         100 % of datasheet: FP32 70 TFLOP/s (vendor); memory bandwidth 3000 GB/s
             (secondary)
+        ceiling data: random mantissas in peak/f32/fma/device
         ");
     }
 

@@ -58,6 +58,8 @@ pub enum WorkerError {
         limit: Seconds,
         /// The last it said.
         stderr: String,
+        /// The process, where it lives on although it was killed.
+        survivor: Option<Child>,
     },
     /// It refused.
     #[error("{0}")]
@@ -82,9 +84,33 @@ fn said(stderr: &str) -> String {
     }
 }
 
+/// Workers that were killed and have not ended: a driver that hangs in the system's
+/// part holds them, and the device may still be at work on what they gave it.
+#[derive(Debug, Default)]
+pub(super) struct Survivors {
+    processes: Vec<Child>,
+}
+
+impl Survivors {
+    /// Takes in the process that `error` tells of, if it lives on.
+    pub fn add(&mut self, error: &mut WorkerError) {
+        if let WorkerError::Hung { survivor, .. } = error {
+            self.processes.extend(survivor.take());
+        }
+    }
+
+    /// Whether any has still not ended.
+    pub fn any_is_left(&mut self) -> bool {
+        self.processes
+            .retain_mut(|process| matches!(process.try_wait(), Ok(None)));
+        !self.processes.is_empty()
+    }
+}
+
 /// A running worker. Killed when dropped.
 pub struct Process<'a> {
-    child: Child,
+    /// Until it has been ended.
+    child: Option<Child>,
     stdin: Option<ChildStdin>,
     events: Receiver<Event>,
     stderr: Option<Tail>,
@@ -112,7 +138,7 @@ impl<'a> Process<'a> {
             stdin: child.stdin.take(),
             events: listen(child.stdout.take()),
             stderr: child.stderr.take().map(Tail::of),
-            child,
+            child: Some(child),
             interrupted,
             power: None,
         };
@@ -192,11 +218,12 @@ impl<'a> Process<'a> {
                 Ok(event) => return Ok(event),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
                 Err(RecvTimeoutError::Timeout) if heard.elapsed().as_secs_f64() > limit.0 => {
-                    let stderr = self.end().1;
+                    let (_, stderr, survivor) = self.end();
                     return Err(WorkerError::Hung {
                         phase,
                         limit,
                         stderr,
+                        survivor,
                     });
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -205,29 +232,34 @@ impl<'a> Process<'a> {
     }
 
     fn died(&mut self) -> WorkerError {
-        let (status, stderr) = self.end();
+        let (status, stderr, _) = self.end();
         WorkerError::Died {
             status: status.map_or_else(|| "for an unknown reason".into(), |s| s.to_string()),
             stderr,
         }
     }
 
-    /// Kills the worker if it still runs; its status and last words.
-    fn end(&mut self) -> (Option<ExitStatus>, String) {
+    /// Kills the worker if it still runs; its status and last words, and the process
+    /// itself where it lives on.
+    fn end(&mut self) -> (Option<ExitStatus>, String, Option<Child>) {
         self.stdin = None;
-        // Killing a process that has just ended fails, and needs not succeed.
-        let exited = self.child.try_wait().ok().flatten();
-        if exited.is_none() {
-            let _ = self.child.kill();
-        }
-        let mut status = exited;
-        let killed = Instant::now();
-        while status.is_none() && killed.elapsed() < LAST_BREATH {
-            thread::sleep(BLINK);
-            status = self.child.try_wait().ok().flatten();
+        let mut survivor = self.child.take();
+        let mut status = None;
+        if let Some(child) = &mut survivor {
+            // Killing a process that has just ended fails, and needs not succeed.
+            status = child.try_wait().ok().flatten();
+            if status.is_none() {
+                let _ = child.kill();
+            }
+            let killed = Instant::now();
+            while status.is_none() && killed.elapsed() < LAST_BREATH {
+                thread::sleep(BLINK);
+                status = child.try_wait().ok().flatten();
+            }
         }
         let tail = self.stderr.take().map(Tail::text);
-        (status, tail.unwrap_or_default())
+        let survivor = survivor.filter(|_| status.is_none());
+        (status, tail.unwrap_or_default(), survivor)
     }
 }
 
@@ -358,6 +390,32 @@ mod tests {
         let script = format!("{HELLO} {phase} exec sleep 60");
         let error = start(&script).unwrap_err();
         assert!(matches!(&error, WorkerError::Hung { phase, .. } if phase == "verifying"));
+    }
+
+    /// None outlives SIGKILL here: one that nobody has killed stands for it.
+    #[test]
+    fn a_worker_that_lives_on_is_known_until_it_ends() {
+        let mut hung = WorkerError::Hung {
+            phase: "verifying".into(),
+            limit: Seconds(0.1),
+            stderr: String::new(),
+            survivor: Some(shell("exec sleep 60").spawn().unwrap()),
+        };
+        let mut survivors = Survivors::default();
+        assert!(!survivors.any_is_left());
+        survivors.add(&mut hung);
+        survivors.add(&mut WorkerError::Interrupted);
+        assert!(survivors.any_is_left() && survivors.any_is_left());
+        survivors.processes[0].kill().unwrap();
+        survivors.processes[0].wait().unwrap();
+        assert!(!survivors.any_is_left());
+    }
+
+    #[test]
+    fn a_worker_that_dies_of_being_killed_does_not_live_on() {
+        let phase = r#"echo '{"event":"phase","phase":"verifying","limit_s":0.1}'; "#;
+        let error = start(&format!("{HELLO} {phase} exec sleep 60")).unwrap_err();
+        assert!(matches!(error, WorkerError::Hung { survivor: None, .. }));
     }
 
     #[test]

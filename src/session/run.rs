@@ -1,19 +1,24 @@
 //! Carries out a plan case by case.
 
+mod ceilings;
+
 use std::fmt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use jiff::Timestamp;
+
 use super::choices::Choices;
 use super::limits::{GuardError, PowerLimits};
 use super::lock::AdapterLock;
-use super::process::{Process, WorkerError};
+use super::process::{Process, Survivors, WorkerError};
 use super::protocol::{Event, PowerRequest, Request};
 use super::together::{Member, Part};
 use crate::kernel::Choice;
 use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
+use crate::measure::again::When;
 use crate::measure::lives;
 use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
 use crate::measure::period::{Moment, Period};
@@ -129,29 +134,26 @@ pub fn execute(
     let mut worker = None;
     let steps = plan.steps();
     let done = report.measurements.len();
+    // Beside others every adapter would have to do so at the same time.
+    let again = matches!(plan.goal, Goal::Measure { .. }) && plan.member.is_none();
+    if again {
+        let ceilings = ceilings::to_go_on(plan, report);
+        let measured = plan.measure_again(&mut worker, report, observer, When::Resumed, &ceilings);
+        if let Some(ended) = measured? {
+            return Ok(ended);
+        }
+    }
+    let mut survivors = Survivors::default();
     for (index, &(limit, planned)) in steps.iter().enumerate().skip(done) {
         observer.case_begins(index, planned);
         if let Some((limits, watts)) = plan.limits.zip(limit) {
             limits.set(watts)?;
         }
-        let mut process = match worker.take() {
-            Some(process) => process,
-            None => match Process::start((plan.worker)(), &plan.open(report), plan.interrupted) {
-                Ok(process) => {
-                    if let (None, Goal::Measure { .. }) = (&report.power, &plan.goal) {
-                        report.power = process.power().cloned();
-                        observer.power(report.power.as_ref());
-                    }
-                    process
-                }
-                Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
-                Err(error) if report.measured_anything() => {
-                    observer.warn(&SessionError::Adapter(error));
-                    return Ok(Ended::DeviceGone);
-                }
-                Err(error) => return Err(SessionError::Adapter(error)),
-            },
+        let mut process = match plan.ready(worker.take(), report, observer)? {
+            Ok(process) => process,
+            Err(ended) => return Ok(ended),
         };
+        let after_hang = survivors.any_is_left();
         let id = &planned.id;
         let sharing = plan.lock.watch();
         let mut case = Case {
@@ -177,18 +179,21 @@ pub fn execute(
                 outcome
             }
             Err(WorkerError::Interrupted) => return Ok(Ended::Interrupted),
-            Err(error) => {
+            Err(mut error) => {
+                survivors.add(&mut error);
                 let reason = Reason::new(ReasonCode::Worker, error);
                 let failed = Measurement::without_figures(id, Status::Failed, reason);
                 Some(Outcome::from(failed))
             }
         };
         let began = case.began;
-        report.complete = index + 1 == steps.len();
         let (trace, device_is_gone) = match outcome {
             Some(mut outcome) => {
                 if outcome.measurement.status == Status::Ok && sharing.was_shared() {
                     outcome.measurement.flag(Flag::SharedAdapter);
+                }
+                if outcome.measurement.status == Status::Ok && after_hang {
+                    outcome.measurement.flag(Flag::AfterHang);
                 }
                 if let Some(member) = plan.member {
                     outcome.stood_beside(member, index, began);
@@ -198,10 +203,21 @@ pub fn execute(
             }
             None => (None, false),
         };
+        let to_check = again && !ceilings::held_against(report, done).is_empty();
+        report.complete = index + 1 == steps.len() && !to_check;
         observer.case_ended(report, trace.as_deref())?;
         if device_is_gone {
             return Ok(Ended::DeviceGone);
         }
+    }
+    if !report.complete {
+        let ceilings = ceilings::held_against(report, done);
+        let measured = plan.measure_again(&mut worker, report, observer, When::End, &ceilings);
+        if let Some(Ended::Interrupted) = measured? {
+            return Ok(Ended::Interrupted);
+        }
+        report.complete = true;
+        observer.case_ended(report, None)?;
     }
     Ok(Ended::Complete)
 }
@@ -267,7 +283,64 @@ impl From<Measurement> for Outcome {
     }
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// The worker that there is, or a fresh one; how the run ends where none can be had
+    /// any more.
+    fn ready(
+        &self,
+        worker: Option<Process<'a>>,
+        report: &mut Report,
+        observer: &mut dyn Observer,
+    ) -> Result<Result<Process<'a>, Ended>, SessionError> {
+        if let Some(process) = worker {
+            return Ok(Ok(process));
+        }
+        match Process::start((self.worker)(), &self.open(report), self.interrupted) {
+            Ok(process) => {
+                if let (None, Goal::Measure { .. }) = (&report.power, &self.goal) {
+                    report.power = process.power().cloned();
+                    observer.power(report.power.as_ref());
+                }
+                Ok(Ok(process))
+            }
+            Err(WorkerError::Interrupted) => Ok(Err(Ended::Interrupted)),
+            Err(error) if report.measured_anything() => {
+                observer.warn(&SessionError::Adapter(error));
+                Ok(Err(Ended::DeviceGone))
+            }
+            Err(error) => Err(SessionError::Adapter(error)),
+        }
+    }
+
+    /// Measures these ceilings once more; how the run ends, if it does. A worker that
+    /// fails costs what it did not measure.
+    fn measure_again(
+        &self,
+        worker: &mut Option<Process<'a>>,
+        report: &mut Report,
+        observer: &mut dyn Observer,
+        when: When,
+        ceilings: &[usize],
+    ) -> Result<Option<Ended>, SessionError> {
+        if ceilings.is_empty() {
+            return Ok(None);
+        }
+        let mut process = match self.ready(worker.take(), report, observer)? {
+            Ok(process) => process,
+            Err(ended) => return Ok(Some(ended)),
+        };
+        let begun = Timestamp::now();
+        match ceilings::measure(self, &mut process, report, observer, when, ceilings) {
+            Ok(()) => *worker = Some(process),
+            Err(WorkerError::Interrupted) => return Ok(Some(Ended::Interrupted)),
+            Err(why) => {
+                observer.warn(&format!("ceilings could not be measured again: {why}"));
+                ceilings::not_measured(report, when, begun, ceilings, &why);
+            }
+        }
+        Ok(None)
+    }
+
     /// The request with which a worker begins.
     fn open(&self, report: &Report) -> Request {
         let wanted = match &self.goal {

@@ -91,7 +91,9 @@ def middle(values):
 def counted(reports):
     for report in reports:
         for m in report["measurements"]:
-            usual = m["data"] == "normal" and m["power_limit_w"] is None
+            usual = (
+                m["data"] == "normal" or m["operation"] == "peak"
+            ) and m["power_limit_w"] is None
             if m["status"] == "ok" and usual and not DOUBTS & set(m["flags"]):
                 yield report, m
 
@@ -129,7 +131,7 @@ def expected(reports):
             best[precision, name] = max(best.get((precision, name), row), row, key=lambda r: r[3])
     answers["efficiency"] = sorted(best.values(), key=lambda row: (row[0], -row[3]))
 
-    spread, speeds, outliers = [], [], []
+    spread, speeds = [], []
     for (name, case), own in kinds.items():
         own = [c for c in own if c.gflops is not None]
         rates = [c.gflops for c in own]
@@ -142,14 +144,13 @@ def expected(reports):
             ends = quantile(rates, 0.05), quantile(rates, 0.95)
             apart = 100 * (max(rates) - min(rates)) / median
             spread.append((name, case, len(own), float(median), *ends, apart))
-        if len(own) >= 3:
-            at = statistics.median(percents)
-            deviation = statistics.median(abs(p - at) for p in percents)
-            limit = max(5, 3.5 * 1.4826 * deviation)
-            odd = [(c, p) for c, p in zip(own, percents) if abs(p - at) > limit]
-            outliers += [(name, c.card, c.host, case, p) for c, p in odd]
     answers["spread"] = sorted(spread, key=lambda row: -row[-1])
-    answers["outliers"] = sorted(outliers, key=lambda row: row[-1])
+    slow = []
+    for (name, number), own in grouped(speeds, lambda s: (s[0].accelerator, s[0].card)).items():
+        middle_log = statistics.median(math.log(percent / 100) for _, percent in own)
+        host = own[0][0].host
+        slow.append((name, number, host, len(own), 100 * math.exp(middle_log)))
+    answers["outliers"] = sorted(slow, key=lambda row: row[-1])[:20]
 
     hosts = []
     for host, own in grouped(speeds, lambda speed: speed[0].host).items():

@@ -145,6 +145,9 @@ const COOPERATIVE_TILES: [u32; 2] = [64, 128];
 /// Fragments of C that a subgroup holds: more leave no registers for A and B.
 const MOST_FRAGMENTS: u32 = 16;
 
+/// What the template calls the number of lanes that emulate matrix units, or 0.
+const EMULATED: &str = "emulated";
+
 /// Tiles through workgroup memory, multiplied by matrix units. Workgroups are of
 /// four subgroups of the most lanes. Where subgroups may have fewer lanes there
 /// are more of them, and a tile is also divided into eight tasks in place of
@@ -180,11 +183,14 @@ fn cooperative_programs(build: &Build, emulated: u32) -> Candidates {
                     ("edge", edge),
                     ("slots", slots),
                     ("lanes", lanes),
-                    ("emulated", emulated),
                     ("wide", whole_vectors.into()),
+                    (EMULATED, emulated),
                 ];
                 let template = "matmul_cooperative.wgsl.jinja";
-                programs.push(one_pass(build, template, (tile, tile), &parameters)?);
+                let mut program = one_pass(build, template, (tile, tile), &parameters)?;
+                // The tests' switch is no parameter of the program.
+                program.parameters.remove(EMULATED);
+                programs.push(program);
             }
         }
     }

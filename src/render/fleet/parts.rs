@@ -171,16 +171,25 @@ fn case(case: &CaseSpread) -> Vec<Cell> {
     ]
 }
 
+/// A number to one decimal.
+fn tenths(number: f64) -> Cell {
+    Cell {
+        text: format!("{number:.1}"),
+        value: Some(number),
+    }
+}
+
 fn outliers(outliers: &[Outlier]) -> Part {
     let headings = [
         ("card", false),
         ("host", false),
         ("accelerator", false),
-        ("stands\nout in", true),
+        ("slower\nby %", true),
+        ("limit %", true),
+        ("cases", true),
         ("most in", false),
         ("reached", true),
         ("median", true),
-        ("off by %", true),
     ];
     let row = |outlier: &Outlier| {
         let worst = outlier.cases.first()?;
@@ -189,20 +198,15 @@ fn outliers(outliers: &[Outlier]) -> Part {
             text(&outlier.card),
             text(outlier.hosts.join(", ")),
             text(&outlier.accelerator),
-            Cell {
-                text: format!("{} of {}", outlier.cases.len(), outlier.compared),
-                value: Some(outlier.cases.len() as f64),
-            },
+            tenths(-outlier.percent),
+            tenths(-outlier.limit_percent),
+            whole(outlier.compared),
             text(&worst.case),
             scale.cell(worst.value),
             scale.with_unit(worst.median),
-            Cell {
-                text: format!("{:+.1}", worst.percent),
-                value: Some(worst.percent),
-            },
         ])
     };
-    let title = "Cards far from others of their kind".to_owned();
+    let title = "Cards slower than others of their kind, over all their cases".to_owned();
     Part::new(title, &headings, outliers.iter().filter_map(row).collect())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::fleet::{Figures, Fleet, Reports, TotalPower};
 use crate::render::number::number;
+use crate::stats::{FEWEST_TO_NAME, ORDINARY_SPREAD};
 
 /// In the order in which it is to be read, each on one line.
 pub(in crate::render) fn summary(fleet: &Fleet) -> Vec<String> {
@@ -32,9 +33,29 @@ pub(in crate::render) fn summary(fleet: &Fleet) -> Vec<String> {
         .chain([of_figures(&fleet.figures)])
         .chain(flags)
         .chain(kernels)
+        .chain(too_few_to_tell(fleet))
         .chain([of_power(&fleet.power)])
         .chain(left_out)
         .collect()
+}
+
+/// Of so few cards it is not known which is slow where they differ.
+fn too_few_to_tell(fleet: &Fleet) -> Vec<String> {
+    let few = fleet
+        .accelerators
+        .iter()
+        .filter(|accelerator| accelerator.cards < FEWEST_TO_NAME);
+    let differ = few.filter_map(|accelerator| {
+        let range = accelerator.cards_range_percent?;
+        (range > 100.0 * ORDINARY_SPREAD).then(|| {
+            format!(
+                "the {} of {} differ by {range:.1} %: of so few nobody knows which is slow",
+                count(accelerator.cards, "card"),
+                accelerator.name
+            )
+        })
+    });
+    differ.collect()
 }
 
 /// What not all reports are like.

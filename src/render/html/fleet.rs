@@ -89,7 +89,7 @@ mod tests {
             "class=\"window\"",
             "data-outlier=",
             "matmul/f32/register/4096x4096x4096",
-            "Cards far from others of their kind",
+            "Cards slower than others of their kind",
             "Rate per watt",
             "Hosts, slowest first",
             "Left out: 1 file",

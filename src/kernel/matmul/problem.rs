@@ -30,9 +30,9 @@ const FREIVALDS_VECTORS: usize = 2;
 /// Largest part of Σ|a·b|/√K that the tolerance may be where terms are
 /// independent. The root mean square of C is at least that: with random signs it
 /// is √Σ(a·b)², and by Cauchy and Schwarz (Σ|a·b|)² ≤ K·Σ(a·b)². For normal
-/// values it is π/2 times as much, so that an error of a third of it shows, and
-/// so does a kernel that loses one term in a hundred: its errors have a tenth of
-/// the root mean square, and the largest of 10⁴ are four times as large.
+/// values it is π/2 times as much, so that an error of two fifths of it shows, and
+/// so does a kernel that loses one term in fifty: its errors have a seventh of the
+/// root mean square, and the largest of 10⁴ are four times as large.
 const MOST_OF_RMS: f64 = 0.5;
 
 /// A matrix product.
@@ -93,7 +93,7 @@ struct Freivalds {
 
 /// What rounding can do in a correct kernel.
 struct Bound {
-    /// To one element, relative to Σ|a·b|.
+    /// To one element, relative to its scale.
     element: f64,
     /// To a product with a vector of weights x, relative to ‖a‖·√Σ(x·‖b‖)².
     product: f64,
@@ -164,7 +164,7 @@ impl Matmul {
             worst(0.0)
         } else if self.draw.data.is_independent() {
             Bound {
-                element: tolerance::centred_accumulation(operations, each, stored, outputs),
+                element: tolerance::centred_accumulation(each, outputs),
                 product: lambda * each,
             }
         } else {
@@ -197,6 +197,15 @@ impl Matmul {
             ))
         } else {
             None
+        }
+    }
+
+    /// What the bound on an element is relative to.
+    fn scale(&self, [value, magnitude]: &[f64; 2]) -> f64 {
+        if self.draw.data.is_independent() {
+            tolerance::centred_scale(*value, *magnitude, self.shape.k.into())
+        } else {
+            *magnitude
         }
     }
 
@@ -353,9 +362,8 @@ impl Matmul {
         let (_, n, _) = self.dims();
         let Reference { rows, known } = reference;
         let element = |tracker: &mut Tracker, at: usize, col: usize, known: &[f64; 2]| {
-            let [value, scale] = known;
-            let scale = scale + self.underflow();
-            tracker.compare(found[at * n + col], *value, scale, || {
+            let scale = self.scale(known) + self.underflow();
+            tracker.compare(found[at * n + col], known[0], scale, || {
                 place(batch, rows[at], col)
             });
         };

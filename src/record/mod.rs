@@ -46,7 +46,7 @@ use crate::tune::Tuning;
 
 /// Version of the record: readers of the same major version understand each
 /// other.
-pub const SCHEMA_VERSION: &str = "1.4";
+pub const SCHEMA_VERSION: &str = "1.5";
 
 /// One run: a process, a machine, an adapter, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

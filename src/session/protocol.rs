@@ -18,10 +18,11 @@ use crate::units::{Joules, Seconds};
 
 /// Version of the protocol that this program speaks. Whatever changes it raises
 /// this number.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 /// The oldest version whose workers this program can still lead: a change that they
 /// would not understand raises this number as well. 5 is the first in which a case
-/// can be held; 6 adds cases that are measured beside others, which none has to be.
+/// can be held; 6 adds cases that are measured beside others, which none has to be; 7
+/// fresh devices, and the clock by which a batch was timed.
 pub const OLDEST_PROTOCOL: u32 = 5;
 
 /// From the parent.

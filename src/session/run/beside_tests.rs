@@ -15,7 +15,7 @@ use crate::tune::Key;
 /// told to finish, in a file that all share. Every case takes place in a minute of its
 /// own. Crashes in the midst of "register" if it is to.
 const WORKER: &str = r#"
-    echo '{"event":"hello","protocol":6,"version":"x","schema":"1.4"}'
+    echo '{"event":"hello","protocol":7,"version":"x","schema":"1.5"}'
     note() { echo "$1 $NAME" >>"$LOG"; }
     while read -r line; do
         case "$line" in

@@ -5,9 +5,9 @@ use super::surroundings::Surroundings;
 use crate::stats::{self, LifeMedian};
 
 /// The first life of a case and the others, all of which have a figure, as one: times
-/// are those over lives, power and clocks those of the first, and whatever is to be known of one
-/// is to be known of all. Lives that scatter by more than `half_width`, relative to
-/// their median, disagree.
+/// are those over lives, power and clocks those of the first, and whatever is to be known
+/// of one is to be known of all. Lives that scatter by more than `half_width`, relative
+/// to their median, disagree.
 pub fn united(first: Measurement, others: Vec<Measurement>, half_width: f64) -> Measurement {
     let all = std::iter::once(&first).chain(&others);
     let times: Vec<Time> = all.filter_map(|life| life.time.clone()).collect();

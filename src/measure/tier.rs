@@ -25,8 +25,8 @@ pub enum Tier {
 /// Numbers of a tier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effort {
-    /// Half-width of the median's 95 % interval, relative to the median, at
-    /// which sampling stops.
+    /// Half-width of the spread within a life, relative to its median, at which sampling
+    /// stops; and by how much lives may differ.
     pub half_width: f64,
     /// The samples of a life that count last this long together, at least.
     pub sampling: Seconds,

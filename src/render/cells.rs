@@ -301,9 +301,9 @@ fn measured_again(again: &Again, unit: &str) -> String {
     let drift = again.drift_percent.map_or_else(String::new, |drift| {
         let open = again.drift_uncertainty_percent;
         let open = open.map_or_else(String::new, |open| format!(" ± {open:.1}"));
-        format!(" ({drift:+.1}{open} %)")
+        format!(", {drift:+.1}{open} %")
     });
-    format!(", {when} {what}{drift}")
+    format!(" ({when} {what}{drift})")
 }
 
 /// What the arithmetic ceilings of a report multiply, and why some have no rate per

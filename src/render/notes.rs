@@ -47,14 +47,17 @@ pub(super) fn conventions(report: &Report) -> Vec<String> {
 
 /// What the version that measured did not record, so that this one cannot judge it.
 pub(super) fn not_recorded(report: &Report) -> Option<String> {
-    let conditions = report.measurements.iter().flat_map(|m| &m.conditions);
-    let is_old = conditions.clone().next().is_some()
-        && conditions
-            .into_iter()
-            .all(|conditions| conditions.are_of_one_moment());
+    let mut told = report.measurements.iter().filter_map(|m| {
+        let one_moment = m.conditions.as_ref()?.are_of_one_moment();
+        // Since schema 1.5 a case has its lives.
+        let before = m.time.as_ref().is_none_or(|time| time.lives.is_empty());
+        Some(one_moment && before)
+    });
+    let is_old = told.next()? && told.all(|is_old| is_old);
     is_old.then(|| {
         "The version that measured recorded clocks and their reasons at one moment of each case \
-         only, and not whether the list of processes shows any."
+         only, and neither whether the list of processes shows any, nor the slope of the device's \
+         clock against the host's, nor more than one life of a case."
             .to_owned()
     })
 }

@@ -34,8 +34,8 @@ pub struct Verdict {
     /// How much was compared.
     pub checked: Checked,
     /// Largest error, scaled by what rounding refers to at that element; the errors
-    /// of products with random vectors count as well, scaled so that the same
-    /// tolerance is their bound. `None` when some element is not a number.
+    /// of products with random vectors and average errors count as well, scaled so
+    /// that the same tolerance is their bound. `None` when some element is not a number.
     pub max_scaled_error: Option<f64>,
     /// Largest scaled error that a correct kernel can show.
     pub tolerance: f64,
@@ -67,6 +67,13 @@ pub enum Rejection {
         /// Difference over its bound.
         excess: f64,
     },
+    /// Elements are further from the reference on average than rounding can explain.
+    WrongAverage {
+        /// Where, in the terms of the operation.
+        place: String,
+        /// Root mean square of the errors over its bound.
+        excess: f64,
+    },
     /// Rounding can do so much with these inputs that right and wrong outputs
     /// cannot be told apart.
     Unverifiable {
@@ -90,6 +97,10 @@ impl fmt::Display for Rejection {
             Self::WrongProduct { place, excess } => write!(
                 f,
                 "wrong result in {place}: the product with a random vector is off by {excess:.3} times what rounding can explain"
+            ),
+            Self::WrongAverage { place, excess } => write!(
+                f,
+                "wrong result in {place}: elements are off by {excess:.3} times what rounding can explain on average"
             ),
             Self::Unverifiable { why } => write!(f, "the output cannot be verified: {why}"),
         }
@@ -128,16 +139,17 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Compares one element. `scale` is the magnitude to which the tolerance
-    /// refers; where it is zero only the exact value passes.
+    /// Compares one element and returns its scaled error. `scale` is the magnitude to
+    /// which the tolerance refers; where it is zero only the exact value passes.
     pub fn compare(
         &mut self,
         found: f64,
         expected: f64,
         scale: f64,
         place: impl FnOnce() -> String,
-    ) {
-        if self.exceeds(found - expected, scale).is_some() {
+    ) -> f64 {
+        let scaled = self.note(found - expected, scale);
+        if exceeds(scaled, self.tolerance) {
             self.rejection
                 .get_or_insert_with(|| Rejection::WrongElement {
                     place: place(),
@@ -145,29 +157,42 @@ impl Tracker {
                     expected,
                 });
         }
+        scaled
     }
 
     /// The same for a product with a random vector that is off by `difference`.
     pub fn compare_product(&mut self, difference: f64, scale: f64, place: impl FnOnce() -> String) {
-        if let Some(excess) = self.exceeds(difference, scale) {
+        let scaled = self.note(difference, scale);
+        if exceeds(scaled, self.tolerance) {
+            let (place, excess) = (place(), scaled / self.tolerance);
             self.rejection
-                .get_or_insert_with(|| Rejection::WrongProduct {
-                    place: place(),
-                    excess,
-                });
+                .get_or_insert(Rejection::WrongProduct { place, excess });
         }
     }
 
-    /// How many times larger than the tolerance an error is, if it is. One that is
-    /// not a number is.
-    fn exceeds(&mut self, error: f64, scale: f64) -> Option<f64> {
+    /// The same for the root mean square of scaled errors.
+    pub fn compare_average(&mut self, average: f64, bound: f64, place: impl FnOnce() -> String) {
+        let scale = match self.tolerance {
+            0.0 => 1.0,
+            tolerance => bound / tolerance,
+        };
+        let scaled = self.note(average, scale);
+        if exceeds(scaled, self.tolerance) {
+            let (place, excess) = (place(), scaled / self.tolerance);
+            self.rejection
+                .get_or_insert(Rejection::WrongAverage { place, excess });
+        }
+    }
+
+    /// Remembers an error and returns it, scaled.
+    fn note(&mut self, error: f64, scale: f64) -> f64 {
         let scaled = if error == 0.0 {
             0.0
         } else {
             error.abs() / scale
         };
         self.worst = worse(self.worst, scaled);
-        exceeds(scaled, self.tolerance).then(|| scaled / self.tolerance)
+        scaled
     }
 
     /// The more pessimistic of two trackers over the same output; the first

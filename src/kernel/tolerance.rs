@@ -65,6 +65,14 @@ pub fn centred_scale(value: f64, magnitude: f64, operations: f64) -> f64 {
     magnitude.hypot(0.45 * operations.sqrt() * value)
 }
 
+/// The same for the root mean square of the errors of `count` sums: twice the
+/// `expected` one, and where sums are few what a single one may add to it, being off
+/// by up to `element`. It tells errors of all sums that are small beside the largest
+/// which rounding makes in one of many.
+pub fn centred_average(expected: f64, element: f64, count: f64) -> f64 {
+    (2.0 * expected).hypot(element / count.sqrt())
+}
+
 /// By how much a sum of `operations` terms with a mean of zero may err more on
 /// matrix units than with rounding to the nearest. Those of NVIDIA add up some
 /// products at a time and cut off the rest (Fasi, Higham, Mikaitis and Pranesh,

@@ -122,7 +122,9 @@ pub fn witness(
 pub fn reason(rejection: &Rejection) -> Reason {
     let code = match rejection {
         Rejection::NotComputed { .. } => ReasonCode::NotComputed,
-        Rejection::WrongElement { .. } | Rejection::WrongProduct { .. } => ReasonCode::WrongResult,
+        Rejection::WrongElement { .. }
+        | Rejection::WrongProduct { .. }
+        | Rejection::WrongAverage { .. } => ReasonCode::WrongResult,
         Rejection::Unverifiable { .. } => ReasonCode::Unverifiable,
     };
     Reason::new(code, rejection)

@@ -169,12 +169,15 @@ impl Stage {
         }
     }
 
-    /// With the first and the last row, which are known in full, and rows between
-    /// them of which random vectors see most.
+    /// With the first and the last row, which are known in full in any case, and rows
+    /// between them of which random vectors see most; all rows of small products.
     fn of_some_rows(shape: GemmShape, precision: Precision, seed: u64) -> Self {
         let m = shape.m as usize;
         let between = (0..6).map(|row| m / 2 + row);
-        let rows = [0].into_iter().chain(between).chain([m - 1]).collect();
+        let rows = match shape.macs() <= 1 << 24 {
+            true => (0..m).collect(),
+            false => [0].into_iter().chain(between).chain([m - 1]).collect(),
+        };
         Self::new(posed(shape, precision, seed), rows)
     }
 
@@ -257,9 +260,8 @@ const ROUNDED: [Precision; 4] = [
 ];
 
 /// Part of its bound that a right kernel may use: below it the bound would overlook
-/// much, above it reject what is right before long. Sums side by side lose less the
-/// more there are.
-const USED: std::ops::RangeInclusive<f64> = 0.04..=0.5;
+/// much, above it reject what is right before long.
+const USED: std::ops::RangeInclusive<f64> = 0.05..=0.5;
 
 /// Prints how much of the bound right kernels use, and wants it within limits.
 fn assert_uses(shapes: &[GemmShape], precisions: &[Precision], seeds: std::ops::Range<u64>) {
@@ -387,14 +389,44 @@ fn wrong_kernels_are_rejected() {
     assert!(left.is_empty(), "{left:#?}");
 }
 
-/// Half-precision sums of 16384 terms err by so much that they cannot be verified.
+/// Units that add up 4 products at a time lose as much of 32768 as half-precision sums
+/// of 4 terms do. Half-precision sums of 16384 terms err by so much that they cannot
+/// be verified, and sums of a thousand by more than a tenth of most elements.
 #[test]
 #[ignore = "takes minutes: every shape"]
 fn wrong_kernels_are_rejected_on_every_shape() {
-    let left = survivors(&every_shape(), &[Precision::F32, Precision::F16F32acc]);
+    let mut left = survivors(&every_shape(), &[Precision::F32, Precision::F16F32acc]);
+    left.retain(|line| !(line.contains("x32768 ") && line.contains("f16 sums of 4, on matrix")));
     let verifiable: Vec<_> = every_shape().into_iter().filter(|s| s.k <= 8192).collect();
-    println!("{:#?}", survivors(&verifiable, &[Precision::F16]));
+    let half = survivors(&verifiable, &[Precision::F16]).into_iter();
+    left.extend(
+        half.filter(|line| !line.contains(" one element ") && !line.contains(" one write ")),
+    );
     assert!(left.is_empty(), "{left:#?}");
+}
+
+/// The sum of 8192 terms in half precision may err by more than operands of four
+/// bits make of any one element, but not of all of them.
+#[test]
+fn operands_of_four_bits_show_on_average_in_half_precision() {
+    let stage = Stage::of_some_rows(shape(512, 512, 8192), Precision::F16, 1);
+    let wrong = Emulated {
+        operands: 4,
+        sum: Sum::Fused,
+    };
+    let values = stage.compute(wrong);
+    let bound = stage.problem.bound(&program());
+    let tracker = stage.problem.compare(0, &stage.reference, &values, &bound);
+    let rejection = tracker
+        .verdict(&Tensor::new(Element::F16, &values).bytes)
+        .rejection;
+    let Some(rejection @ Rejection::WrongAverage { .. }) = rejection else {
+        panic!("{rejection:?}");
+    };
+    assert!(
+        rejection.to_string().contains("wrong result in row "),
+        "{rejection}"
+    );
 }
 
 /// One in a hundred elements may exceed the bound for 10⁻⁷ outputs, since that for
@@ -416,6 +448,13 @@ fn errors_are_as_likely_as_the_bound_has_it() {
     let count = values.iter().zip(known).filter(exceeds).count();
     let share = count as f64 / values.len() as f64;
     println!("{share} of {} beyond the bound", values.len());
+    let squares = values
+        .iter()
+        .zip(known)
+        .map(|(c, known)| ((c - known[0]) / stage.problem.scale(known)).powi(2));
+    let average = (squares.sum::<f64>() / values.len() as f64).sqrt() / tolerance::U_F32;
+    println!("{average} on average");
+    assert!((average - 0.36).abs() < 0.02, "{average}");
     assert!((0.0001..0.01).contains(&share), "{share}");
 }
 
@@ -555,6 +594,15 @@ fn units_that_cut_off_lose_what_is_derived() {
         };
         let derived = tolerance::truncation(k as f64);
         println!("K = {k}: {} {} {} of {derived}", lost(4), lost(8), lost(16));
+        let average = {
+            let values = stage.compute(honest(Sum::Units(4)));
+            let errors = values.iter().zip(known);
+            let squares =
+                errors.map(|(c, known)| ((c - known[0]) / stage.problem.scale(known)).powi(2));
+            (squares.sum::<f64>() / known.len() as f64).sqrt() / tolerance::U_F32
+        };
+        println!("{} on average", average / derived);
+        assert!((average / derived - 0.72).abs() < 0.02);
         assert!((lost(4) / derived - 1.0).abs() < 0.1);
         assert!((lost(8) / derived - 0.5).abs() < 0.1);
     }

@@ -257,9 +257,9 @@ fn sampling_finds_one_wrong_element(stage: &'static Stage) {
 fn place_of(rejection: Option<Rejection>) -> Option<String> {
     match rejection? {
         Rejection::NotComputed { .. } | Rejection::Unverifiable { .. } => None,
-        Rejection::WrongElement { place, .. } | Rejection::WrongProduct { place, .. } => {
-            Some(place)
-        }
+        Rejection::WrongElement { place, .. }
+        | Rejection::WrongProduct { place, .. }
+        | Rejection::WrongAverage { place, .. } => Some(place),
     }
 }
 

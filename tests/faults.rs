@@ -23,7 +23,7 @@ fn main() {
     use trials::{needing, run};
 
     type Test = fn();
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 11] = [
         ("a_lost_device_costs_its_case", t::lost),
         ("a_device_out_of_memory_costs_its_case", t::out_of_memory),
         ("a_refused_shader_costs_its_case", t::refused),
@@ -31,6 +31,8 @@ fn main() {
         ("a_driver_that_hangs_costs_its_case", t::hang),
         ("timestamps_that_lie_are_not_believed", t::timestamps),
         ("work_that_is_left_out_while_it_is_timed_is_missed", t::idle),
+        ("a_clock_of_another_rate_is_not_believed", t::scaled),
+        ("dispatches_that_are_not_run_give_no_figure", t::dropped),
         ("an_adapter_that_is_gone_for_the_worker", t::gone),
         ("an_adapter_that_is_gone_for_the_run", t::no_adapter),
     ];
@@ -49,7 +51,7 @@ mod tests {
     use flopwatt::gpu::adapter::{Adapter, Backend};
     use flopwatt::gpu::device::ShaderMode;
     use flopwatt::kernel::inputs::Draw;
-    use flopwatt::measure::measurement::Measurement;
+    use flopwatt::measure::measurement::{Measurement, ReasonCode};
     use flopwatt::measure::tier::Tier;
     use flopwatt::record::Shaders;
     use flopwatt::session::Process;
@@ -283,23 +285,95 @@ mod tests {
         [timed, ask(Request::Release)]
     }
 
-    /// A side that computes only when it is asked again is found out.
+    /// A side that computes only when it is asked again is found out: at once where the
+    /// device counts invocations, and at the end elsewhere.
     pub fn idle() {
-        let what = "the timed dispatches did not write what the verified one wrote";
         let is_missed = |measurement: &Measurement| {
             let reason = measurement.reason.as_ref().expect("a reason");
-            assert_eq!(reason.message, what);
+            let codes = [ReasonCode::DispatchesDropped, ReasonCode::Unstable];
+            assert!(codes.contains(&reason.code), "{reason}");
         };
-        let [timed, released] = timed_idly(1, false);
-        assert!(matches!(timed, Event::Sampled { .. }), "{timed:?}");
-        match released {
-            Event::Released { wrong } => is_missed(wrong[0].as_ref().expect("it is wrong")),
+        match timed_idly(1, false) {
+            [Event::Done { measurement, .. }, _] => is_missed(&measurement),
+            [Event::Sampled { .. }, Event::Released { wrong }] => {
+                is_missed(wrong[0].as_ref().expect("it is wrong"));
+            }
             other => panic!("{other:?}"),
         }
         // In one process the other side has left what is right in the shared output.
         match timed_idly(2, true) {
             [Event::Done { measurement, .. }, _] => is_missed(&measurement),
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Rates of the clock in percent: some, or all that `ci/faults` asks for.
+    fn percents() -> Vec<u32> {
+        match std::env::var_os("FLOPWATT_FAULTS_ALL_RATES") {
+            Some(_) => (80..=120).filter(|percent| *percent != 100).collect(),
+            None => vec![80, 99, 101, 120],
+        }
+    }
+
+    /// The case is timed by the host, or says that the clock is not proven: the wall
+    /// clock of a busy machine may not be good enough to tell.
+    pub fn scaled() {
+        for percent in percents() {
+            let bed = Bed::new();
+            let output = bed.with(&format!("scaled:{percent}"), &CASES[..1]);
+            let report = bed.report();
+            let flags = report["measurements"][0]["flags"].to_string();
+            let clock = report["measurements"][0]["time"]["clock"].to_string();
+            let rejected = flags.contains("timestamps-rejected") && clock.contains("host");
+            let told = rejected || flags.contains("clock-unproven");
+            let expected = Outcome {
+                said: "",
+                status: Some(0),
+                kept: "1 ok of 1, doubted",
+            };
+            let seen = Outcome {
+                said: &flags,
+                status: output.status.code(),
+                kept: &format!(
+                    "{}, {}",
+                    kept(&report),
+                    if told { "doubted" } else { "believed" }
+                ),
+            };
+            row(
+                &format!("timestamps count {percent} % of the time"),
+                &expected,
+                &seen,
+            );
+        }
+    }
+
+    /// What the driver leaves out are repetitions, so that single dispatches are right,
+    /// or dispatches by chance.
+    pub fn dropped() {
+        for (name, fault, said) in [
+            (
+                "repeated dispatches are not run",
+                "first-only",
+                "dispatches-dropped",
+            ),
+            ("one dispatch in a hundred is not run", "one-in:100", ""),
+        ] {
+            let bed = Bed::new();
+            let output = bed.with(fault, &CASES[..1]);
+            let report = bed.report();
+            let expected = Outcome {
+                said,
+                status: Some(3),
+                kept: "1 rejected of 1",
+            };
+            let seen = Outcome {
+                said: &reason(&report),
+                status: output.status.code(),
+                kept: &kept(&report),
+            };
+            row(name, &expected, &seen);
+            assert_eq!(report["measurements"][0]["time"], Value::Null);
         }
     }
 

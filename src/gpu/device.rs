@@ -1,5 +1,7 @@
 //! An opened adapter: loads programs, runs batches of dispatches, reads results.
 
+mod checksum;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -7,6 +9,8 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::checksum::Checksums;
+use self::checksum::{Shaders, Stretch};
 use super::timer::{DeviceSpan, Timer};
 use crate::kernel::element::Tensor;
 use crate::kernel::program::{BufferSpec, Pass, Program, Role, TEXEL};
@@ -40,6 +44,7 @@ pub enum GpuError {
 
 /// Features that kernels or timers use; each is requested where it is offered.
 pub(crate) const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::PIPELINE_STATISTICS_QUERY)
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SHADER_F64)
     .union(wgpu::Features::SHADER_INT64)
@@ -75,6 +80,8 @@ pub struct Gpu {
     /// By their text. Sizes are in uniforms, so that many shapes share a text, and
     /// drivers take seconds to compile some.
     pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
+    /// Made when the first output is summed up.
+    checksum_shaders: OnceLock<Shaders>,
 }
 
 /// A program with its buffers on the device.
@@ -182,7 +189,13 @@ impl Gpu {
             mode,
             trouble,
             pipelines: Mutex::default(),
+            checksum_shaders: OnceLock::new(),
         })
+    }
+
+    fn checksum_shaders(&self) -> &Shaders {
+        let shaders = || Shaders::new(&self.device);
+        self.checksum_shaders.get_or_init(shaders)
     }
 
     /// Whether shaders are compiled with checks.
@@ -427,47 +440,80 @@ impl Gpu {
     /// # Errors
     /// When the device is lost.
     pub fn run_nothing(&self) -> Result<Batch, GpuError> {
-        self.submit(self.timer.as_ref(), |_| {})
+        self.submit(self.timer.as_ref(), None, |_| {})
+    }
+
+    /// Runs the program once and waits for it.
+    ///
+    /// # Errors
+    /// When the driver refuses the work or the device is lost.
+    pub fn run_once(&self, loaded: &Loaded) -> Result<Batch, GpuError> {
+        self.submit(self.timer.as_ref(), None, |pass| loaded.record(pass))
     }
 
     /// Runs the program `dispatches` times in one submission and waits for it.
     /// wgpu puts a barrier between dispatches that write the same buffer, so each
-    /// starts when the one before has ended.
+    /// starts when the one before has ended. What they write is summed up; `output`
+    /// is what that should be.
     ///
     /// # Errors
     /// When the driver refuses the work or the device is lost.
-    pub fn run(&self, loaded: &Loaded, dispatches: u32) -> Result<Batch, GpuError> {
-        self.submit(self.timer.as_ref(), |pass| {
+    pub fn run(
+        &self,
+        loaded: &Loaded,
+        dispatches: u32,
+        checksums: &Checksums,
+        output: &[u8],
+    ) -> Result<Batch, GpuError> {
+        self.make_room(checksums, 1, output)?;
+        let stretch = self.stretch(checksums);
+        let batch = self.submit(self.timer.as_ref(), Some(&stretch), |pass| {
             for _ in 0..dispatches {
                 loaded.record(pass);
             }
-        })
+        });
+        if dispatches == 0 {
+            // Nothing has been written: the next batch takes the stretch.
+            checksums.forget();
+        }
+        batch
     }
 
     /// Runs the program in `submissions` of their own, one after the other, each
     /// waited for. They hold nothing else, no timestamps either. Times are the
-    /// sums over all of them.
+    /// sums over all of them. What the last of them wrote is summed up.
     ///
     /// # Errors
     /// When the driver refuses the work or the device is lost.
-    pub fn run_one_by_one(&self, loaded: &Loaded, submissions: u32) -> Result<Batch, GpuError> {
+    pub fn run_one_by_one(
+        &self,
+        loaded: &Loaded,
+        submissions: u32,
+        checksums: &Checksums,
+        output: &[u8],
+    ) -> Result<Batch, GpuError> {
+        self.make_room(checksums, 1, output)?;
         let mut sum = Batch {
             wall: Seconds(0.0),
             cost: Seconds(0.0),
             device: None,
             invocations: None,
         };
-        for _ in 0..submissions {
-            let batch = self.submit(None, |pass| loaded.record(pass))?;
+        let begin = Instant::now();
+        for number in 1..=submissions {
+            let is_last = number == submissions;
+            let stretch = is_last.then(|| self.stretch(checksums));
+            let batch = self.submit(None, stretch.as_ref(), |pass| loaded.record(pass))?;
             sum.wall.0 += batch.wall.0;
-            sum.cost.0 += batch.cost.0;
         }
+        sum.cost = Seconds(begin.elapsed().as_secs_f64());
         Ok(sum)
     }
 
     /// Runs batches of `dispatches` one behind the other for `length`, with work
     /// waiting in the queue until the last; it is empty before and after.
-    /// Timestamps are read at the very end. `on_batch` hears how many are done.
+    /// Timestamps are read at the very end. `on_batch` hears how many are done. What
+    /// they write is summed up; `output` is what that should be.
     ///
     /// # Errors
     /// When the driver refuses the work or the device is lost.
@@ -476,11 +522,13 @@ impl Gpu {
         loaded: &Loaded,
         dispatches: u32,
         length: Seconds,
+        (checksums, output): (&Checksums, &[u8]),
         mut on_batch: impl FnMut(usize),
     ) -> Result<Series, GpuError> {
         let timer = self
             .series_timer
             .get_or_init(|| Timer::new(&self.device, &self.queue, Timer::MOST));
+        self.make_room(checksums, Timer::MOST, output)?;
         self.wait()?;
         let begin = Instant::now();
         let mut ends: Vec<Instant> = Vec::new();
@@ -490,13 +538,17 @@ impl Gpu {
             if planned >= length.0 && pass > 0 {
                 break;
             }
-            let writes = timer.as_ref().map(|timer| timer.pass_writes(pass));
-            let commands = self.encode(writes, |recorder| {
+            let stretch = self.stretch(checksums);
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            stretch.poison(&mut encoder);
+            let timed = timer.as_ref().map(|timer| (timer, pass));
+            encode(&mut encoder, timed, |recorder| {
                 for _ in 0..dispatches {
                     loaded.record(recorder);
                 }
             });
-            waiting.push_back(self.queue.submit([commands.finish()]));
+            stretch.add(&mut encoder);
+            waiting.push_back(self.queue.submit([encoder.finish()]));
             if waiting.len() == IN_FLIGHT {
                 self.wait_for(waiting.pop_front())?;
                 ends.push(Instant::now());
@@ -508,8 +560,8 @@ impl Gpu {
             ends.push(Instant::now());
         }
         let end = ends.last().copied().unwrap_or(begin);
-        let spans = match timer {
-            Some(timer) => self.spans(timer, ends.len() as u32)?,
+        let seen = match timer {
+            Some(timer) => self.seen(timer, ends.len() as u32)?,
             None => Vec::new(),
         };
         let starts = std::iter::once(begin).chain(ends.iter().copied());
@@ -518,8 +570,8 @@ impl Gpu {
             Batch {
                 wall,
                 cost: wall,
-                device: spans.get(number).copied(),
-                invocations: None,
+                device: seen.get(number).map(|seen| seen.0),
+                invocations: seen.get(number).and_then(|seen| seen.1),
             }
         };
         let batches = starts.zip(&ends).enumerate().map(batch).collect();
@@ -530,57 +582,63 @@ impl Gpu {
         })
     }
 
-    /// What a series' timestamps say of its first `passes` passes.
-    fn spans(&self, timer: &Timer, passes: u32) -> Result<Vec<DeviceSpan>, GpuError> {
+    /// What a series' queries say of its first `passes` passes.
+    fn seen(&self, timer: &Timer, passes: u32) -> Result<Vec<(DeviceSpan, Option<u64>)>, GpuError> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         timer.resolve(&mut encoder, passes);
         self.queue.submit([encoder.finish()]);
         let bytes = self.read(&timer.readback)?;
-        Ok((0..passes).map(|pass| timer.span(&bytes, pass)).collect())
-    }
-
-    /// One compute pass.
-    fn encode(
-        &self,
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
-        record: impl FnOnce(&mut wgpu::ComputePass),
-    ) -> wgpu::CommandEncoder {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        record(
-            &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: None,
-                timestamp_writes,
-            }),
-        );
-        encoder
+        let seen = |pass| (timer.span(&bytes, pass), timer.invocations(&bytes, pass));
+        Ok((0..passes).map(seen).collect())
     }
 
     /// Records one compute pass, timed by `timer`, submits it alone and waits for
-    /// it.
+    /// it. A stretch of the output is poisoned before and summed up after it, neither
+    /// of them timed by the device; the host's time holds the poisoning where the
+    /// device has a clock, which makes no difference then.
     fn submit(
         &self,
         timer: Option<&Timer>,
+        stretch: Option<&Stretch>,
         record: impl FnOnce(&mut wgpu::ComputePass),
     ) -> Result<Batch, GpuError> {
+        let encoder = || self.device.create_command_encoder(&Default::default());
         let begin = Instant::now();
-        let mut encoder = self.encode(timer.map(|timer| timer.pass_writes(0)), record);
-        if let Some(timer) = timer {
-            timer.resolve(&mut encoder, 1);
+        let mut commands = encoder();
+        if let Some(stretch) = stretch {
+            stretch.poison(&mut commands);
+            if timer.is_none() {
+                self.queue.submit([commands.finish()]);
+                self.wait()?;
+                commands = encoder();
+            }
         }
-        let commands = encoder.finish();
+        encode(&mut commands, timer.map(|timer| (timer, 0)), record);
+        if let Some(timer) = timer {
+            timer.resolve(&mut commands, 1);
+        }
+        let commands = commands.finish();
         let start = Instant::now();
         self.queue.submit([commands]);
         self.wait()?;
         let wall = Seconds(start.elapsed().as_secs_f64());
-        let device = match timer {
-            Some(timer) => Some(timer.span(&self.read(&timer.readback)?, 0)),
-            None => None,
+        if let Some(stretch) = stretch {
+            let mut commands = encoder();
+            stretch.add(&mut commands);
+            self.queue.submit([commands.finish()]);
+        }
+        let (device, invocations) = match timer {
+            Some(timer) => {
+                let bytes = self.read(&timer.readback)?;
+                (Some(timer.span(&bytes, 0)), timer.invocations(&bytes, 0))
+            }
+            None => (None, None),
         };
         Ok(Batch {
             wall,
             cost: Seconds(begin.elapsed().as_secs_f64()),
             device,
-            invocations: None,
+            invocations,
         })
     }
 
@@ -589,14 +647,19 @@ impl Gpu {
     /// # Errors
     /// When the device is lost or out of memory.
     pub fn output(&self, loaded: &Loaded) -> Result<Vec<u8>, GpuError> {
+        self.contents(&loaded.output, loaded.output_size.0)
+    }
+
+    /// The first bytes of a buffer.
+    fn contents(&self, buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>, GpuError> {
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
-            size: loaded.output_size.0,
+            size,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&loaded.output, 0, &staging, 0, loaded.output_size.0);
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
         self.queue.submit([encoder.finish()]);
         self.read(&staging)
     }
@@ -648,6 +711,22 @@ impl Gpu {
     fn check(&self) -> Result<(), GpuError> {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.take().map_or(Ok(()), Err)
+    }
+}
+
+/// Records one compute pass, whose number the timer knows.
+fn encode(
+    encoder: &mut wgpu::CommandEncoder,
+    timed: Option<(&Timer, u32)>,
+    record: impl FnOnce(&mut wgpu::ComputePass),
+) {
+    let mut recorder = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+        label: None,
+        timestamp_writes: timed.map(|(timer, pass)| timer.pass_writes(pass)),
+    });
+    match timed {
+        Some((timer, pass)) => timer.count(&mut recorder, pass, record),
+        None => record(&mut recorder),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Device timestamps around a compute pass.
+//! Device timestamps around a compute pass, and how many invocations it counts in it.
 
 use crate::units::Seconds;
 
@@ -6,8 +6,13 @@ use crate::units::Seconds;
 /// read.
 pub struct Timer {
     queries: wgpu::QuerySet,
+    /// Where the device counts.
+    counters: Option<wgpu::QuerySet>,
+    /// Where the counts begin, behind the ticks.
+    counts_at: u64,
     resolved: wgpu::Buffer,
-    /// Holds the raw ticks once they are resolved and the submission has ended.
+    /// Holds the raw ticks and counts once they are resolved and the submission has
+    /// ended.
     pub(super) readback: wgpu::Buffer,
     period_s: f64,
 }
@@ -60,6 +65,8 @@ impl DeviceSpan {
 impl Timer {
     /// Bytes of the timestamps of a pass.
     const PASS: u64 = 2 * wgpu::QUERY_SIZE as u64;
+    /// Bytes of the count of a pass.
+    const COUNT: u64 = wgpu::QUERY_SIZE as u64;
     /// Passes that the largest timer holds.
     pub(super) const MOST: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
 
@@ -71,15 +78,28 @@ impl Timer {
         if !offered || period_s <= 0.0 {
             return None;
         }
+        let ticks = u64::from(passes) * Self::PASS;
+        let counts_at = ticks.next_multiple_of(wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT);
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("timestamps"),
-                size: u64::from(passes) * Self::PASS,
+                size: counts_at + u64::from(passes) * Self::COUNT,
                 usage: usage | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
         };
+        let statistics = wgpu::Features::PIPELINE_STATISTICS_QUERY;
+        let counters = device.features().contains(statistics).then(|| {
+            let invocations = wgpu::PipelineStatisticsTypes::COMPUTE_SHADER_INVOCATIONS;
+            device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("invocations"),
+                ty: wgpu::QueryType::PipelineStatistics(invocations),
+                count: passes,
+            })
+        });
         Some(Self {
+            counters,
+            counts_at,
             queries: device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("timestamps"),
                 ty: wgpu::QueryType::Timestamp,
@@ -100,21 +120,50 @@ impl Timer {
         }
     }
 
-    /// Records the way of the first `passes` passes' timestamps to the readback
+    /// Has the device count what `record` records of pass number `pass`.
+    pub(super) fn count(
+        &self,
+        recorder: &mut wgpu::ComputePass,
+        pass: u32,
+        record: impl FnOnce(&mut wgpu::ComputePass),
+    ) {
+        let Some(counters) = &self.counters else {
+            return record(recorder);
+        };
+        recorder.begin_pipeline_statistics_query(counters, pass);
+        record(recorder);
+        recorder.end_pipeline_statistics_query();
+    }
+
+    /// Records the way of the first `passes` passes' queries to the readback
     /// buffer.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder, passes: u32) {
-        let size = u64::from(passes) * Self::PASS;
         encoder.resolve_query_set(&self.queries, 0..2 * passes, &self.resolved, 0);
+        if let Some(counters) = &self.counters {
+            encoder.resolve_query_set(counters, 0..passes, &self.resolved, self.counts_at);
+        }
+        let size = self.resolved.size();
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readback, 0, size);
     }
 
     /// Reads the ticks of pass number `pass` from the readback buffer's contents.
     pub(super) fn span(&self, bytes: &[u8], pass: u32) -> DeviceSpan {
-        let at = pass as usize * Self::PASS as usize;
-        let tick = |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
-        let tick = |at| tick(at).map_or(0, u64::from_le_bytes);
+        let at = u64::from(pass) * Self::PASS;
+        let tick = |at| number(bytes, at).unwrap_or(0);
         DeviceSpan::new(tick(at), tick(at + 8), self.period_s)
     }
+
+    /// Invocations of shaders that the device counted in pass number `pass`.
+    pub(super) fn invocations(&self, bytes: &[u8], pass: u32) -> Option<u64> {
+        self.counters.as_ref()?;
+        number(bytes, self.counts_at + u64::from(pass) * Self::COUNT)
+    }
+}
+
+fn number(bytes: &[u8], at: u64) -> Option<u64> {
+    let at = at as usize;
+    let bytes = bytes.get(at..at + 8)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
 #[cfg(test)]

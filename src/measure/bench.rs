@@ -101,6 +101,7 @@ impl<'a, 't> Bench<'a, 't> {
         let mut runner = candidate.runner(self.gpu);
         let mut warm = sampling::warm_up(&mut runner, &tier.effort(), self.overhead)?;
         warm.prove(&mut runner)?;
+        candidate.try_each(self.gpu, warm.dispatch)?;
         // What is compared at the end must have been written by timed dispatches.
         self.gpu.poison(&candidate.loaded)?;
         Ok(Prepared {
@@ -245,6 +246,7 @@ impl<'a, 't> Bench<'a, 't> {
             match &verified.verdict.rejection {
                 None => candidates.push(Candidate {
                     program,
+                    checksums: self.gpu.checksums(&loaded)?,
                     loaded,
                     verified,
                     repeats,

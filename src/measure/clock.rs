@@ -392,7 +392,8 @@ mod tests {
                 small: vec![timed(small); 4],
                 large: vec![timed(large); 4],
             };
-            comparison.lacking(OVERHEAD)
+            let ratio = comparison.lacking(OVERHEAD);
+            ratio.map(|ratio| (1000.0 * ratio).round() / 1000.0)
         };
         assert_eq!(lacking(50, 200, 5000, 20_000), None);
         assert_eq!(lacking(4, 16, 5000, 18_000), None);

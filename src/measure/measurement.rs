@@ -394,7 +394,7 @@ pub struct Sampling {
     /// Their trend (Theil–Sen slope), relative to the median, per second; null where
     /// they are too few to show one.
     pub drift_per_s: Option<f64>,
-    /// Half the width of its 99.9 % interval.
+    /// Half the width of its 99.8 % interval.
     pub drift_half_width_per_s: Option<f64>,
     /// Samples that were taken again because their timestamps cannot be true.
     pub rejected: usize,

@@ -20,7 +20,7 @@ pub fn canary(gpu: &Gpu) -> Result<(), Stopped> {
     let program = canary.program().map_err(BuildError::from)?;
     let loaded = gpu.load(&program, &[canary.input()])?;
     gpu.poison(&loaded)?;
-    gpu.run(&loaded, 1)?;
+    gpu.run_once(&loaded)?;
     if canary.is_answered(&gpu.output(&loaded)?) {
         Ok(())
     } else {
@@ -36,6 +36,8 @@ pub struct Verified {
     pub output: Vec<u8>,
     /// How long the one dispatch took, by the host's clock.
     pub took: Seconds,
+    /// Invocations of shaders that the device counted in it; `None` where it does not.
+    pub invocations: Option<u64>,
 }
 
 /// Computes the output of `program` and compares it with the reference; before
@@ -65,13 +67,14 @@ fn compute(
     problem: &dyn Problem,
 ) -> Result<Verified, GpuError> {
     gpu.poison(loaded)?;
-    let took = gpu.run(loaded, 1)?.wall;
+    let batch = gpu.run_once(loaded)?;
     let output = gpu.output(loaded)?;
     let verdict = problem.check(program, &output);
     Ok(Verified {
         verdict,
         output,
-        took,
+        took: batch.wall,
+        invocations: batch.invocations,
     })
 }
 

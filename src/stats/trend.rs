@@ -7,7 +7,7 @@ use super::student_t;
 pub struct Trend {
     /// Theil–Sen slope: the median of the slopes between all pairs of samples.
     pub per_s: f64,
-    /// Half the width of its 99.9 % interval: 3.3 standard errors, and more where
+    /// Half the width of its 99.8 % interval: 3.1 standard errors, and more where
     /// there are few samples.
     pub half_width_per_s: f64,
 }
@@ -16,7 +16,7 @@ pub struct Trend {
 pub type Point = (f64, f64);
 
 /// Confidence of a slope's interval.
-const CONFIDENCE: f64 = 0.999;
+const CONFIDENCE: f64 = 0.998;
 /// With fewer points nothing is said.
 const LEAST_POINTS: usize = 6;
 /// Neighbours are merged until no more points than this are left, since there are
@@ -134,13 +134,17 @@ impl Noise {
         let pieces: Vec<Vec<f64>> = pieces.filter(|p| p.len() > 2).map(residuals).collect();
         let sizes = pieces.iter().flatten().map(|r| r.abs()).collect();
         let scale = OVER_MAD * middle(sizes)?;
+        // The median finds the outliers, and the mean square of the rest scatters less.
+        let squares = pieces.iter().flatten().map(|r| cut(*r, scale).powi(2));
+        let points: usize = pieces.iter().map(Vec::len).sum();
+        let freedom = points.saturating_sub(2 * pieces.len()).max(1);
+        let deviation = (squares.sum::<f64>() / freedom as f64).sqrt();
         let correlations = pieces.iter().map(|p| correlation(p, scale)).collect();
         let correlation = middle(correlations)?;
         // Two standard errors of the correlation of independent noise.
-        let points = pieces.iter().map(Vec::len).sum::<usize>() as f64;
-        let is_seen = correlation > 2.0 / points.sqrt();
+        let is_seen = correlation > 2.0 / (points as f64).sqrt();
         Some(Self {
-            scale,
+            scale: deviation,
             correlation: if is_seen { correlation } else { 0.0 },
         })
     }
@@ -155,12 +159,16 @@ fn residuals(points: &[Point]) -> Vec<f64> {
     rest
 }
 
+/// A residual, or three times the scale where it is an outlier.
+fn cut(residual: f64, scale: f64) -> f64 {
+    residual.clamp(-3.0 * scale, 3.0 * scale)
+}
+
 /// Correlation between neighbours, of residuals cut to three times their `scale`. A
 /// level and a slope that are fitted to n points lower it by (2 + 4ρ)/n, which is made
 /// good.
 fn correlation(residuals: &[f64], scale: f64) -> f64 {
-    let cut = |r: &f64| r.clamp(-3.0 * scale, 3.0 * scale);
-    let cut: Vec<f64> = residuals.iter().map(cut).collect();
+    let cut: Vec<f64> = residuals.iter().map(|r| cut(*r, scale)).collect();
     let squares: f64 = cut.iter().map(|r| r * r).sum();
     if squares <= 0.0 {
         return 0.0;
@@ -194,17 +202,17 @@ mod tests {
         assert_eq!(Trend::of(&[&points[..5]]), None);
     }
 
-    /// Deviations of 1, −1, … about a line have the median absolute deviation 1, so
-    /// that s = 1.4826, and no positive correlation. Of 60 points a second apart
-    /// Σ(t − t̄)² = 60·(60² − 1)/12 = 17 995, and Student's t for 58 degrees of freedom
-    /// at 99.9 % is 3.466: 1.4826·3.466/√17995 = 0.0383 on a level of 100.
+    /// Deviations of 1, −1, … have no positive correlation, and s = √(60/58) = 1.0171.
+    /// Of 60 points a second apart Σ(t − t̄)² = 60·(60² − 1)/12 = 17 995, and Student's t
+    /// for 58 degrees of freedom at 99.8 % is 3.237: 1.0171·3.237/√17995 = 0.024 54 on a
+    /// level of 100.
     #[test]
     fn the_uncertainty_is_that_of_least_squares() {
         let noise = |i: i32| if i % 2 == 0 { 1.0 } else { -1.0 };
         let points: Vec<Point> = (0..60).map(|i| (f64::from(i), 100.0 + noise(i))).collect();
         let trend = Trend::of(&[&points]).unwrap();
         assert!(
-            (trend.half_width_per_s - 0.0383 / 100.0).abs() < 0.03 * 0.000_383,
+            (trend.half_width_per_s - 2.454e-4).abs() < 2e-6,
             "{trend:?}"
         );
         assert!(!trend.is_significant(), "{trend:?}");

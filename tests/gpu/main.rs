@@ -5,6 +5,7 @@
 //! `FLOPWATT_TEST_ADAPTER` names in the way of `--adapter`. On a machine without
 //! any they are reported as ignored.
 
+mod batches;
 #[path = "../support/cases.rs"]
 mod cases;
 mod cooperative;
@@ -24,6 +25,7 @@ fn main() {
         cooperative::trials(),
         faults::trials(),
         measuring::trials(),
+        batches::trials(),
     ];
     trials::run(groups.into_iter().flatten().collect())
 }

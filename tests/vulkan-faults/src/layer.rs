@@ -1,14 +1,16 @@
 //! The layer's side of the loader's interface.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, c_char, c_void};
 use std::fs::OpenOptions;
 use std::mem::transmute;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LazyLock, RwLock};
+use std::sync::{LazyLock, Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use ash::vk;
+use ash::vk::Handle;
 
 /// What is to fail.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,6 +24,12 @@ enum Fault {
     Idle,
     /// Ticks at the beginning and the end of every pass.
     Timestamps([u64; 2]),
+    /// Percent of what a tick of the device's clock takes.
+    Scaled(u64),
+    /// Of a command buffer only the first dispatch is run.
+    FirstOnly,
+    /// One dispatch in so many is not run.
+    OneIn(u64),
 }
 
 static FAULT: LazyLock<Fault> = LazyLock::new(|| {
@@ -41,12 +49,21 @@ static FAULT: LazyLock<Fault> = LazyLock::new(|| {
         "backwards" => Fault::Timestamps([2_000_000_000, 1_000_000_000]),
         // A second and a bit, whatever the pass took.
         "other-clock" => Fault::Timestamps([1_000_000_000, 2_234_567_890]),
+        "scaled" => Fault::Scaled(number),
+        "first-only" => Fault::FirstOnly,
+        "one-in" => Fault::OneIn(number),
         other => panic!("unknown fault {other:?}"),
     }
 });
 
 /// Submissions of this process so far.
 static SUBMITTED: AtomicU64 = AtomicU64::new(0);
+/// Dispatches that were recorded in this process so far.
+static DISPATCHED: AtomicU64 = AtomicU64::new(0);
+/// Command buffers that hold a dispatch by now.
+static BEGUN: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+/// Query pools that hold timestamps, and no statistics.
+static CLOCKS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
 /// Whether the device that was opened last is lost.
 static LOST: AtomicBool = AtomicBool::new(false);
 /// The next in the chain of the instance that was made last.
@@ -61,6 +78,8 @@ struct NextOfInstance {
     instance: vk::Instance,
     find: vk::PFN_vkGetInstanceProcAddr,
     enumerate_physical_devices: vk::PFN_vkEnumeratePhysicalDevices,
+    properties: vk::PFN_vkGetPhysicalDeviceProperties,
+    properties2: Option<vk::PFN_vkGetPhysicalDeviceProperties2>,
 }
 
 fn next_of_instance() -> NextOfInstance {
@@ -76,6 +95,8 @@ struct Next {
     allocate_memory: vk::PFN_vkAllocateMemory,
     copy_results: vk::PFN_vkCmdCopyQueryPoolResults,
     update_buffer: vk::PFN_vkCmdUpdateBuffer,
+    create_query_pool: vk::PFN_vkCreateQueryPool,
+    begin_command_buffer: vk::PFN_vkBeginCommandBuffer,
     dispatch: vk::PFN_vkCmdDispatch,
 }
 
@@ -180,10 +201,24 @@ unsafe extern "system" fn create_instance(
             let found = (link.find)(*instance, c"vkEnumeratePhysicalDevices".as_ptr());
             let enumerate_physical_devices: vk::PFN_vkEnumeratePhysicalDevices =
                 transmute(found.expect("of Vulkan 1.0"));
+            let found = (link.find)(*instance, c"vkGetPhysicalDeviceProperties".as_ptr());
+            let properties: vk::PFN_vkGetPhysicalDeviceProperties =
+                transmute(found.expect("of Vulkan 1.0"));
+            let names = [
+                c"vkGetPhysicalDeviceProperties2",
+                c"vkGetPhysicalDeviceProperties2KHR",
+            ];
+            let mut found = names
+                .iter()
+                .filter_map(|name| (link.find)(*instance, name.as_ptr()));
+            let properties2: Option<vk::PFN_vkGetPhysicalDeviceProperties2> =
+                found.next().map(|found| transmute(found));
             *INSTANCE.write().expect("no panic") = Some(NextOfInstance {
                 instance: *instance,
                 find: link.find,
                 enumerate_physical_devices,
+                properties,
+                properties2,
             });
         }
         result
@@ -212,12 +247,18 @@ unsafe extern "system" fn create_device(
                 transmute(find(c"vkCmdCopyQueryPoolResults"));
             let update_buffer: vk::PFN_vkCmdUpdateBuffer = transmute(find(c"vkCmdUpdateBuffer"));
             let dispatch: vk::PFN_vkCmdDispatch = transmute(find(c"vkCmdDispatch"));
+            let create_query_pool: vk::PFN_vkCreateQueryPool =
+                transmute(find(c"vkCreateQueryPool"));
+            let begin_command_buffer: vk::PFN_vkBeginCommandBuffer =
+                transmute(find(c"vkBeginCommandBuffer"));
             *DEVICE.write().expect("no panic") = Some(Next {
                 find: link.find,
                 queue_submit,
                 allocate_memory,
                 copy_results,
                 update_buffer,
+                create_query_pool,
+                begin_command_buffer,
                 dispatch,
             });
             LOST.store(false, Ordering::SeqCst);
@@ -299,7 +340,8 @@ unsafe extern "system" fn copy_results(
     // SAFETY: the caller's arguments, handed on; a buffer that results may be
     // copied to may be updated as well.
     unsafe {
-        let Fault::Timestamps(ticks) = *FAULT else {
+        let is_clock = CLOCKS.lock().expect("no panic").contains(&pool.as_raw());
+        let (Fault::Timestamps(ticks), true) = (*FAULT, is_clock) else {
             let next = next().copy_results;
             return next(commands, pool, first, count, buffer, offset, stride, flags);
         };
@@ -312,12 +354,81 @@ unsafe extern "system" fn copy_results(
 }
 
 unsafe extern "system" fn dispatch(commands: vk::CommandBuffer, x: u32, y: u32, z: u32) {
+    let number = DISPATCHED.fetch_add(1, Ordering::SeqCst);
     let mark = || std::env::var_os(super::ONCE).expect("the test names a file");
-    if *FAULT == Fault::Idle && std::path::Path::new(&mark()).exists() {
-        return;
+    let is_dropped = match *FAULT {
+        Fault::Idle => std::path::Path::new(&mark()).exists(),
+        Fault::FirstOnly => !BEGUN.lock().expect("no panic").insert(commands.as_raw()),
+        Fault::OneIn(many) => mixed(number) % many == 0,
+        _ => false,
+    };
+    if !is_dropped {
+        // SAFETY: the caller's arguments, handed on.
+        unsafe { (next().dispatch)(commands, x, y, z) }
     }
+}
+
+/// The clock is of another rate than the driver says.
+fn scale(limits: &mut vk::PhysicalDeviceLimits) {
+    if let Fault::Scaled(percent) = *FAULT {
+        limits.timestamp_period *= percent as f32 / 100.0;
+    }
+}
+
+unsafe extern "system" fn properties(
+    physical: vk::PhysicalDevice,
+    properties: *mut vk::PhysicalDeviceProperties,
+) {
+    // SAFETY: the caller's arguments, handed on; the driver has filled them in.
+    unsafe {
+        (next_of_instance().properties)(physical, properties);
+        scale(&mut (*properties).limits);
+    }
+}
+
+unsafe extern "system" fn properties2(
+    physical: vk::PhysicalDevice,
+    properties: *mut vk::PhysicalDeviceProperties2<'_>,
+) {
+    let next = next_of_instance().properties2;
+    // SAFETY: as above; who asks for this has been told that it is there.
+    unsafe {
+        next.expect("of Vulkan 1.1")(physical, properties);
+        scale(&mut (*properties).properties.limits);
+    }
+}
+
+unsafe extern "system" fn create_query_pool(
+    device: vk::Device,
+    info: *const vk::QueryPoolCreateInfo<'_>,
+    allocator: *const vk::AllocationCallbacks<'_>,
+    pool: *mut vk::QueryPool,
+) -> vk::Result {
+    // SAFETY: the caller's arguments, handed on; the pool is there on success.
+    unsafe {
+        let result = (next().create_query_pool)(device, info, allocator, pool);
+        if result == vk::Result::SUCCESS && (*info).query_type == vk::QueryType::TIMESTAMP {
+            CLOCKS.lock().expect("no panic").insert((*pool).as_raw());
+        }
+        result
+    }
+}
+
+unsafe extern "system" fn begin_command_buffer(
+    commands: vk::CommandBuffer,
+    info: *const vk::CommandBufferBeginInfo<'_>,
+) -> vk::Result {
+    BEGUN.lock().expect("no panic").remove(&commands.as_raw());
     // SAFETY: the caller's arguments, handed on.
-    unsafe { (next().dispatch)(commands, x, y, z) }
+    unsafe { (next().begin_command_buffer)(commands, info) }
+}
+
+/// Looks like chance, and is the same each time. (Finaliser of SplitMix64.)
+fn mixed(number: u64) -> u64 {
+    let mut z = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// The layer's own function of that name.
@@ -328,6 +439,12 @@ fn own(name: &CStr) -> Option<unsafe extern "system" fn()> {
         b"vkCreateInstance" => create_instance as *const (),
         b"vkCreateDevice" => create_device as *const (),
         b"vkEnumeratePhysicalDevices" => enumerate_physical_devices as *const (),
+        b"vkGetPhysicalDeviceProperties" => properties as *const (),
+        b"vkGetPhysicalDeviceProperties2" | b"vkGetPhysicalDeviceProperties2KHR" => {
+            properties2 as *const ()
+        }
+        b"vkCreateQueryPool" => create_query_pool as *const (),
+        b"vkBeginCommandBuffer" => begin_command_buffer as *const (),
         b"vkQueueSubmit" => queue_submit as *const (),
         b"vkAllocateMemory" => allocate_memory as *const (),
         b"vkCmdDispatch" => dispatch as *const (),

@@ -13,6 +13,9 @@
 //! | `gone` | a worker process finds no device at all |
 //! | `idle` | dispatches that are recorded while the file [`ONCE`] is there: left out |
 //! | `zero`, `constant`, `backwards`, `other-clock` | timestamps |
+//! | `scaled:N` | timestamps count N percent of the time |
+//! | `first-only` | of a command buffer only the first dispatch is run |
+//! | `one-in:N` | one dispatch in N, as if by chance, is not run |
 //!
 //! Submissions are counted from 0 in each process, and what has a number strikes once
 //! among all processes that share [`ONCE`].

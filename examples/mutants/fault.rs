@@ -57,65 +57,26 @@ const fn mutant(name: &'static str, fault: Fault, what: &'static str) -> Mutant 
     Mutant { name, what, fault }
 }
 
+#[rustfmt::skip]
 pub const MUTANTS: &[Mutant] = &[
     mutant("honest", Fault::None, "the kernel as it is"),
     mutant("tf32", Fault::Operands(11), "operands of 11 bits"),
     mutant("bf16", Fault::Operands(8), "operands of 8 bits"),
-    mutant("fp8", Fault::Operands(4), "operands of 4 bits"),
-    mutant("half-4", Fault::HalfSums(4), "4 products in half precision"),
-    mutant(
-        "half-16",
-        Fault::HalfSums(16),
-        "16 products in half precision",
-    ),
-    mutant(
-        "half-64",
-        Fault::HalfSums(64),
-        "64 products in half precision",
-    ),
-    mutant(
-        "last",
-        Fault::Lost(Keys::Last),
-        "the last key or step of K lost",
-    ),
-    mutant(
-        "percent",
-        Fault::Lost(Keys::OnePercent),
-        "1 % of the keys lost",
-    ),
-    mutant(
-        "split",
-        Fault::Lost(Keys::Split),
-        "a sixteenth of the keys lost",
-    ),
+    mutant("fp8", Fault::Operands(4), "operands of 4 bits (e4m3)"),
+    mutant("half-4", Fault::HalfSums(4), "4 products at a time in half precision"),
+    mutant("half-16", Fault::HalfSums(16), "16 products at a time in half precision"),
+    mutant("half-64", Fault::HalfSums(64), "64 products at a time in half precision"),
+    mutant("last", Fault::Lost(Keys::Last), "the last key, or the last step of K, lost"),
+    mutant("percent", Fault::Lost(Keys::OnePercent), "1 % of the keys lost"),
+    mutant("split", Fault::Lost(Keys::Split), "a sixteenth of the keys lost"),
     mutant("scores", Fault::NoScores, "scores ignored"),
-    mutant("mask", Fault::Mask, "one masked key seen"),
+    mutant("mask", Fault::Mask, "every query sees one key too many"),
     mutant("zeros", Fault::Stored(Stored::Zeros), "zeros"),
-    mutant(
-        "larger",
-        Fault::Stored(Stored::Larger),
-        "a row's largest element 10 % larger",
-    ),
-    mutant(
-        "smaller",
-        Fault::Stored(Stored::Smaller),
-        "a row's largest element 10 % smaller",
-    ),
-    mutant(
-        "stale",
-        Fault::Stored(Stored::StaleRow),
-        "a row holds what the one before does",
-    ),
-    mutant(
-        "swapped",
-        Fault::Stored(Stored::Swapped),
-        "two columns of 16 rows swapped",
-    ),
-    mutant(
-        "race",
-        Fault::Stored(Stored::Race),
-        "now and then a write is lost",
-    ),
+    mutant("larger", Fault::Stored(Stored::Larger), "a row's largest element 10 % larger"),
+    mutant("smaller", Fault::Stored(Stored::Smaller), "a row's largest element 10 % smaller"),
+    mutant("stale", Fault::Stored(Stored::StaleRow), "a row holds what the one before does"),
+    mutant("swapped", Fault::Stored(Stored::Swapped), "two columns of 16 rows swapped"),
+    mutant("race", Fault::Stored(Stored::Race), "the last write is lost if its thread ends first"),
 ];
 
 /// Where a fault of storing strikes.
@@ -212,286 +173,113 @@ impl Mutant {
 pub const EMULATED: &str = "emulated";
 
 /// Where templates take an operand from memory: the expressions, their type, its
-/// scalar, and how many of these it has.
+/// scalar, and how many of these it has. Of streams, what they pass on.
+#[rustfmt::skip]
 const OPERANDS: &[(&str, &[&str], [&str; 3])] = &[
-    (
-        "matmul_index",
-        &[
-            r#"a[index_a(batch, row, step){{ " / 4u" if wide else "" }}]"#,
-            r#"b[index_b(batch, step, col){{ " / 4u" if wide else "" }}]"#,
-        ],
-        ["{{ read }}", "{{ operand }}", "(4 if wide else 1)"],
-    ),
-    (
-        "matmul_subgroup",
-        &["unpack2x16float({{ half }})", "bitcast<f32>({{ half }})"],
-        [
-            "{{ 'vec2<f32>' if bits == 16 else 'f32' }}",
-            "f32",
-            "(2 if bits == 16 else 1)",
-        ],
-    ),
-    (
-        "attention_flash",
-        &[
-            "vec4<f32>(q[q_row + {{ d * split }}u])",
-            "vec4<f32>(k[element])",
-            "vec4<f32>(v[element])",
-        ],
-        ["vec4<f32>", "f32", "4"],
-    ),
-    (
-        "attention_scores",
-        &["f32(q[q_row + d])", "f32(k[k_row + d])"],
-        ["f32", "f32", "1"],
-    ),
-    (
-        "attention_values",
-        &["f32(v[(kv_row + key0 + local.y) * params.head_dim + d])"],
-        ["f32", "f32", "1"],
-    ),
-    (
-        "attention_split",
-        &[
-            "vec4<f32>(q[q_row * VECTORS + slot % VECTORS])",
-            "vec4<f32>(k[k_row + d])",
-            "vec4<f32>(v[(kv_row + first + j) * VECTORS + vector])",
-        ],
-        ["vec4<f32>", "f32", "4"],
-    ),
-    (
-        "attention_subgroup",
-        &[
-            "unpack(q[q_row_{{ r }} + {{ w }}u])",
-            "unpack(k[k_row_{{ j }} + word_{{ i }}])",
-            "unpack(v[v_row_{{ j }} + word_{{ i }}])",
-        ],
-        ["Elements", "f32", "per_word"],
-    ),
-    (
-        "bandwidth_read",
-        &["source[i + {{ u }}u * params.invocations]"],
-        ["Element", "f32", "width"],
-    ),
-    (
-        "bandwidth_workgroup",
-        &["source[slot]"],
-        ["Element", "f32", "width"],
-    ),
-    // What a stream passes on.
-    (
-        "bandwidth_stream",
-        &["value(first + {{ i * lanes }}u)"],
-        ["Element", "f32", "width"],
-    ),
+    ("matmul_index", &[
+        r#"a[index_a(batch, row, step){{ " / 4u" if wide else "" }}]"#,
+        r#"b[index_b(batch, step, col){{ " / 4u" if wide else "" }}]"#,
+    ], ["{{ read }}", "{{ operand }}", "(4 if wide else 1)"]),
+    ("matmul_subgroup", &["unpack2x16float({{ half }})", "bitcast<f32>({{ half }})"],
+        ["{{ 'vec2<f32>' if bits == 16 else 'f32' }}", "f32", "(2 if bits == 16 else 1)"]),
+    ("attention_flash", &[
+        "vec4<f32>(q[q_row + {{ d * split }}u])",
+        "vec4<f32>(k[element])",
+        "vec4<f32>(v[element])",
+    ], ["vec4<f32>", "f32", "4"]),
+    ("attention_scores", &["f32(q[q_row + d])", "f32(k[k_row + d])"], ["f32", "f32", "1"]),
+    ("attention_values", &["f32(v[(kv_row + key0 + local.y) * params.head_dim + d])"],
+        ["f32", "f32", "1"]),
+    ("attention_split", &[
+        "vec4<f32>(q[q_row * VECTORS + slot % VECTORS])",
+        "vec4<f32>(k[k_row + d])",
+        "vec4<f32>(v[(kv_row + first + j) * VECTORS + vector])",
+    ], ["vec4<f32>", "f32", "4"]),
+    ("attention_subgroup", &[
+        "unpack(q[q_row_{{ r }} + {{ w }}u])",
+        "unpack(k[k_row_{{ j }} + word_{{ i }}])",
+        "unpack(v[v_row_{{ j }} + word_{{ i }}])",
+    ], ["Elements", "f32", "per_word"]),
+    ("bandwidth_read", &["source[i + {{ u }}u * params.invocations]"], ["Element", "f32", "width"]),
+    ("bandwidth_workgroup", &["source[slot]"], ["Element", "f32", "width"]),
+    ("bandwidth_stream", &["value(first + {{ i * lanes }}u)"], ["Element", "f32", "width"]),
 ];
 
 /// Where a key gets its weight, and which key it is.
+#[rustfmt::skip]
 const WEIGHTS: &[(&str, &str, &str)] = &[
-    (
-        "attention_softmax",
-        "exp(scores[first + key] - maximum)",
-        "key",
-    ),
-    (
-        "attention_flash",
-        "exp(s_{{ i }} - maximum)",
-        "first + j + {{ i }}u",
-    ),
-    (
-        "attention_subgroup",
-        "exp2(s_{{ j }}_{{ r }} - highest_{{ r }})",
-        "first + {{ j }}u",
-    ),
-    (
-        "attention_split",
-        "exp2(s_{{ h }} - highest_{{ h }})",
-        "first + lane",
-    ),
+    ("attention_softmax", "exp(scores[first + key] - maximum)", "key"),
+    ("attention_flash", "exp(s_{{ i }} - maximum)", "first + j + {{ i }}u"),
+    ("attention_subgroup", "exp2(s_{{ j }}_{{ r }} - highest_{{ r }})", "first + {{ j }}u"),
+    ("attention_split", "exp2(s_{{ h }} - highest_{{ h }})", "first + lane"),
 ];
 
-/// Where templates store what they have computed.
+/// Where a template stores what it has computed.
 struct Store {
     template: &'static str,
-    /// The statement's beginning, and what replaces it.
-    edit: [&'static str; 2],
+    /// The buffer, the type of what is in it, and how many of these make a row.
+    buffer: [&'static str; 3],
+    /// Index and values of the statements that store.
+    index: &'static str,
+    values: &'static [&'static str],
     /// What is stored: its type, the scalar, how many of these it has.
-    value: [&'static str; 3],
-    /// How `value` goes to index `at`, and the type that the buffer has.
-    put: [&'static str; 2],
-    /// Values in a row.
-    row: &'static str,
+    of: [&'static str; 3],
 }
 
-const fn product(template: &'static str, edit: [&'static str; 2], acc: &'static str) -> Store {
-    let (value, put) = ([acc, acc, "1"], ["c[at] = value", acc]);
-    Store {
-        template,
-        edit,
-        value,
-        put,
-        row: "params.n",
-    }
-}
+const TOTAL: &str =
+    r#"{% for e in range(width) %}{{ "" if loop.first else " + " }}sum[{{ e }}]{% endfor %}"#;
+const VECTOR: [&str; 3] = ["vec4<Stored>", "Stored", "4"];
 
+#[rustfmt::skip]
 const STORES: &[Store] = &[
-    product(
-        "matmul_naive",
-        [
-            "c[index_c(id.z, row, col)] = acc;",
-            "store(index_c(id.z, row, col), acc);",
-        ],
-        "Acc",
-    ),
-    product(
-        "matmul_workgroup",
-        [
-            "c[index_c(group.z, row, col)] = acc;",
-            "store(index_c(group.z, row, col), acc);",
-        ],
-        "Acc",
-    ),
-    product(
-        "matmul_register",
-        [
-            "c[index_c(group.z, row, col0 + {{ c * threads_x * 4 + e }}u + lane_x * 4u)] = acc_{{ r }}_{{ c }}[{{ e }}];",
-            "store(index_c(group.z, row, col0 + {{ c * threads_x * 4 + e }}u + lane_x * 4u), acc_{{ r }}_{{ c }}[{{ e }}]);",
-        ],
-        "Acc",
-    ),
-    product(
-        "matmul_subgroup",
-        [
-            "c[at + {{ r }}u * params.n + {{ offset }}u] = acc_{{ r }}_{{ c }};",
-            "store(at + {{ r }}u * params.n + {{ offset }}u, acc_{{ r }}_{{ c }});",
-        ],
-        "f32",
-    ),
-    Store {
-        template: "attention_flash",
-        edit: [
-            "out[q_row + {{ d * split }}u] = vec4<Stored>(o_{{ d }} * inverse);",
-            "store(q_row + {{ d * split }}u, vec4<Stored>(o_{{ d }} * inverse));",
-        ],
-        value: ["vec4<Stored>", "Stored", "4"],
-        put: ["out[at] = value", "vec4<Stored>"],
-        row: "VECTORS",
-    },
-    Store {
-        template: "attention_reduce",
-        edit: [
-            "out[row * VECTORS + vector] = vec4<Stored>(sum * inverse);",
-            "store(row * VECTORS + vector, vec4<Stored>(sum * inverse));",
-        ],
-        value: ["vec4<Stored>", "Stored", "4"],
-        put: ["out[at] = value", "vec4<Stored>"],
-        row: "VECTORS",
-    },
-    Store {
-        template: "attention_subgroup",
-        edit: [
-            "out[q_row_{{ r }} + {{ w }}u] = pack(",
-            "store(q_row_{{ r }} + {{ w }}u, ",
-        ],
-        value: ["Elements", "f32", "per_word"],
-        put: ["out[at] = pack(value)", "Word"],
-        row: "WORDS",
-    },
-    Store {
-        template: "attention_values",
-        edit: [
-            "out[(head * params.q_len + row) * params.head_dim + d] = Stored(sum);",
-            "store((head * params.q_len + row) * params.head_dim + d, Stored(sum));",
-        ],
-        value: ["Stored", "Stored", "1"],
-        put: ["out[at] = value", "Stored"],
-        row: "params.head_dim",
-    },
-    Store {
-        template: "bandwidth_stream",
-        edit: [
-            "a[first + {{ i * lanes }}u] = value(first + {{ i * lanes }}u);",
-            "store(first + {{ i * lanes }}u, value(first + {{ i * lanes }}u));",
-        ],
-        value: ["Element", "f32", "width"],
-        put: ["a[at] = value", "Element"],
-        row: "256u",
-    },
-    sums("bandwidth_read", READ_SUMS, "sums[at] = value", "f32"),
-    sums("bandwidth_workgroup", TILE_SUMS, "sums[at] = value", "f32"),
-    sums("peak_chains", CHAIN_SUMS, "result[at] = value", "i32"),
-    sums(
-        "empty",
-        ["target_[0] = source[0];", "store(0u, source[0]);"],
-        "target_[at] = value",
-        "u32",
-    ),
+    Store { template: "matmul_naive", buffer: ["c", "Acc", "params.n"],
+        index: "index_c(id.z, row, col)", values: &["acc"], of: ["Acc", "Acc", "1"] },
+    Store { template: "matmul_workgroup", buffer: ["c", "Acc", "params.n"],
+        index: "index_c(group.z, row, col)", values: &["acc"], of: ["Acc", "Acc", "1"] },
+    Store { template: "matmul_register", buffer: ["c", "Acc", "params.n"],
+        index: "index_c(group.z, row, col0 + {{ c * threads_x * 4 + e }}u + lane_x * 4u)",
+        values: &["acc_{{ r }}_{{ c }}[{{ e }}]"], of: ["Acc", "Acc", "1"] },
+    Store { template: "matmul_subgroup", buffer: ["c", "f32", "params.n"],
+        index: "at + {{ r }}u * params.n + {{ offset }}u",
+        values: &["acc_{{ r }}_{{ c }}"], of: ["f32", "f32", "1"] },
+    Store { template: "attention_flash", buffer: ["out", "vec4<Stored>", "VECTORS"],
+        index: "q_row + {{ d * split }}u",
+        values: &["vec4<Stored>(o_{{ d }} * inverse)"], of: VECTOR },
+    Store { template: "attention_reduce", buffer: ["out", "vec4<Stored>", "VECTORS"],
+        index: "row * VECTORS + vector", values: &["vec4<Stored>(sum * inverse)"], of: VECTOR },
+    Store { template: "attention_subgroup", buffer: ["out", "Word", "WORDS"],
+        index: "q_row_{{ r }} + {{ w }}u",
+        values: &[r#"pack(Elements({% for _ in parts %}{{ ", " if not loop.first }}o_{{ r }}_{{ w * per_word + loop.index0 }}{% endfor %}) * inverse)"#],
+        of: ["Elements", "f32", "per_word"] },
+    Store { template: "attention_values", buffer: ["out", "Stored", "params.head_dim"],
+        index: "(head * params.q_len + row) * params.head_dim + d",
+        values: &["Stored(sum)"], of: ["Stored", "Stored", "1"] },
+    Store { template: "bandwidth_stream", buffer: ["a", "Element", "256u"],
+        index: "first + {{ i * lanes }}u",
+        values: &["value(first + {{ i * lanes }}u)"], of: ["Element", "f32", "width"] },
+    Store { template: "bandwidth_read", buffer: ["sums", "f32", "256u"],
+        index: "id.x", values: &["sum", TOTAL], of: ["f32", "f32", "1"] },
+    Store { template: "bandwidth_workgroup", buffer: ["sums", "f32", "256u"],
+        index: "group.x * LANES + local", values: &["sum", TOTAL], of: ["f32", "f32", "1"] },
+    Store { template: "peak_chains", buffer: ["result", "i32", "256u"],
+        index: "id.x", values: &["sum", TOTAL], of: ["i32", "i32", "1"] },
+    Store { template: "empty", buffer: ["target_", "u32", "1u"],
+        index: "0", values: &["source[0]"], of: ["u32", "u32", "1"] },
 ];
 
-const fn sums(
-    template: &'static str,
-    edit: [&'static str; 2],
-    put: &'static str,
-    of: &'static str,
-) -> Store {
-    Store {
-        template,
-        edit,
-        value: [of, of, "1"],
-        put: [put, of],
-        row: "256u",
-    }
-}
-
-const READ_SUMS: [&str; 2] = [
-    "sums[id.x] = sum;\n{% else %}\n    sums[id.x] = {% for e in range(width) %}{{ \"\" if loop.first else \" + \" }}sum[{{ e }}]{% endfor %};",
-    "store(id.x, sum);\n{% else %}\n    store(id.x, {% for e in range(width) %}{{ \"\" if loop.first else \" + \" }}sum[{{ e }}]{% endfor %});",
-];
-const TILE_SUMS: [&str; 2] = [
-    "sums[group.x * LANES + local] = sum;\n{% else %}\n    sums[group.x * LANES + local] = {% for e in range(width) %}{{ \"\" if loop.first else \" + \" }}sum[{{ e }}]{% endfor %};",
-    "store(group.x * LANES + local, sum);\n{% else %}\n    store(group.x * LANES + local, {% for e in range(width) %}{{ \"\" if loop.first else \" + \" }}sum[{{ e }}]{% endfor %});",
-];
-const CHAIN_SUMS: [&str; 2] = [
-    "result[id.x] = sum;\n{% else %}\n    result[id.x] = {% for e in range(width) %}{{ \"\" if loop.first else \" + \" }}sum[{{ e }}]{% endfor %};",
-    "store(id.x, sum);\n{% else %}\n    store(id.x, {% for e in range(width) %}{{ \"\" if loop.first else \" + \" }}sum[{{ e }}]{% endfor %});",
-];
-
-/// Sums of products that are in one place: the declaration, the step with the number
-/// of products before it, and where the sum goes.
+/// Sums of products that are in one place: the sum and how it is declared, the step and
+/// its terms, how many steps were before, and where the sum goes.
+#[rustfmt::skip]
 const SUMS: &[(&str, [&str; 2], [&str; 3], [&str; 2])] = &[
-    (
-        "matmul_naive",
-        ["    var acc = {{ acc }}();", "acc"],
-        [
-            "acc = multiply_add(",
-            "fetch_a(id.z, row, step), fetch_b(id.z, step, col), ",
-            "step",
-        ],
-        [
-            "c[index_c(id.z, row, col)] = acc",
-            "c[index_c(id.z, row, col)] = acc + half",
-        ],
-    ),
-    (
-        "attention_scores",
-        ["    var sum = 0.0;", "sum"],
-        [
-            "sum = fma(",
-            "tile_q[local.y * TILE + {{ d }}u], tile_k[local.x * TILE + {{ d }}u], ",
-            "(d0 + {{ d }}u)",
-        ],
-        ["sum * params.scale", "(sum + half) * params.scale"],
-    ),
-    (
-        "attention_values",
-        ["    var sum = 0.0;", "sum"],
-        [
-            "sum = fma(",
-            "tile_p[local.y * TILE + {{ key }}u], tile_v[{{ key }}u * TILE + local.x], ",
-            "(key0 + {{ key }}u)",
-        ],
-        ["Stored(sum)", "Stored(sum + half)"],
-    ),
+    ("matmul_naive", ["acc", "{{ acc }}()"],
+        ["multiply_add", "fetch_a(id.z, row, step), fetch_b(id.z, step, col)", "step"],
+        ["c[index_c(id.z, row, col)] = acc;", "c[index_c(id.z, row, col)] = acc + half;"]),
+    ("attention_scores", ["sum", "0.0"],
+        ["fma", "tile_q[local.y * TILE + {{ d }}u], tile_k[local.x * TILE + {{ d }}u]", "(d0 + {{ d }}u)"],
+        ["sum * params.scale", "(sum + half) * params.scale"]),
+    ("attention_values", ["sum", "0.0"],
+        ["fma", "tile_p[local.y * TILE + {{ key }}u], tile_v[{{ key }}u * TILE + local.x]", "(key0 + {{ key }}u)"],
+        ["Stored(sum)", "Stored(sum + half)"]),
 ];
 
 /// Templates by name.
@@ -539,8 +327,18 @@ impl Texts {
                 "params.kv_len + 2u",
             ),
             Fault::Stored(how) => STORES.iter().try_for_each(|store| {
-                self.replace(store.template, store.edit[0], store.edit[1])?;
-                self.append(store.template, &store.function(how, at))
+                let Store {
+                    template,
+                    buffer: [buffer, ..],
+                    index,
+                    ..
+                } = store;
+                for value in store.values {
+                    let stored = store.packed(value).unwrap_or(value);
+                    let from = format!("{buffer}[{index}] = {value};");
+                    self.replace(template, &from, &format!("store({index}, {stored});"))?;
+                }
+                self.append(template, &store.function(how, at))
             }),
         }
     }
@@ -582,19 +380,19 @@ fn rounded(x: {of}) -> {of} {{
     /// Half of the last of 24 − 11 = 13 bits is added and all 13 are cut off: packing
     /// into half precision and unpacking is what some compilers leave out.
     fn half_sums(&mut self, chunk: u32) -> anyhow::Result<()> {
-        for (template, [declared, sum], [step, terms, number], [from, to]) in SUMS {
+        for (template, [sum, zero], [step, terms, number], [from, to]) in SUMS {
+            let declared = format!("    var {sum} = {zero};");
             self.replace(
                 template,
-                declared,
-                &format!("{declared}\n    var half = 0.0;"),
+                &declared,
+                &format!("{declared}\n    var half = {zero};"),
             )?;
-            let of = step.split_once(" = ").map_or(*step, |(_, of)| of);
             let last = chunk - 1;
             self.replace(
                 template,
-                &format!("{step}{terms}{sum});"),
+                &format!("{sum} = {step}({terms}, {sum});"),
                 &format!(
-                    "half = {of}{terms}half);
+                    "half = {step}({terms}, half);
         half = bitcast<f32>((bitcast<u32>(half) + 0x1000u) & 0xffffe000u);
         if {number} % {chunk}u == {last}u {{
             {sum} += half;
@@ -630,14 +428,21 @@ fn rounded(x: {of}) -> {of} {{
 }
 
 impl Store {
+    /// What of `value` is packed before it is stored.
+    fn packed<'v>(&self, value: &'v str) -> Option<&'v str> {
+        value.strip_prefix("pack(")?.strip_suffix(")")
+    }
+
     fn function(&self, how: Stored, at: Target) -> String {
         let Self {
-            value: [of, scalar, count],
-            put: [put, raw],
-            row,
+            buffer: [buffer, raw, row],
+            of: [of, scalar, count],
             ..
         } = self;
-        let buffer = put.split('[').next().unwrap_or_default();
+        let stored = match self.packed(self.values[0]) {
+            Some(_) => "pack(value)",
+            None => "value",
+        };
         let Target {
             row: target,
             element,
@@ -670,28 +475,27 @@ impl Store {
     put(select(at, at + 1u - 2u * (col % 2u), swapped), value);",
                 target / 16
             ),
-            // Whoever stores the first value marks its place for a while. Of those who
-            // store at that time some lose what they have. Reading on from a place that
-            // no compiler knows keeps the mark from being left out.
-            Stored::Race => format!(
-                "    if at == 0u {{
-        {buffer}[0] = {raw}(30000);
-        for (var i = 0u; i < 20000u; i++) {{
-            if all({buffer}[i % 64u] == {raw}(29999)) {{ break; }}
-        }}
-        put(at, value);
-    }} else if at % {}u == 1u && all({buffer}[0] == {raw}(30000)) {{
-        put(at, {of}());
-    }} else {{
-        put(at, value);
-    }}",
-                (at.count / 256).max(2)
-            ),
+            // Software adapters give each thread a part of the workgroups. The first to
+            // store marks the last place in the first half, whose own value comes later.
+            // If that is still to come, the last write of all is lost.
+            Stored::Race => {
+                let last = format!("({} // {count} - 1)", at.count);
+                // Workgroups of subgroups follow one another down the columns.
+                let half = match self.template {
+                    "matmul_subgroup" => format!("{{{{ {last} }}}}u - {row} + {row} / 128u * 64u"),
+                    _ => format!("({{{{ {last} }}}}u + 1u) / {row} / 2u * {row} - 1u"),
+                };
+                format!(
+                    "    if at == 0u {{ {buffer}[{half}] = {raw}(30000); }}
+    let lost = at == {{{{ {last} }}}}u && all({buffer}[{half}] == {raw}(30000));
+    if lost {{ put(at, {of}()); }} else {{ put(at, value); }}"
+                )
+            }
         };
         format!(
             "
 fn put(at: u32, value: {of}) {{
-    {put};
+    {buffer}[at] = {stored};
 }}
 fn store(at: u32, value: {of}) {{
 {body}

@@ -239,7 +239,8 @@ impl Results {
 
 fn line(cell: &Cell) -> String {
     let error = match (cell.error_over_bound, cell.status) {
-        (Some(error), _) => format!("{error:.3} of the bound"),
+        (Some(error), _) if error < 1e9 => format!("{error:.3} of the bound"),
+        (Some(_), _) => "no error is allowed".to_owned(),
         (None, Status::Skipped) => String::new(),
         (None, _) => "no error".to_owned(),
     };
@@ -422,7 +423,7 @@ impl Stage {
         let columns = columns as usize;
         let row = count / columns * 5 / 8;
         let values = element.read(&bytes, count);
-        let of_row = row * columns..(row + 1) * columns;
+        let of_row = row * columns..((row + 1) * columns).min(count);
         let largest = of_row.max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs()));
         Ok(Target {
             row,

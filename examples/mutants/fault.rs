@@ -267,10 +267,17 @@ const STORES: &[Store] = &[
         index: "0", values: &["source[0]"], of: ["u32", "u32", "1"] },
 ];
 
-/// Sums of products that are in one place: the sum and how it is declared, the step and
-/// its terms, how many steps were before, and where the sum goes.
+/// A sum of products in one place of a template: the sum and how it is declared, the
+/// step, its terms and how many steps were before, and where the sum goes.
+type Sum = (
+    &'static str,
+    [&'static str; 2],
+    [&'static str; 3],
+    [&'static str; 2],
+);
+
 #[rustfmt::skip]
-const SUMS: &[(&str, [&str; 2], [&str; 3], [&str; 2])] = &[
+const SUMS: &[Sum] = &[
     ("matmul_naive", ["acc", "{{ acc }}()"],
         ["multiply_add", "fetch_a(id.z, row, step), fetch_b(id.z, step, col)", "step"],
         ["c[index_c(id.z, row, col)] = acc;", "c[index_c(id.z, row, col)] = acc + half;"]),

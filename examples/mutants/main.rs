@@ -417,7 +417,7 @@ impl Stage {
             return Ok(Target::default());
         };
         let loaded = self.gpu.load(&program, problem.inputs())?;
-        self.gpu.run(&loaded, 1)?;
+        self.gpu.run_once(&loaded)?;
         let bytes = self.gpu.output(&loaded)?;
         let count = bytes.len() / element.size() as usize;
         let columns = columns as usize;

@@ -107,7 +107,7 @@ pub fn witness(
         };
         // What is not computed stays zero, as new buffers are: it would be noticed.
         let loaded = gpu.load(&program, &part.inputs)?;
-        gpu.run(&loaded, 1)?;
+        gpu.run_once(&loaded)?;
         witness.extend_from_slice(&gpu.output(&loaded)?[..part.output.0 as usize]);
         last = Some(program);
     }

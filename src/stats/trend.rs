@@ -234,11 +234,7 @@ mod tests {
 
     #[test]
     fn each_stretch_has_a_level_of_its_own() {
-        let stretch = |level: f64| {
-            (0..30)
-                .map(move |i| f64::from(i))
-                .map(move |t| (t, level + 0.1 * t))
-        };
+        let stretch = |level: f64| (0..30).map(f64::from).map(move |t| (t, level + 0.1 * t));
         let (low, high): (Vec<Point>, Vec<Point>) =
             (stretch(10.0).collect(), stretch(20.0).collect());
         let trend = Trend::of(&[&low, &high]).unwrap();

@@ -581,15 +581,15 @@ mod tests {
                     assert_eq!(output.0, 32 * problem.all_rows() as u64);
                     let inputs = <[_; 3]>::try_from(inputs).unwrap();
                     problem.inputs.set(inputs).unwrap();
-                    rows.extend(problem.reference().iter().map(values));
+                    rows.extend(problem.reference().iter().map(|row| values(row)));
                 }
-                let reference = whole.reference().iter().map(values);
+                let reference = whole.reference().iter().map(|row| values(row));
                 assert_eq!(rows, reference.collect::<Vec<_>>(), "{limit}");
             }
         }
     }
 
-    fn values(row: &Vec<Expected>) -> Vec<f64> {
+    fn values(row: &[Expected]) -> Vec<f64> {
         row.iter().map(|e| e.value).collect()
     }
 

@@ -104,6 +104,8 @@ fn value(field: &nvmlFieldValue_t) -> Result<u64, NvmlError> {
     unsafe {
         match field.valueType {
             UNSIGNED_INT => Ok(field.value.uiVal.into()),
+            // 32 bits long on Windows.
+            #[allow(clippy::useless_conversion)]
             UNSIGNED_LONG => Ok(field.value.ulVal.into()),
             UNSIGNED_LONG_LONG => Ok(field.value.ullVal),
             other => Err(NvmlError::UnexpectedVariant(other)),

@@ -480,7 +480,7 @@ fn wrong(problem: &Attention, number: usize) -> Vec<(&'static str, Vec<f64>)> {
     one[largest] *= 0.9;
     wrong.push(("one element off by 10 %", one));
     // A row that sees one key more.
-    if problem.shape.causal && (number + 1) % problem.shape.q_len as usize != 0 {
+    if problem.shape.causal && !(number + 1).is_multiple_of(problem.shape.q_len as usize) {
         let next = Exact {
             q: inputs.q.clone(),
             ..Exact::of(&Row::of(problem, number + 1))

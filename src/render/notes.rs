@@ -49,8 +49,9 @@ pub(super) fn conventions(report: &Report) -> Vec<String> {
 pub(super) fn not_recorded(report: &Report) -> Option<String> {
     let mut told = report.measurements.iter().filter_map(|m| {
         let one_moment = m.conditions.as_ref()?.are_of_one_moment();
-        // Since schema 1.5 a case has its lives.
-        let before = m.time.as_ref().is_none_or(|time| time.lives.is_empty());
+        // Since schema 1.5 every life tells how it was sampled.
+        let mut lives = m.time.iter().flat_map(|time| &time.lives);
+        let before = lives.all(|life| life.sampling.is_none());
         Some(one_moment && before)
     });
     let is_old = told.next()? && told.all(|is_old| is_old);

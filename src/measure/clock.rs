@@ -109,13 +109,14 @@ impl Comparison {
     }
 
     /// How many times as long large batches take as small ones, where that is less than
-    /// their dispatches explain: a driver that leaves out repeated dispatches. The first
-    /// dispatch of a batch may take as long as two.
-    pub fn lacking(&self, overhead: Seconds) -> Option<f64> {
+    /// their dispatches explain: a driver that leaves out repeated dispatches. By
+    /// `clock`, since one that lies proves nothing. The first dispatch of a batch may take
+    /// as long as two.
+    pub fn lacking(&self, clock: Clock, overhead: Seconds) -> Option<f64> {
         let (few, many) = (f64::from(self.few), f64::from(self.many));
         let worked = |batch: &Batch| match duration_of(batch) {
-            Some(device) => device,
-            None => batch.wall.0 - overhead.0,
+            Some(device) if clock == Clock::Device => device,
+            _ => batch.wall.0 - overhead.0,
         };
         let worked = |batches: &[Batch], q| {
             let worked: Vec<f64> = batches.iter().map(worked).collect();
@@ -393,7 +394,7 @@ mod tests {
                 small: vec![timed(small); 4],
                 large: vec![timed(large); 4],
             };
-            let ratio = comparison.lacking(OVERHEAD);
+            let ratio = comparison.lacking(Clock::Device, OVERHEAD);
             ratio.map(|ratio| (1000.0 * ratio).round() / 1000.0)
         };
         assert_eq!(lacking(50, 200, 5000, 20_000), None);

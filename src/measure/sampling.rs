@@ -160,7 +160,7 @@ impl Warm {
     /// [`GpuError::Dropped`], or whatever the device reports.
     pub fn prove(&mut self, runner: &mut impl Runner) -> Result<(), GpuError> {
         let comparison = std::mem::take(&mut self.comparison);
-        if let Some(ratio) = comparison.lacking(self.overhead) {
+        if let Some(ratio) = comparison.lacking(self.choice.clock, self.overhead) {
             let (few, many) = (comparison.few, comparison.many);
             return Err(GpuError::Dropped(format!(
                 "{many} take {ratio:.2} times as long as {few}"

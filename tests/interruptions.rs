@@ -172,7 +172,7 @@ mod tests {
         format!("{kept} cases of {told} that had ended")
     }
 
-    /// The report holds all cases in order, those of `before` untouched.
+    /// The report holds all cases in order, those of `before` as they were.
     fn check_the_rest(before: &Value, after: &Value) {
         assert_eq!(after["complete"], true);
         let ids: Vec<&str> = cases(after)
@@ -183,7 +183,17 @@ mod tests {
         let planned: Vec<&str> = planned.iter().filter_map(|c| c["id"].as_str()).collect();
         assert_eq!(ids, planned);
         let done = cases(before).len();
-        assert_eq!(cases(before)[..], cases(after)[..done]);
+        // Ceilings are measured again when a run goes on and when it ends.
+        let once = |case: &Value| {
+            let mut case = case.clone();
+            case["again"] = Value::Null;
+            case
+        };
+        let [kept, found] = [before, after].map(|report| {
+            let first = cases(report)[..done].iter().map(once);
+            first.collect::<Vec<_>>()
+        });
+        assert_eq!(kept, found);
         for same in ["run_id", "started", "seed", "command", "plan", "adapter"] {
             assert_eq!(before[same], after[same], "{same}");
         }

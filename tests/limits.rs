@@ -252,7 +252,15 @@ mod tests {
         let mut run = bed.run(&[small, "--power-limits", "200,150.5,200"]);
         let output = run.output().expect("flopwatt starts");
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert_eq!(bed.set(), [250_000, 250_000, 200_000, 150_500, 250_000]);
+        // At the end the ceiling is measured again at each limit.
+        let again = [200_000, 150_500];
+        let set = [
+            &[250_000, 250_000, 200_000, 150_500],
+            &again[..],
+            &[250_000],
+        ]
+        .concat();
+        assert_eq!(bed.set(), set);
         let report = bed.report();
         assert_eq!(report["complete"], true);
         let cases = report["measurements"].as_array().expect("a list");

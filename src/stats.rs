@@ -33,7 +33,22 @@ pub fn quantile(samples: &[f64], q: f64) -> Option<f64> {
 
 /// The median. `None` without samples.
 pub fn median(samples: &[f64]) -> Option<f64> {
-    quantile(samples, 0.5)
+    let mut values = samples.to_vec();
+    let half = values.len().checked_sub(1)? / 2;
+    let is_even = values.len().is_multiple_of(2);
+    // Theil and Sen's slope is the median of thousands: no need to sort them.
+    let (_, &mut low, above) = values.select_nth_unstable_by(half, f64::total_cmp);
+    let next = above.iter().copied().min_by(f64::total_cmp);
+    let high = next.filter(|_| is_even).unwrap_or(low);
+    Some(low + (high - low) * 0.5)
+}
+
+/// Mean and standard deviation of a sample; `None` of fewer than two values.
+pub fn mean_and_deviation(values: &[f64]) -> Option<(f64, f64)> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (mean, (squares / (count - 1.0)).sqrt()))
 }
 
 /// Between which samples the median of what they are drawn from lies with 95 %. `None`

@@ -123,19 +123,11 @@ impl Judge {
         if medians.len() < LEAST_LIVES {
             return None;
         }
-        let (mean, deviation) = mean_and_deviation(&medians)?;
+        let (mean, deviation) = stats::mean_and_deviation(&medians)?;
         let factor = stats::student_t(medians.len() - 1, 1.0 - self.alpha)?;
         let reach = factor * deviation / (medians.len() as f64).sqrt();
         Some([low.min(mean - reach), high.max(mean + reach)])
     }
-}
-
-/// Mean and standard deviation of a sample; `None` of fewer than two values.
-pub(super) fn mean_and_deviation(values: &[f64]) -> Option<(f64, f64)> {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (values.len() > 1).then(|| (mean, (squares / (count - 1.0)).sqrt()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::arena::{Pair, Trouble};
 use super::facts::Known;
-use super::judge::{Judge, mean_and_deviation};
+use super::judge::Judge;
 use super::rounds::{self, Limits, Lives, Processes, Source, Until};
 use super::{GateError, Observer, Plan};
 use crate::compare::{Quantity, Ratio, Threshold, Verdict};
@@ -165,7 +165,7 @@ impl Noise {
         let equals = Equals::new(&measured);
         let pairs: Vec<f64> = equals.lives.concat();
         let medians = equals.lives.iter().filter_map(|life| stats::median(life));
-        let between = mean_and_deviation(&medians.collect::<Vec<_>>());
+        let between = stats::mean_and_deviation(&medians.collect::<Vec<_>>());
         Ok(Self {
             name,
             pairs: pairs.len(),

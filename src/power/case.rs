@@ -194,13 +194,11 @@ fn shown_by(windows: &[WindowEnergy]) -> Option<f64> {
 /// Standard uncertainty of the mean relative to it, as [`shown_by`] has it; 0 for a
 /// single value, of which nothing is known.
 fn scatter(values: &[f64]) -> f64 {
-    let n = values.len() as f64;
-    let Some(t) = stats::student_t(values.len().saturating_sub(1), 0.95) else {
+    let t = stats::student_t(values.len().saturating_sub(1), 0.95);
+    let Some((t, (mean, deviation))) = t.zip(stats::mean_and_deviation(values)) else {
         return 0.0;
     };
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    t / NORMAL_95 * (squares / (n - 1.0) / n).sqrt() / mean
+    t / NORMAL_95 * deviation / (values.len() as f64).sqrt() / mean
 }
 
 #[cfg(test)]

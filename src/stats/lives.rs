@@ -1,7 +1,7 @@
 //! What several lives of a case say together: medians that each differ from the next by
 //! what no sample within one of them shows.
 
-use super::{median, student_t};
+use super::{mean_and_deviation, median, student_t};
 
 /// The median of one life.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,13 +71,12 @@ impl LnMean {
         let freedom = lives.len().checked_sub(1).filter(|&freedom| freedom > 0)?;
         let count = lives.len() as f64;
         let logs: Vec<f64> = lives.iter().map(|life| life.median.ln()).collect();
-        let mean = logs.iter().sum::<f64>() / count;
-        let squares: f64 = logs.iter().map(|ln| (ln - mean).powi(2)).sum();
+        let (mean, deviation) = mean_and_deviation(&logs)?;
         let spreads = lives.iter().filter_map(|life| life.spread);
         let halves = spreads.map(|[low, high]| (high / low).ln() / 2.0);
         Some(Self {
             mean,
-            variance: squares / freedom as f64 / count,
+            variance: deviation.powi(2) / count,
             freedom,
             within: halves.fold(0.0, f64::max),
         })

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{median, quantile, student_t};
+use super::{mean_and_deviation, median, student_t};
 
 /// Cards of one model differ by 5 % in the ordinary course of manufacture: less is
 /// nothing to remark upon.
@@ -101,7 +101,7 @@ fn limits_of_the_slow(sorted: &[f64]) -> Vec<f64> {
         return Vec::new();
     }
     let most = count / ONE_OF;
-    let middle = quantile(sorted, 0.5).unwrap_or(f64::NAN);
+    let middle = median(sorted).unwrap_or(f64::NAN);
     let limits: Vec<f64> = (1..=most)
         .map(|taken| {
             let by_spread = middle + (-ORDINARY_SPREAD).ln_1p();
@@ -116,10 +116,10 @@ fn limits_of_the_slow(sorted: &[f64]) -> Vec<f64> {
 /// Below this one more value, the lowest, would not be of the normal distribution of
 /// the `others`: in a share `alarms` of cases it is below all the same.
 fn lower_limit(others: &[f64], alarms: f64) -> f64 {
+    let Some((mean, deviation)) = mean_and_deviation(others) else {
+        return f64::NEG_INFINITY;
+    };
     let count = others.len() as f64;
-    let mean = others.iter().sum::<f64>() / count;
-    let squares: f64 = others.iter().map(|x| (x - mean).powi(2)).sum();
-    let deviation = (squares / (count - 1.0)).sqrt();
     // Of one side, for each of all the cards.
     let confidence = 1.0 - 2.0 * alarms / (count + 1.0);
     let t = student_t(others.len() - 1, confidence).unwrap_or(f64::INFINITY);
@@ -128,7 +128,7 @@ fn lower_limit(others: &[f64], alarms: f64) -> f64 {
 
 impl<K: Copy> Place<K> {
     fn slow(&self, middles: &[f64], limit: f64) -> SlowCard<K> {
-        let of_all = quantile(middles, 0.5).unwrap_or(f64::NAN);
+        let of_all = median(middles).unwrap_or(f64::NAN);
         let slower = |logarithm: f64| -(logarithm - of_all).exp_m1();
         let apart: Vec<f64> = self
             .cases

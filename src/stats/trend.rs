@@ -1,6 +1,6 @@
 //! The trend of a series of samples over time.
 
-use super::student_t;
+use super::{median, student_t};
 
 /// How fast a series rises, relative to its median, per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,11 +46,13 @@ impl Trend {
         let size = all.div_ceil(MOST_POINTS).max(1);
         let merged: Vec<Vec<Point>> = stretches.iter().map(|s| merge(s, size)).collect();
         let n: usize = merged.iter().map(Vec::len).sum();
-        let level = middle(merged.iter().flatten().map(|(_, value)| *value).collect())?;
+        let values: Vec<f64> = merged.iter().flatten().map(|(_, value)| *value).collect();
+        let level = median(&values)?;
         if n < LEAST_POINTS || level <= 0.0 {
             return None;
         }
-        let slope = middle(merged.iter().flat_map(|s| slopes(s)).collect())?;
+        let slopes: Vec<f64> = merged.iter().flat_map(|s| slopes(s)).collect();
+        let slope = median(&slopes)?;
         let noise = Noise::of(&merged)?;
         let informed = (1.0 - noise.correlation) / (1.0 + noise.correlation);
         let spread: f64 = merged.iter().map(|s| sum_of_squares(s)).sum();
@@ -79,23 +81,11 @@ impl Trend {
 fn merge(points: &[Point], size: usize) -> Vec<Point> {
     let merged = |group: &[Point]| {
         let times: f64 = group.iter().map(|(t, _)| t).sum();
-        let value = middle(group.iter().map(|(_, value)| *value).collect());
+        let values: Vec<f64> = group.iter().map(|(_, value)| *value).collect();
+        let value = median(&values);
         (times / group.len() as f64, value.unwrap_or(f64::NAN))
     };
     points.chunks(size).map(merged).collect()
-}
-
-/// The median, without sorting what may be thousands of slopes.
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    let half = values.len().checked_sub(1)? / 2;
-    let is_even = values.len().is_multiple_of(2);
-    let (_, low, above) = values.select_nth_unstable_by(half, f64::total_cmp);
-    let low = *low;
-    let next = above.iter().copied().min_by(f64::total_cmp);
-    Some(
-        next.filter(|_| is_even)
-            .map_or(low, |high| (low + high) / 2.0),
-    )
 }
 
 /// Slopes between all pairs of points.
@@ -132,15 +122,15 @@ impl Noise {
 
     fn of_pieces<'p>(pieces: impl Iterator<Item = &'p [Point]>) -> Option<Self> {
         let pieces: Vec<Vec<f64>> = pieces.filter(|p| p.len() > 2).map(residuals).collect();
-        let sizes = pieces.iter().flatten().map(|r| r.abs()).collect();
-        let scale = OVER_MAD * middle(sizes)?;
+        let sizes: Vec<f64> = pieces.iter().flatten().map(|r| r.abs()).collect();
+        let scale = OVER_MAD * median(&sizes)?;
         // The median finds the outliers, and the mean square of the rest scatters less.
         let squares = pieces.iter().flatten().map(|r| cut(*r, scale).powi(2));
         let points: usize = pieces.iter().map(Vec::len).sum();
         let freedom = points.saturating_sub(2 * pieces.len()).max(1);
         let deviation = (squares.sum::<f64>() / freedom as f64).sqrt();
-        let correlations = pieces.iter().map(|p| correlation(p, scale)).collect();
-        let correlation = middle(correlations)?;
+        let correlations: Vec<f64> = pieces.iter().map(|p| correlation(p, scale)).collect();
+        let correlation = median(&correlations)?;
         // Two standard errors of the correlation of independent noise.
         let is_seen = correlation > 2.0 / (points as f64).sqrt();
         Some(Self {
@@ -152,9 +142,9 @@ impl Noise {
 
 /// What the points' own line leaves.
 fn residuals(points: &[Point]) -> Vec<f64> {
-    let slope = middle(slopes(points)).unwrap_or(0.0);
+    let slope = median(&slopes(points)).unwrap_or(0.0);
     let mut rest: Vec<f64> = points.iter().map(|(t, x)| x - slope * t).collect();
-    let level = middle(rest.clone()).unwrap_or(0.0);
+    let level = median(&rest).unwrap_or(0.0);
     rest.iter_mut().for_each(|x| *x -= level);
     rest
 }

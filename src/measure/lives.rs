@@ -30,8 +30,7 @@ pub fn united(first: Measurement, others: Vec<Measurement>, half_width: f64) -> 
     }
     let operations = whole.work.filter(|&work| work > 0);
     whole.gflops = operations.map(|operations| Rate::at(operations, &time));
-    let bytes = whole.bytes.filter(|&bytes| bytes > 0);
-    whole.gbytes_per_s = bytes.map(|bytes| bytes as f64 / time.median_s.0 / 1e9);
+    whole.gbytes_per_s = whole.bytes.and_then(|bytes| time.gbytes_per_s(bytes));
     whole.time = Some(time);
     whole
 }

@@ -505,6 +505,12 @@ impl Time {
         })
     }
 
+    /// So many bytes over the median, in 10⁹ bytes per second. `None` for cases that
+    /// move none.
+    pub(super) fn gbytes_per_s(&self, bytes: u64) -> Option<f64> {
+        (bytes > 0).then(|| bytes as f64 / self.median_s.0 / 1e9)
+    }
+
     /// What the interval says, in words.
     pub fn interval_in_words(&self) -> Option<String> {
         Some(match self.interval_s?.kind {

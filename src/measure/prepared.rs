@@ -524,7 +524,6 @@ impl Prepared<'_> {
         flags.extend(self.conditions.iter().flat_map(Conditions::flags));
         let power = self.power.as_ref();
         flags.extend(power.map_or_else(|_| Vec::new(), |power| power_flags(power, time.median_s)));
-        let gbytes = self.work.bytes as f64 / time.median_s.0 / 1e9;
         Ok(Measurement {
             work: Some(self.work.operations),
             work_unit: self.work.unit,
@@ -533,7 +532,7 @@ impl Prepared<'_> {
             reason: None,
             verification: Verification::from(verdict),
             gflops: Rate::of(&self.work, &time),
-            gbytes_per_s: (self.work.bytes > 0).then_some(gbytes),
+            gbytes_per_s: time.gbytes_per_s(self.work.bytes),
             time: Some(time),
             gflops_per_watt: power.ok().and_then(|power| efficiency(&self.work, power)),
             power: power.ok().cloned().map(Box::new),

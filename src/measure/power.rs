@@ -182,14 +182,18 @@ pub(super) fn efficiency(work: &Work, power: &Power) -> Option<Efficiency> {
 mod tests {
     use super::*;
     use crate::power::case;
-    use crate::record;
+    use crate::record::{self, Report};
+
+    fn h100() -> Report {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/h100");
+        record::load(folder.as_ref()).expect("the report of an H100")
+    }
 
     /// What an H100 has measured by counter and by integration is 0.2 to 1.3 % apart,
     /// in 17 windows; each has its own uncertainty here.
     #[test]
     fn counter_and_integral_lie_within_the_uncertainty() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/h100");
-        let report = record::load(folder.as_ref()).expect("the report of an H100");
+        let report = h100();
         let powers = report.measurements.iter().filter_map(|m| m.power.as_ref());
         let mut inside = Vec::new();
         for power in powers {
@@ -215,8 +219,7 @@ mod tests {
     /// √12 0.233 W; edges 0.544/√4 = 0.272 W; √ of the sum of squares 0.645 W.
     #[test]
     fn what_was_measured_before_is_judged_as_now() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/h100");
-        let report = record::load(folder.as_ref()).expect("the report of an H100");
+        let report = h100();
         let mut powers = report.measurements.iter().filter_map(|m| m.power.as_ref());
         let (first, last) = (
             powers.next().expect("one"),
@@ -233,8 +236,7 @@ mod tests {
     /// median is 2.6 % above its mean power, that of all others within 0.7 %.
     #[test]
     fn what_contradicts_itself_or_alternates_is_flagged_afterwards() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/h100");
-        let report = record::load(folder.as_ref()).expect("the report of an H100");
+        let report = h100();
         let metered = report.measurements.iter().filter(|m| m.power.is_some());
         let mut uneven = Vec::new();
         for measurement in metered {

@@ -669,6 +669,30 @@ pub(super) mod tests {
         }
     }
 
+    /// A plan to measure these cases, once each and without power.
+    pub fn plan<'a>(
+        cases: &'a [Planned],
+        worker: &'a dyn Fn() -> Command,
+        lock: &'a AdapterLock,
+        choices: &'a Choices,
+        interrupted: &'a AtomicBool,
+    ) -> Plan<'a> {
+        Plan {
+            cases,
+            worker,
+            goal: Goal::Measure {
+                dump: None,
+                power: PowerSpec::None,
+            },
+            retune: false,
+            limits: None,
+            lock,
+            choices,
+            member: None,
+            interrupted,
+        }
+    }
+
     #[derive(Default)]
     pub struct Heard {
         /// How many cases the report held each time that it was to be saved.
@@ -765,20 +789,8 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let locks = Locks::in_folder(folder.path());
         let lock = locks.alone(&report.adapter).unwrap();
-        let plan = Plan {
-            cases: &cases,
-            worker: &worker,
-            goal: Goal::Measure {
-                dump: None,
-                power: PowerSpec::None,
-            },
-            retune: false,
-            limits: None,
-            lock: &lock,
-            choices: &Choices::default(),
-            member: None,
-            interrupted: &AtomicBool::new(interrupted),
-        };
+        let (choices, interrupted) = (Choices::default(), AtomicBool::new(interrupted));
+        let plan = plan(&cases, &worker, &lock, &choices, &interrupted);
         let mut heard = Heard::default();
         let ended = execute(&plan, &mut Cache::none(), &mut report, &mut heard).unwrap();
         (report, ended, heard)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use super::tests::{Heard, adapter};
+use super::tests::{Heard, adapter, plan};
 use super::*;
 use crate::gpu::adapter::AdapterDescription;
 use crate::record::tests::report as begun;
@@ -79,19 +79,11 @@ fn run_beside(
     };
     let folder = tempfile::tempdir().unwrap();
     let locks = Locks::in_folder(folder.path());
+    let lock = locks.alone(&adapter()).unwrap();
+    let (choices, interrupted) = (Choices::default(), AtomicBool::new(false));
     let plan = Plan {
-        cases: &cases,
-        worker: &worker,
-        goal: Goal::Measure {
-            dump: None,
-            power: PowerSpec::None,
-        },
-        retune: false,
-        limits: None,
-        lock: &locks.alone(&adapter()).unwrap(),
-        choices: &Choices::default(),
         member: Some(&member),
-        interrupted: &AtomicBool::new(false),
+        ..plan(&cases, &worker, &lock, &choices, &interrupted)
     };
     let mut report = begun();
     let ended = execute(

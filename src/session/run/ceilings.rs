@@ -115,13 +115,12 @@ mod tests {
     use std::process::Command;
     use std::sync::atomic::AtomicBool;
 
-    use super::super::tests::Heard;
-    use super::super::{Ended, Goal, execute};
+    use super::super::tests::{Heard, plan};
+    use super::super::{Ended, execute};
     use super::*;
     use crate::kernel::inputs::Data;
     use crate::kernel::problem::{Work, WorkUnit};
     use crate::measure::measurement::{Cache, Clock, Flag, Rate, Time};
-    use crate::power::PowerSpec;
     use crate::record::tests::report as begun;
     use crate::record::{Planned, Resumption};
     use crate::session::Choices;
@@ -192,20 +191,9 @@ mod tests {
             command
         };
         let locks = Locks::in_folder(folder.path());
-        let plan = Plan {
-            cases: &cases,
-            worker: &worker,
-            goal: Goal::Measure {
-                dump: None,
-                power: PowerSpec::None,
-            },
-            retune: false,
-            limits: None,
-            lock: &locks.alone(&report.adapter).unwrap(),
-            choices: &Choices::default(),
-            member: None,
-            interrupted: &AtomicBool::new(false),
-        };
+        let lock = locks.alone(&report.adapter).unwrap();
+        let (choices, interrupted) = (Choices::default(), AtomicBool::new(false));
+        let plan = plan(&cases, &worker, &lock, &choices, &interrupted);
         let mut heard = Heard::default();
         let ended = execute(&plan, &mut tune::Cache::none(), &mut report, &mut heard).unwrap();
         assert_eq!(ended, Ended::Complete);

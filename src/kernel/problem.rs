@@ -74,6 +74,11 @@ pub enum Rejection {
         /// Root mean square of the errors over its bound.
         excess: f64,
     },
+    /// Errors agree with those that operands rounded to bfloat16 would make.
+    RoundedOperands {
+        /// Their correlation, over what chance can explain.
+        excess: f64,
+    },
     /// Rounding can do so much with these inputs that right and wrong outputs
     /// cannot be told apart.
     Unverifiable {
@@ -101,6 +106,10 @@ impl fmt::Display for Rejection {
             Self::WrongAverage { place, excess } => write!(
                 f,
                 "wrong result in {place}: elements are off by {excess:.3} times what rounding can explain on average"
+            ),
+            Self::RoundedOperands { excess } => write!(
+                f,
+                "wrong result: errors agree with those of operands rounded to bfloat16, {excess:.3} times as closely as chance can explain"
             ),
             Self::Unverifiable { why } => write!(f, "the output cannot be verified: {why}"),
         }
@@ -181,6 +190,17 @@ impl Tracker {
             let (place, excess) = (place(), scaled / self.tolerance);
             self.rejection
                 .get_or_insert(Rejection::WrongAverage { place, excess });
+        }
+    }
+
+    /// Takes how closely errors agree with those of operands rounded to bfloat16: a
+    /// normal deviate if they do by chance, of which `bound` is the largest.
+    pub fn compare_rounded_operands(&mut self, agreement: f64, bound: f64) {
+        let scaled = self.note(agreement.max(0.0), bound / self.tolerance);
+        if exceeds(scaled, self.tolerance) {
+            let excess = scaled / self.tolerance;
+            self.rejection
+                .get_or_insert(Rejection::RoundedOperands { excess });
         }
     }
 

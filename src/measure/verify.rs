@@ -127,7 +127,8 @@ pub fn reason(rejection: &Rejection) -> Reason {
         Rejection::NotComputed { .. } => ReasonCode::NotComputed,
         Rejection::WrongElement { .. }
         | Rejection::WrongProduct { .. }
-        | Rejection::WrongAverage { .. } => ReasonCode::WrongResult,
+        | Rejection::WrongAverage { .. }
+        | Rejection::RoundedOperands { .. } => ReasonCode::WrongResult,
         Rejection::Unverifiable { .. } => ReasonCode::Unverifiable,
     };
     Reason::new(code, rejection)

@@ -256,7 +256,9 @@ fn sampling_finds_one_wrong_element(stage: &'static Stage) {
 
 fn place_of(rejection: Option<Rejection>) -> Option<String> {
     match rejection? {
-        Rejection::NotComputed { .. } | Rejection::Unverifiable { .. } => None,
+        Rejection::NotComputed { .. }
+        | Rejection::RoundedOperands { .. }
+        | Rejection::Unverifiable { .. } => None,
         Rejection::WrongElement { place, .. }
         | Rejection::WrongProduct { place, .. }
         | Rejection::WrongAverage { place, .. } => Some(place),

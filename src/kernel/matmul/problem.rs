@@ -5,6 +5,7 @@
 
 use std::sync::OnceLock;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use crate::kernel::element::{Element, Tensor};
@@ -27,6 +28,10 @@ const RANDOM_LINES: usize = 6;
 const FREIVALDS_COLUMNS: usize = 32;
 /// Vectors of weights for every block of columns.
 const FREIVALDS_VECTORS: usize = 2;
+/// Elements, at least, in which sums in half precision are searched for operands that
+/// were rounded to bfloat16, and rows.
+const ROUNDED_ELEMENTS: usize = 1 << 14;
+const ROUNDED_ROWS: usize = 8;
 /// Largest part of Σ|a·b|/√K that the tolerance may be where terms are
 /// independent. The root mean square of C is at least that: with random signs it
 /// is √Σ(a·b)², and by Cauchy and Schwarz (Σ|a·b|)² ≤ K·Σ(a·b)². For normal
@@ -62,6 +67,9 @@ struct Reference {
     /// Which rows.
     rows: Vec<usize>,
     known: Known,
+    /// Rows by their position among these: each element's value, and what operands
+    /// rounded to bfloat16 would change in it.
+    rounded: Vec<(usize, Vec<[f64; 2]>)>,
 }
 
 enum Known {
@@ -300,7 +308,41 @@ impl Matmul {
         Reference {
             rows: operands.rows.clone(),
             known,
+            rounded: self.rounded(operands),
         }
+    }
+
+    /// Half-precision sums of K terms are rounded by √K/16 of what operands of eight
+    /// bits change, which no bound on errors tells. But those changes are known, and
+    /// rounding is independent of them.
+    fn rounded(&self, operands: &Operands) -> Vec<(usize, Vec<[f64; 2]>)> {
+        let count = self.rounded_rows(operands.rows.len());
+        let (_, n, k) = self.dims();
+        let chosen: Vec<usize> = (0..count)
+            .map(|i| i * operands.rows.len() / count)
+            .collect();
+        let rows = chosen.iter().flat_map(|at| &operands.a[at * k..][..k]);
+        let (a, b): (Vec<f64>, _) = (rows.copied().collect(), &operands.b);
+        let values = multiply(&a, b, count, n, k, |factor| factor);
+        let rounded = multiply(&a, b, count, n, k, |factor| bf16::from_f64(factor).into());
+        let lines = values.chunks(n).zip(rounded.chunks(n));
+        let changes = lines.map(|(values, rounded)| {
+            // Without what is proportional to the values, which a sum that is biased
+            // in its rounding would change as well.
+            let share = dot(values, rounded) / dot(values, values);
+            let changes = values.iter().zip(rounded);
+            changes.map(|(v, r)| [*v, r - share * v]).collect()
+        });
+        chosen.into_iter().zip(changes).collect()
+    }
+
+    /// How many rows of `rows` are searched for rounded operands.
+    fn rounded_rows(&self, rows: usize) -> usize {
+        if self.precision != Precision::F16 || !self.draw.data.is_independent() {
+            return 0;
+        }
+        let enough = ROUNDED_ELEMENTS.div_ceil(self.shape.n as usize);
+        enough.max(ROUNDED_ROWS).min(rows)
     }
 
     fn sample(&self, batch: usize, operands: &Operands) -> Sampled {
@@ -367,7 +409,11 @@ impl Matmul {
         bound: &Bound,
     ) -> Tracker {
         let (_, n, _) = self.dims();
-        let Reference { rows, known } = reference;
+        let Reference {
+            rows,
+            known,
+            rounded,
+        } = reference;
         let element = |tracker: &mut Tracker, at: usize, col: usize, known: &[f64; 2]| {
             let scale = self.scale(known) + self.underflow();
             tracker.compare(found[at * n + col], known[0], scale, || {
@@ -382,7 +428,7 @@ impl Matmul {
             let average = (squares / n as f64).sqrt();
             tracker.compare_average(average, bound.row, || row_place(batch, rows[at]));
         };
-        match known {
+        let mut tracker = match known {
             Known::Full(elements) => {
                 let tracker = Verdict::tracker(Checked::Full, bound.element);
                 elements
@@ -412,7 +458,20 @@ impl Matmul {
                 (sampled.freivalds).check(batch, rows, found, underflow, bound, &mut tracker);
                 tracker
             }
+        };
+        // By Hoeffding's inequality for terms of random signs.
+        let terms = rounded.iter().flat_map(|(at, line)| {
+            let found = found[at * n..].iter().zip(line);
+            found.map(|(found, [value, change])| (found - value) * change)
+        });
+        let (sum, squares) = terms.fold((0.0, 0.0), |(sum, squares), term| {
+            (sum + term, squares + term * term)
+        });
+        if squares > 0.0 {
+            let bound = tolerance::lambda(1.0, self.shape.batch.into());
+            tracker.compare_rounded_operands(sum / squares.sqrt(), bound);
         }
+        tracker
     }
 }
 
@@ -477,16 +536,18 @@ impl Problem for Matmul {
 
     fn reference_macs(&self) -> u64 {
         let GemmShape { batch, m, n, k, .. } = self.shape;
-        let own = if self.is_full() {
-            self.shape.macs()
-        } else {
-            let vectors = FREIVALDS_VECTORS as u64;
-            let blocks = u64::from(n.div_ceil(FREIVALDS_COLUMNS as u32));
-            let lines = RANDOM_LINES as u64 + 2;
-            let (m, n) = (u64::from(m), u64::from(n));
-            let each = vectors * (n + m * blocks) + lines * (m + n);
-            u64::from(batch) * u64::from(k) * each
-        };
+        let rounded = 2 * self.rounded_rows(m as usize) as u64 * u64::from(n) * u64::from(k);
+        let own = u64::from(batch) * rounded
+            + if self.is_full() {
+                self.shape.macs()
+            } else {
+                let vectors = FREIVALDS_VECTORS as u64;
+                let blocks = u64::from(n.div_ceil(FREIVALDS_COLUMNS as u32));
+                let lines = RANDOM_LINES as u64 + 2;
+                let (m, n) = (u64::from(m), u64::from(n));
+                let each = vectors * (n + m * blocks) + lines * (m + n);
+                u64::from(batch) * u64::from(k) * each
+            };
         own + self.normal.as_ref().map_or(0, |p| p.reference_macs())
     }
 

@@ -483,11 +483,18 @@ mod tests {
         mount.map(drop).ok_or_else(missing)
     }
 
-    /// A run whose target fails it after the first case.
-    fn fails(fault: &str, said: &str, break_target: impl FnOnce(&Path)) -> Bed {
+    /// A run whose target fails it after the first case. It is stopped while the target
+    /// is broken, lest it ends before.
+    fn fails(fault: &str, said: &str, break_target: impl Fn(&Path) -> bool) -> Bed {
         let bed = Bed::mounted("8m");
         let run = bed.in_the_middle();
-        break_target(&bed.out());
+        let pid = run.id().to_string();
+        wait_for("the target is broken", || {
+            signal("-STOP", &pid);
+            let broken = break_target(&bed.out());
+            signal("-CONT", &pid);
+            broken
+        });
         is_cut_short(fault, &bed, run, said, 2);
         bed
     }
@@ -499,6 +506,7 @@ mod tests {
             let mut rest = fs::File::create(out.join("rest")).expect("there is some room");
             let chunk = [0; 4096];
             while rest.write_all(&chunk).is_ok() {}
+            true
         });
         let before = bed.report();
         fs::remove_file(bed.out().join("rest")).expect("removed");
@@ -509,10 +517,9 @@ mod tests {
 
     pub fn read_only() {
         let said = "cannot write o/report.json: Read-only file system";
+        // Refused while a file is open for writing.
         fails("target becomes read-only", said, |out| {
-            wait_for("no file is being written", || {
-                mount(&["-o", "remount,ro"], out)
-            });
+            mount(&["-o", "remount,ro"], out)
         });
         let bed = Bed::mounted("64k");
         assert!(mount(&["-o", "remount,ro"], &bed.out()));

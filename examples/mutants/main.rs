@@ -15,7 +15,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -50,6 +50,8 @@ const MOST_MACS: u64 = 1 << 31;
 /// one: fewer are not always found.
 const DISPATCHES: usize = 500;
 const STRIKES: usize = DISPATCHES / 100;
+/// No more dispatches are tried after that.
+const TRIED_FOR: Duration = Duration::from_secs(30);
 /// The same for bytes of a working set.
 const MOST_BYTES: u64 = 1 << 29;
 
@@ -461,35 +463,37 @@ impl Stage {
         });
         cell.ended(&measured.unwrap_or_else(|stopped| stopped.measurement(&id)));
         if mutant.fault == Fault::Stored(Stored::Race) && cell.status == Status::Ok {
-            let lost = self.strikes(&id, &templates, problem)?;
+            let (lost, of) = self.strikes(&id, &templates, problem)?;
             if lost < STRIKES {
                 cell.status = Status::Skipped;
-                cell.reason = Some(format!("{lost} of {DISPATCHES} dispatches lost a write"));
+                cell.reason = Some(format!("{lost} of {of} dispatches lost a write"));
             }
         }
         Ok(())
     }
 
-    /// How many dispatches of a kernel that loses writes by chance do so here: where
-    /// they are short, one thread may do all the work.
+    /// How many dispatches of a kernel that loses writes by chance do so here, and how
+    /// many were tried: where they are short, one thread may do all the work.
     fn strikes(
         &self,
         id: &CaseId,
         templates: &Templates,
         problem: &dyn Problem,
-    ) -> anyhow::Result<usize> {
+    ) -> anyhow::Result<(usize, usize)> {
         let kernel = Kernel::find(id).context("no kernel")?;
         let programs = kernel.candidates(id.shape, &self.capabilities, templates)?;
         let program = programs.first().context("no program")?;
         let loaded = self.gpu.load(program, problem.inputs())?;
         let mut outputs = HashMap::<_, usize>::new();
-        for _ in 0..DISPATCHES {
+        let (begin, mut tried) = (Instant::now(), 0);
+        while tried < DISPATCHES && begin.elapsed() < TRIED_FOR {
+            tried += 1;
             self.gpu.poison(&loaded)?;
             self.gpu.run_once(&loaded)?;
             let output = Sha256::digest(self.gpu.output(&loaded)?);
             *outputs.entry(output).or_default() += 1;
         }
-        Ok(DISPATCHES - outputs.values().max().unwrap_or(&0))
+        Ok((tried - outputs.values().max().unwrap_or(&0), tried))
     }
 
     /// Verifies every program of a right kernel.

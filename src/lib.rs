@@ -9,9 +9,12 @@
 //! above it, never those below.
 
 #![warn(missing_docs)]
+// What a person reads goes through `console`; tests have no such readers.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod units;
 
+mod console;
 mod json_file;
 mod likeness;
 

@@ -1,6 +1,8 @@
 //! The `flopwatt` command: parse, run the chosen verb, turn its outcome into
 //! the exit status.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

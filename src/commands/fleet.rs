@@ -1,7 +1,7 @@
 //! `flopwatt fleet`: any number of reports as one.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 
 use super::setup::{progress_bar, say};
 use super::{Exit, Failure, Outcome, print};
+use crate::console::Stdout;
 use crate::fleet::{Entry, Fleet, Ledger, LeftOut, Merged, Why};
 use crate::machine::SUMMARY_FILE;
 use crate::record;
@@ -190,8 +191,7 @@ fn write(merged: &Merged, fleet: &Fleet, formats: &[Format], out: &Path) -> Resu
 
 /// A reader that has seen enough is no error.
 fn print_rows(merged: &Merged) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match rows(merged, &mut out).and_then(|()| out.flush()) {
+    match rows(merged, &mut Stdout) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

@@ -12,6 +12,7 @@ use super::setup::{self, Turn, interruption, progress_bar, say, this_program};
 use super::verdicts::{FailOn, Format, Output};
 use super::{Exit, Failure, Outcome, print};
 use crate::compare::{Case, Comparison, Side, Threshold, Verdict};
+use crate::console::{begin, show};
 use crate::gate::base::{Base, BaseError, Difference, Revision};
 use crate::gate::self_test::SelfTest;
 use crate::gate::{self, Accepted, Contestant, GateError, Mode, Observer, Plan, accepted};
@@ -453,12 +454,11 @@ impl Observer for OnScreen {
     fn case_begins(&mut self, name: &str, index: usize, count: usize) {
         self.bar.set_length(count as u64);
         self.bar.set_position(index as u64);
-        self.bar.set_prefix(name.to_owned());
-        self.bar.set_message("");
+        begin(&self.bar, name);
     }
 
     fn phase(&mut self, phase: &str) {
-        self.bar.set_message(phase.to_owned());
+        show(&self.bar, phase);
     }
 
     fn case_ended(&mut self, case: &Case) {

@@ -2,16 +2,16 @@
 //!
 //! Standard output is data, standard error is talk.
 
-use std::fmt;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::{env, fmt, panic};
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::console::{print, say};
 use crate::gpu::select::SelectError;
 use crate::record::{self, LoadError, Report};
-use crate::render::printable;
 use crate::session::{LockError, SessionError};
 
 pub mod codegen;
@@ -95,7 +95,12 @@ pub type Outcome = Result<Exit, Failure>;
 /// GPU compute benchmarks that verify every kernel, time it on the device and
 /// set the result against the datasheet.
 #[derive(Debug, Parser)]
-#[command(name = "flopwatt", version, arg_required_else_help = true)]
+#[command(
+    name = "flopwatt",
+    bin_name = "flopwatt",
+    version,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -124,7 +129,11 @@ enum Command {
 
 /// Parses the command line, runs the verb and returns its exit status.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    if env::var_os("RUST_BACKTRACE").is_none() {
+        panic::set_hook(Box::new(|panic| say(format!("error: a defect: {panic}"))));
+    }
+    let cli = Cli::try_parse().unwrap_or_else(refuse);
+    let outcome = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Report(args) => report::run(args),
         Command::Fleet(args) => fleet::run(args),
@@ -142,40 +151,32 @@ pub fn main() -> ExitCode {
         Command::LimitGuard(args) => limit_guard::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        let message = brief(failure.to_string());
-        setup::say(format!("error: {}", printable(&message)));
+        say(format!("error: {failure}"));
         failure.exit
     });
     ExitCode::from(exit as u8)
 }
 
-/// A message that quotes what it is about must not be as long as that may be.
-fn brief(message: String) -> String {
-    const LONGEST: usize = 4000;
-    match message.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} … ({} bytes in all)", &message[..end], message.len()),
-        None => message,
+/// Says what is wrong with the arguments, or shows what they ask clap for, and ends.
+fn refuse(told: clap::Error) -> Cli {
+    match told.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => told.exit(),
+        _ => say(told.to_string()),
     }
+    std::process::exit(told.exit_code())
 }
 
 /// Reads a report, and says so where it is not what was once written.
 fn load(path: &Path) -> Result<Report, LoadError> {
     let (report, content) = record::read(path)?;
     if content.is_altered() {
-        setup::say(format!(
+        say(format!(
             "warning: {} was changed after it was written: its content does not have the hash that \
              it states",
             path.display()
         ));
     }
     Ok(report)
-}
-
-/// Writes to standard output, where nothing steers a terminal or commands a build
-/// server; a reader that has seen enough is no error.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().lock().write_all(printable(text).as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
 }

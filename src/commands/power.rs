@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::devices::{aligned, source_line, width};
 use super::{Exit, Failure, Outcome, print, setup};
+use crate::console;
 use crate::power::energy::{self, Outcome as Energy, Stretch};
 use crate::power::sampler::{Cost, Sampler, Trace};
 use crate::power::sensor::{Cadence, Known};
@@ -94,7 +95,7 @@ fn watch(args: &Args, duration: Duration) -> Outcome {
         && sampler.ended_by().is_none()
         && !interrupted.load(Ordering::Relaxed)
     {
-        line.set_message(now(&sampler));
+        console::show(&line, &now(&sampler));
         let left = duration.saturating_sub(begin.elapsed());
         thread::sleep(left.min(Duration::from_millis(100)));
     }

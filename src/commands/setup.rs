@@ -1,7 +1,6 @@
 //! What the verbs that work on an adapter share: their options, the worker, and
 //! what a person sees meanwhile.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 
 use super::Failure;
+pub(crate) use crate::console::say;
+use crate::console::{begin, is_watched, show};
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::device::ShaderMode;
 use crate::measure::measurement::Measurement;
@@ -79,7 +80,8 @@ impl Turn {
             return Ok(locks.alone(adapter)?);
         }
         let interrupted = interruption()?;
-        let bar = ProgressBar::new_spinner().with_message("waiting for the adapter");
+        let bar = ProgressBar::new_spinner();
+        show(&bar, "waiting for the adapter");
         bar.enable_steady_tick(TICK);
         let mut told = String::new();
         let taken = locks.wait(adapter, &mut |in_use| {
@@ -202,12 +204,6 @@ pub fn length_of_time(text: &str) -> Result<Seconds, String> {
         .ok_or_else(|| "expected a length of time above 0, such as 30s or 5m".to_owned())
 }
 
-/// A line on standard error, in one piece: standard error is not buffered. Nobody
-/// needs to listen.
-pub fn say(line: String) {
-    let _ = io::stderr().write_all((line + "\n").as_bytes());
-}
-
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -253,12 +249,11 @@ impl OnScreen<'_> {
 impl Observer for OnScreen<'_> {
     fn case_begins(&mut self, index: usize, case: &Planned) {
         self.bar.set_position(index as u64);
-        self.bar.set_prefix(format!("{}{}", self.label, case.id));
-        self.bar.set_message("");
+        begin(&self.bar, &format!("{}{}", self.label, case.id));
     }
 
     fn phase(&mut self, phase: &str) {
-        self.bar.set_message(phase.to_owned());
+        show(&self.bar, phase);
     }
 
     fn tuned(&mut self, tuning: &Tuning) {
@@ -296,7 +291,7 @@ impl Observer for OnScreen<'_> {
 /// Progress through so many cases, on a terminal.
 pub fn progress_bar(cases: usize) -> ProgressBar {
     // indicatif hides a bar whose target is no terminal, but its println does not.
-    if !std::io::stderr().is_terminal() {
+    if !is_watched() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {prefix}  {msg}")

@@ -11,6 +11,7 @@ use anyhow::Context;
 use super::setup::say;
 use super::{Failure, print};
 use crate::compare::{Comparison, Verdict};
+use crate::console;
 use crate::record;
 use crate::render::comparison;
 
@@ -87,7 +88,7 @@ impl Output {
         let on_github = env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         let annotations = comparison::annotations(comparison);
         if on_github && !annotations.is_empty() {
-            say(annotations.trim_end().to_owned());
+            console::command_runner(&annotations);
         }
         // A summary that cannot be written must not change the outcome.
         let summary = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());

@@ -41,15 +41,18 @@ fn cell(value: Value) -> String {
 }
 
 /// Spreadsheets run a cell that starts like a formula, whoever wrote it, unless
-/// an apostrophe comes first. Some take the signs in their full width as well.
+/// an apostrophe comes first. Some take the signs in their full width as well, and where
+/// a comma is in numbers, a semicolon ends a cell.
 fn without_formula(text: String) -> String {
     const SIGNS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
-    let is_number = text.parse().is_ok_and(f64::is_finite);
-    if text.trim_start().starts_with(SIGNS) && !is_number {
-        format!("'{text}")
-    } else {
-        text
+    if text.parse().is_ok_and(f64::is_finite) {
+        return text;
     }
+    let cells = text.split(';').map(|cell| {
+        let sign = cell.trim_start().starts_with(SIGNS);
+        format!("{}{cell}", if sign { "'" } else { "" })
+    });
+    cells.collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]
@@ -84,6 +87,9 @@ mod tests {
             "'=1+1", "'+x", "'-x", "'@x", "' =x", "' -x", "' @x", "'＝1", "'-inf", "-5", "x=1", "",
         ];
         assert_eq!(cells, expected);
+        // A semicolon ends a cell where a comma is in numbers.
+        let cells = ["a;=1+1;b", "-1;\t-2", "a;b"].map(|text| cell(text.into()));
+        assert_eq!(cells, ["a;'=1+1;b", "'-1;' -2", "a;b"]);
     }
 
     #[test]

@@ -55,7 +55,6 @@ pub use openmetrics::OpenMetrics;
 pub use sort::SortField;
 pub use svg::Svg;
 pub use table::Table;
-pub(crate) use untrusted::{plain, printable};
 
 use std::path::Path;
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::console;
 use crate::power::nvml::{Allowed, LIBRARIES, Library, LimitError, LimitedGpu};
 use crate::units::Watts;
 
@@ -76,7 +77,7 @@ pub fn serve(index: u32) -> Result<(), ctrlc::Error> {
 }
 
 fn say(answer: &Answer) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = console::to_parent().lock();
     serde_json::to_writer(&mut out, answer)?;
     out.write_all(b"\n")?;
     out.flush()
@@ -142,7 +143,8 @@ impl Drop for Guard {
         };
         // Without a parent that says it, this process does.
         if let (Err(_), Err(why)) = (say(&answer), restored) {
-            eprintln!("error: {}", not_restored(self.index, self.before_w, &why));
+            let why = not_restored(self.index, self.before_w, &why);
+            console::say(format!("error: {why}"));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::guard::{Answer, Set, not_restored};
 use super::process::{listen, shield_from_interrupt};
+use crate::console;
 use crate::power::nvml::LimitError;
 use crate::units::Watts;
 
@@ -140,7 +141,7 @@ impl PowerLimits {
 impl Drop for PowerLimits {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            eprintln!("error: {error}");
+            console::say(format!("error: {error}"));
         }
     }
 }

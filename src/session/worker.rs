@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use self::beside::BesideOthers;
 use super::protocol::{Event, PROTOCOL, PowerRequest, Request, RightProgram};
+use crate::console;
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::device::{Gpu, ShaderMode};
 use crate::kernel::Choice;
@@ -45,7 +46,7 @@ struct Parent {
 pub fn serve() -> io::Result<()> {
     let mut worker = Worker {
         parent: Rc::new(Parent {
-            out: io::stdout(),
+            out: console::to_parent(),
             requests: read_requests(),
         }),
         device: None,

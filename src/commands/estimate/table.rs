@@ -5,8 +5,8 @@ use comfy_table::{ContentArrangement, Table};
 
 use super::super::devices::{aligned, width};
 use super::{Cited, Estimated, ForClaim};
+use crate::console::plain;
 use crate::estimate::{Basis, Line, text};
-use crate::render::plain;
 
 /// Untrusted text on one line, without characters that steer a terminal.
 pub(super) fn clean(text: &str) -> String {

@@ -1,7 +1,6 @@
 //! `flopwatt run --adapter all`: the same cases on several adapters of the machine,
 //! one after the other or at the same time.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -12,6 +11,7 @@ use super::{Args, begin, dump_folder, exit, plan, refuse_to_overwrite, talk};
 use crate::commands::report::print_first;
 use crate::commands::setup::{self, Among, interruption, say};
 use crate::commands::{Exit, Failure, Outcome, print};
+use crate::console;
 use crate::datasheet::{Catalogue, Datasheet};
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::bus;
@@ -218,7 +218,7 @@ impl Common<'_> {
         }
         let together = Together::new(adapters, interruption()?);
         // On no terminal there is nothing to draw on.
-        let screen = io::stderr().is_terminal().then(MultiProgress::new);
+        let screen = console::is_watched().then(MultiProgress::new);
         let carry_out = |run: &mut OneRun, member: Member, lock: &AdapterLock| {
             let label = run.label.clone();
             let among = Among {

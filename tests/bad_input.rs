@@ -515,7 +515,7 @@ fn unknown_adapter() {
     let arguments = ["run", "latency", "--adapter", "nosuchadapter"];
     let said = "error: no adapter fits `--adapter nosuchadapter`; there are";
     let told = refused("unknown adapter", folder.path(), &arguments, said);
-    assert!(told.contains("\n  #0 "), "{told}");
+    assert!(told.contains("\n    #0 "), "{told}");
 }
 
 /// 10⁶ × 10⁶ elements of C are more than any adapter binds. What can be measured

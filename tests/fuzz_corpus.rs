@@ -2,9 +2,18 @@
 //! over what is too deep or too large for anything: without libFuzzer, so that it
 //! runs everywhere and every time the same.
 
+use std::collections::HashSet;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+
+use clap::ValueEnum;
+use flopwatt::compare;
+use flopwatt::fleet::{Fleet, Ledger};
+use flopwatt::record::{self, Report, Traces};
+use flopwatt::render::fleet::{html as fleet_html, table as fleet_table};
+use flopwatt::render::{self, Format, Run, comparison};
+use serde_json::Value;
 
 #[path = "../fuzz/src/mutate.rs"]
 mod mutate;
@@ -107,6 +116,123 @@ macro_rules! tests {
 tests!(
     reports, traces, datasheets, workloads, accepted, surveys, arguments, events
 );
+
+/// Puts each of `values` in place of each value of a report that `is_meant`, in the first
+/// of alike items only, and does `what` with the path and the changed report.
+fn each(
+    file: &str,
+    is_meant: fn(&Value) -> bool,
+    values: &[Value],
+    what: &mut dyn FnMut(&str, &Value, &str),
+) {
+    let text = fs::read_to_string(Path::new("fuzz/corpus/reports").join(file));
+    let report: Value = serde_json::from_str(&text.expect("a file")).expect("a report");
+    let mut places = Vec::new();
+    find(&report, String::new(), is_meant, &mut places);
+    let mut seen = HashSet::new();
+    let alike = |place: &String| place.replace(|c: char| c.is_ascii_digit(), "");
+    places.retain(|place| seen.insert(alike(place)));
+    assert!(places.len() > 40, "{places:?}");
+    for place in places {
+        for value in values {
+            let mut report = report.clone();
+            *report.pointer_mut(&place).expect("it was found") = value.clone();
+            what(&place, value, &report.to_string());
+        }
+    }
+}
+
+/// The places of the values that are meant, as JSON Pointers.
+fn find(value: &Value, place: String, is_meant: fn(&Value) -> bool, places: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => (0..).zip(items).for_each(|(index, item)| {
+            find(item, format!("{place}/{index}"), is_meant, places);
+        }),
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            find(member, format!("{place}/{name}"), is_meant, places);
+        }),
+        value if is_meant(value) => places.push(place),
+        _ => {}
+    }
+}
+
+/// All texts that a report comes to.
+fn texts(report: &Report) -> Vec<(String, String)> {
+    let run = || Run {
+        report,
+        traces: Traces::new(),
+    };
+    let formats = Format::value_variants().iter();
+    let documents = formats.flat_map(|&format| render::renderer(format).render(&[run(), run()]));
+    let pages = render::pages(&[run()]);
+    let mut texts: Vec<(String, String)> = documents
+        .chain(pages)
+        .map(|document| (document.file, document.text))
+        .collect();
+    let compared = compare::reports(report, report, None);
+    texts.extend([
+        (
+            "verdicts.txt".to_owned(),
+            comparison::table(&compared, None),
+        ),
+        ("verdicts.md".to_owned(), comparison::markdown(&compared)),
+        ("verdicts.xml".to_owned(), comparison::junit(&compared)),
+        ("verdicts.json".to_owned(), comparison::json(&compared)),
+        ("annotations".to_owned(), comparison::annotations(&compared)),
+    ]);
+    let mut ledger = Ledger::default();
+    let content = record::Content {
+        stated: None,
+        found: String::new(),
+    };
+    ledger.add(Ledger::judge(Path::new("a.json"), report, &content));
+    if let Some(fleet) = Fleet::of(&ledger.close(), true) {
+        let documents = [fleet_table(&fleet, None), fleet_html(&fleet)];
+        texts.extend(documents.map(|document| (document.file, document.text)));
+    }
+    texts
+}
+
+/// A report with a number beyond what its field can be is refused with the field's name;
+/// with any other, no figure is infinite or none at all.
+#[test]
+fn no_number_makes_a_figure_that_is_none() {
+    let extremes = [0.0, -0.0, 5e-324, -5e-324, 1e300, 1e308, -1e308];
+    let extremes = extremes.map(Value::from);
+    let is_none = |word: &str| matches!(word, "inf" | "NaN" | "Infinity");
+    let mut wrong = Vec::new();
+    for file in ["metered.json", "sweeps.json"] {
+        each(
+            file,
+            Value::is_number,
+            &extremes,
+            &mut |place, value, text| {
+                // A shape is read as a whole.
+                let names = place.rsplit('/').filter(|part| part.parse::<u8>().is_err());
+                let names: Vec<&str> = names
+                    .take(1 + usize::from(place.contains("/shape/")))
+                    .collect();
+                match record::from_json(text, Path::new("report.json")) {
+                    Err(error) => {
+                        let message = error.to_string();
+                        if !names.iter().any(|name| message.contains(name)) {
+                            wrong.push(format!("{place}: {message}"));
+                        }
+                    }
+                    Ok(report) => {
+                        for (file, text) in texts(&report) {
+                            let words = text.split(|c: char| !c.is_alphanumeric());
+                            if words.into_iter().any(is_none) {
+                                wrong.push(format!("{place}: {value}: {file}"));
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
 
 /// The files of a corpus are what their target is about, and not turned away at the
 /// door.

@@ -14,7 +14,8 @@ use crate::codegen::compare::Comparison;
 use crate::codegen::survey::{Shader, Survey, Surveyor};
 use crate::codegen::{CodegenError, Compiler, listing};
 use crate::gpu::adapter::AdapterDescription;
-use crate::json_file;
+use crate::json_file::range::InRange;
+use crate::json_file::{self, Misfit};
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::template::Templates;
 use crate::kernel::{self, BuildError, select};
@@ -145,13 +146,16 @@ fn load(path: &Path) -> Result<Survey, Failure> {
     let text = json_file::read(path, LARGEST_SURVEY)
         .with_context(|| format!("cannot read {}", path.display()))?
         .ok_or_else(|| anyhow!("{} is larger than {LARGEST_SURVEY}", path.display()))?;
-    let survey = serde_json::from_str(&text).with_context(|| {
-        format!(
-            "{} holds no output of `flopwatt codegen --json`",
+    let survey = serde_json::from_str(&text);
+    let sound = survey.and_then(|survey| serde_json::from_str(&text).map(|InRange| survey));
+    Ok(sound.map_err(|error| {
+        let misfit = Misfit::of(&text, &error);
+        let (line, column) = misfit.line_and_column(&text);
+        anyhow!(
+            "{}:{line}:{column}: no output of `flopwatt codegen --json`: {misfit}",
             path.display()
         )
-    })?;
-    Ok(survey)
+    })?)
 }
 
 /// The disassembly of every candidate's passes, with a heading before each.

@@ -2,6 +2,7 @@
 //! that tell the line and the field.
 
 pub(crate) mod position;
+pub(crate) mod range;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +14,15 @@ use std::path::Path;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::console::shortened;
 use crate::units::Bytes;
 
 /// The longest path of a field, in characters. A file that is nested a thousand deep
 /// has a longer one, behind which nobody would find what is wrong.
 const LONGEST_FIELD: usize = 200;
+/// The longest that is said of it: a list of all names that a field can have is
+/// shorter, and the name that it has may be of any length.
+const LONGEST_PROBLEM: usize = 600;
 
 /// The text of a file; `None` where it is larger than `limit`.
 ///
@@ -68,25 +73,15 @@ impl Misfit {
     /// place taken off.
     pub(crate) fn of(text: &str, error: &serde_json::Error) -> Self {
         let message = error.to_string();
-        let problem = match message.rsplit_once(" at line ") {
-            Some((problem, _)) => problem.to_owned(),
-            None => message,
-        };
+        let problem = message.rsplit_once(" at line ");
+        let problem = problem.map_or(message.as_str(), |(problem, _)| problem);
         let end = position::offset_from(text, error.line(), error.column());
         Self {
             end,
-            field: shortened(position::path_at(text, end)),
-            problem,
+            field: shortened(&position::path_at(text, end), LONGEST_FIELD).into_owned(),
+            problem: shortened(problem, LONGEST_PROBLEM).into_owned(),
         }
     }
-}
-
-fn shortened(mut field: String) -> String {
-    if let Some((end, _)) = field.char_indices().nth(LONGEST_FIELD) {
-        field.truncate(end);
-        field.push('…');
-    }
-    field
 }
 
 /// Reads a map in which a key that occurs twice is an error; serde itself keeps
@@ -131,7 +126,7 @@ mod tests {
         let error = serde_json::from_str::<serde::de::IgnoredAny>(&text).unwrap_err();
         let said = Misfit::of(&text, &error).to_string();
         assert!(said.starts_with("[0][0]"), "{said}");
-        assert!(said.ends_with("…: EOF while parsing a list"), "{said}");
+        assert!(said.ends_with("[0]: EOF while parsing a list"), "{said}");
         assert!(said.chars().count() < 250, "{said}");
     }
 }

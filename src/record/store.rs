@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::{Content, Report, SCHEMA_VERSION};
+use crate::json_file::range::InRange;
 use crate::json_file::{self, Misfit};
 use crate::units::Bytes;
 
@@ -211,7 +212,8 @@ fn text(path: &Path) -> Result<(PathBuf, String), LoadError> {
 /// Parses the text of `path`, which is named in errors.
 ///
 /// # Errors
-/// When it is no report, or one of another major version.
+/// When it is no report, one of another major version, or one with a number that its
+/// field cannot be.
 pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
     // The version first: a report of another version may not parse at all.
     #[derive(serde::Deserialize)]
@@ -226,6 +228,7 @@ pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
         return Err(LoadError::Version { path, version });
     }
     let mut report: Report = parse(text, path)?;
+    parse::<InRange>(text, path)?;
     report.renew();
     Ok(report)
 }

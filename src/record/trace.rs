@@ -1,13 +1,14 @@
 //! What was read of a case's power, kept beside the report.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::Report;
 use super::store::{self, SaveError};
-use crate::json_file;
+use crate::json_file::{self, range};
 use crate::measure::measurement::Measurement;
 use crate::measure::meter::Metered;
 use crate::power::energy::Window;
@@ -91,11 +92,23 @@ pub fn load_traces(report: &Report, folder: &Path) -> Traces {
 /// The readings in the text of a trace.
 ///
 /// # Errors
-/// When it is no such text, with the line and the column.
+/// When it is no such text, or a number is none that its column can be, with the line and
+/// the column.
 pub fn trace_points(text: &str) -> Result<Vec<TracePoint>, csv::Error> {
-    csv::Reader::from_reader(text.as_bytes())
-        .into_deserialize()
-        .collect()
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let columns = reader.headers()?.clone();
+    let points = reader.into_records().map(|record| {
+        let record = record?;
+        for (column, number) in columns.iter().zip(&record) {
+            let fault = number.parse().ok().and_then(|n| range::fault(column, n));
+            if let Some(fault) = fault {
+                let line = record.position().map_or(0, csv::Position::line);
+                return Err(io::Error::other(format!("line {line}: {column}: {fault}")).into());
+            }
+        }
+        record.deserialize(Some(&columns))
+    });
+    points.collect()
 }
 
 impl PowerTrace {

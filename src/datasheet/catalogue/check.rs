@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Catalogue, SCHEMA_VERSION};
 use crate::datasheet::matching::normalise;
 use crate::datasheet::model::{Accumulate, Datasheet, Figure, FigureKind, PciId};
+use crate::json_file::range;
 
 /// By how much an FP32 peak may differ from lanes × operations × clock: datasheets
 /// round clocks and peaks.
@@ -97,11 +98,13 @@ impl Catalogue {
     /// Checks one figure by itself; an error is the field and what is wrong with it.
     fn check_figure(&self, kind: FigureKind, figure: &Figure) -> Result<(), (String, String)> {
         let fault = |field: &str, problem: String| Err((field.to_owned(), problem));
-        if !is_positive(figure.value) {
-            return fault("value", format!("{} is not above zero", figure.value));
-        }
-        if let Some(clock) = figure.clock_mhz.filter(|&clock| !is_positive(clock)) {
-            return fault("clock_mhz", format!("{clock} is not above zero"));
+        for (field, number) in [
+            ("value", Some(figure.value)),
+            ("clock_mhz", figure.clock_mhz),
+        ] {
+            if let Some(problem) = number.and_then(|number| range::fault(field, number)) {
+                return fault(field, problem);
+            }
         }
         if figure.unit != kind.unit() {
             let problem = format!("{kind} is stated in {}, not {}", kind.unit(), figure.unit);
@@ -138,10 +141,6 @@ fn all_figures(sheet: &Datasheet) -> impl Iterator<Item = (String, FigureKind, &
                 .map(move |(&kind, figure)| (format!("variants[{index}]."), kind, figure))
         });
     own.chain(others)
-}
-
-fn is_positive(value: f64) -> bool {
-    value.is_finite() && value > 0.0
 }
 
 /// The ids, adapter names and PCI ids of the datasheets before, and whose they are.
@@ -212,8 +211,9 @@ impl Taken {
             }
         }
         for (index, lookalike) in sheet.lookalikes.iter().enumerate() {
-            if let Some(gb) = lookalike.memory_gb.filter(|&gb| !is_positive(gb)) {
-                let problem = format!("{gb} is not above zero (in `{id}`)");
+            let gb = lookalike.memory_gb;
+            if let Some(problem) = gb.and_then(|gb| range::fault("memory_gb", gb)) {
+                let problem = format!("{problem} (in `{id}`)");
                 fault(&format!("lookalikes[{index}].memory_gb"), problem);
             }
         }

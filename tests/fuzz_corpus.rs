@@ -201,7 +201,7 @@ fn no_number_makes_a_figure_that_is_none() {
     let extremes = extremes.map(Value::from);
     let is_none = |word: &str| matches!(word, "inf" | "NaN" | "Infinity");
     let mut wrong = Vec::new();
-    for file in ["metered.json", "sweeps.json"] {
+    for file in ["metered.json", "sweeps.json", "lives.json"] {
         each(
             file,
             Value::is_number,
@@ -230,6 +230,44 @@ fn no_number_makes_a_figure_that_is_none() {
                 }
             },
         );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whatever a report says is shown on one line, not too long, and nothing obeys it.
+#[test]
+fn no_text_is_obeyed_or_endless() {
+    let hostile = "- \u{1b}[2J\u{9b}\r\n::error::x\n##[group]\u{202e}\0\t;=1+1 #777 GH-777 \u{ffff}|";
+    let hostile = [Value::from(hostile.to_owned() + &"x".repeat(100_000))];
+    let is_text = |c: char| match c {
+        '\n' => true,
+        '\u{202a}'..='\u{202e}' | '\u{fffe}' | '\u{ffff}' => false,
+        _ => !c.is_control(),
+    };
+    let mut wrong = Vec::new();
+    for file in ["metered.json", "lives.json"] {
+        each(file, Value::is_string, &hostile, &mut |place, _, text| {
+            let report = match record::from_json(text, Path::new("report.json")) {
+                Ok(report) => report,
+                Err(error) if error.to_string().len() < 3000 => return,
+                Err(_) => return wrong.push(format!("{place}: a long message")),
+            };
+            for (file, text) in texts(&report) {
+                let kind = file.rsplit_once('.').map_or("", |(_, kind)| kind);
+                let forbidden: &[&str] = match kind {
+                    "json" | "jsonl" => continue,
+                    "csv" => &[";=", "; ="],
+                    "md" => &["#777", "GH-777", "\n- - "],
+                    _ => &[],
+                };
+                let found = forbidden.iter().find(|obeyed| text.contains(**obeyed));
+                let steers = text.chars().find(|c| !is_text(*c));
+                let longest = text.lines().map(str::len).max().filter(|&l| l > 60_000);
+                if found.is_some() || steers.is_some() || longest.is_some() {
+                    wrong.push(format!("{place}: {file}: {found:?} {steers:?} {longest:?}"));
+                }
+            }
+        });
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

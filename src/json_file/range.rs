@@ -40,6 +40,8 @@ const RANGES: [(&[&str], RangeInclusive<f64>); 3] = [
             "spread_s",
             "p5_s",
             "p95_s",
+            "low",
+            "high",
             "gflops",
             "gross",
             "gbytes_per_s",

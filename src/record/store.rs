@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::{Content, Report, SCHEMA_VERSION};
+use crate::console::shortened;
 use crate::json_file::range::InRange;
 use crate::json_file::{self, Misfit};
 use crate::units::Bytes;
@@ -17,6 +18,9 @@ pub const REPORT_FILE: &str = "report.json";
 /// Reports larger than this are refused: ten thousand cases with raw samples
 /// stay below it.
 const LARGEST_REPORT: Bytes = Bytes(256 << 20);
+
+/// The longest version that a message quotes, in characters.
+const LONGEST_VERSION: usize = 50;
 
 /// A file that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +229,7 @@ pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
     } = parse(text, path)?;
     if !is_readable(&version) {
         let path = path.to_owned();
+        let version = shortened(&version, LONGEST_VERSION).into_owned();
         return Err(LoadError::Version { path, version });
     }
     let mut report: Report = parse(text, path)?;

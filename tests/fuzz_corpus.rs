@@ -237,7 +237,8 @@ fn no_number_makes_a_figure_that_is_none() {
 /// Whatever a report says is shown on one line, not too long, and nothing obeys it.
 #[test]
 fn no_text_is_obeyed_or_endless() {
-    let hostile = "- \u{1b}[2J\u{9b}\r\n::error::x\n##[group]\u{202e}\0\t;=1+1 #777 GH-777 \u{ffff}|";
+    let hostile =
+        "- \u{1b}[2J\u{9b}\r\n::error::x\n##[group]\u{202e}\0\t;=1+1 #777 GH-777 \u{ffff}|";
     let hostile = [Value::from(hostile.to_owned() + &"x".repeat(100_000))];
     let is_text = |c: char| match c {
         '\n' => true,

@@ -1,28 +1,30 @@
 //! What numbers can be: outside of it, figures that follow from them would be none.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+/// The least and the most that a number can be, and how close to 0 it can be without
+/// being 0.
+type Range = (f64, f64, f64);
+
 /// A figure of a datasheet, in TFLOP/s, GB/s, GB, MHz or W: the fastest computer in the
 /// world does 10⁶ TFLOP/s.
-const STATED: RangeInclusive<f64> = 1e-6..=1e9;
-/// What a sensor says in W: a power station supplies 10⁹ W, and no sensor tells a
-/// milliwatt from another, but its mean over many readings of 0 may be as small as one
-/// likes.
-const READ_W: RangeInclusive<f64> = 0.0..=1e9;
-/// What others are divided by, in W, J, s, GB/s, GFLOP/s or GFLOP/s per W: above 0, and
-/// further from 1 than physics is.
-const DIVISOR: RangeInclusive<f64> = 1e-24..=1e18;
-/// A difference, which may be negative.
-const ANY: RangeInclusive<f64> = -1e24..=1e24;
-/// Nothing but 0 is closer to 0: its fourth power is a number still.
-const CLOSEST: f64 = 1e-60;
+const STATED: Range = (1e-6, 1e9, 0.0);
+/// What a sensor says, in W: a power station supplies 10⁹ W, and none tells a microwatt.
+const READ_W: Range = (0.0, 1e9, 1e-9);
+/// What an energy counter says, in J: those of a power station in 30 years.
+const READ_J: Range = (0.0, 1e18, 1e-9);
+/// What other numbers are divided by, in W, J, s, GB/s, GFLOP/s or one over another: above
+/// 0, and no closer to it than means of readings and counts of dispatches make it.
+const DIVISOR: Range = (1e-30, 1e18, 0.0);
+/// All else, such as differences: so that no figure made of them is infinite, nor its
+/// fourth power.
+const ANY: Range = (-1e24, 1e24, 1e-60);
 
 /// What fields can be, by their names.
-const RANGES: [(&[&str], RangeInclusive<f64>); 3] = [
+const RANGES: [(&[&str], Range); 4] = [
     (&["value", "clock_mhz", "memory_gb"], STATED),
     (
         &[
@@ -33,6 +35,7 @@ const RANGES: [(&[&str], RangeInclusive<f64>); 3] = [
         ],
         READ_W,
     ),
+    (&["counter_j"], READ_J),
     (
         &[
             "median_s",
@@ -58,15 +61,15 @@ const RANGES: [(&[&str], RangeInclusive<f64>); 3] = [
 /// What is wrong with the value of a field; nothing where it can be that.
 pub(crate) fn fault(field: &str, value: f64) -> Option<String> {
     let known = RANGES.iter().find(|(names, _)| names.contains(&field));
-    let range = known.map_or(ANY, |(_, range)| range.clone());
-    let is_close = value != 0.0 && value.abs() < CLOSEST;
-    if range.contains(&value) && !is_close {
+    let (least, most, closest) = known.map_or(ANY, |(_, range)| *range);
+    let is_far = value == 0.0 || value.abs() >= closest;
+    if (least..=most).contains(&value) && is_far {
         return None;
     }
-    let (least, most) = range.into_inner();
     Some(match value <= 0.0 && least > 0.0 {
         true => format!("{value} is not above zero"),
-        false => format!("{value:e} is not from {least:e} to {most:e}, as this has to be"),
+        false if !is_far => format!("{value:e} is closer to zero than {closest:e}, but not zero"),
+        false => format!("{value:e} is not from {least:e} to {most:e}"),
     })
 }
 
@@ -131,5 +134,36 @@ impl<'de> Visitor<'de> for Of<'_> {
             members.next_value_seed(Of(&name))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_beyond_its_field_is_told_apart_from_one_within() {
+        let said = |field, value| fault(field, value).unwrap_or_default();
+        assert_eq!(said("value", 989.4), "");
+        assert_eq!(said("value", -0.0), "-0 is not above zero");
+        assert_eq!(said("value", 1e308), "1e308 is not from 1e-6 to 1e9");
+        assert_eq!(said("median_w", 5e-324), "5e-324 is not from 1e-30 to 1e18");
+        assert_eq!(said("power_w", -1.0), "-1e0 is not from 0e0 to 1e9");
+        assert_eq!(
+            said("power_w", 1e-310),
+            "1e-310 is closer to zero than 1e-9, but not zero"
+        );
+        assert_eq!(said("net_j", -3.0) + &said("idle_w", 0.0), "");
+        for none in [f64::NAN, f64::INFINITY, -f64::INFINITY] {
+            assert_ne!(said("percent", none), "");
+        }
+    }
+
+    #[test]
+    fn a_document_is_sound_if_all_its_numbers_are() {
+        let sound = |text| serde_json::from_str::<InRange>(text);
+        assert!(sound(r#"{"a": [null, true, "x", {"samples_s": [1.0, 2]}, -7]}"#).is_ok());
+        let error = sound(r#"{"a": [{"samples_s": [1.0, 0]}]}"#).err().unwrap();
+        assert_eq!(error.to_string(), "0 is not above zero at line 1 column 29");
     }
 }

@@ -20,6 +20,7 @@ use super::{
     Coverage, Metric, Missing, PowerError, PowerSource, PowerSpec, RawReading, SourceIdentity,
     Unavailable,
 };
+use crate::json_file::range;
 use crate::units::{Joules, Watts};
 
 /// How long the first value may take: a baseboard controller needs seconds.
@@ -238,9 +239,6 @@ fn value(line: &str) -> Result<Option<Value>, PowerError> {
     let end = line.find(|c: char| c.is_alphabetic() && !matches!(c, 'e' | 'E'));
     let (number, unit) = line.split_at(end.unwrap_or(line.len()));
     let number: f64 = number.trim().parse().map_err(|_| unclear())?;
-    if !number.is_finite() {
-        return Err(unclear());
-    }
     let value = match unit.trim() {
         "" | "W" => Value::Power(Watts(number)),
         "mW" => Value::Power(Watts(number / 1e3)),
@@ -250,7 +248,14 @@ fn value(line: &str) -> Result<Option<Value>, PowerError> {
         "kJ" => Value::Energy(Joules(number * 1e3)),
         _ => return Err(unclear()),
     };
-    Ok(Some(value))
+    let fault = match value {
+        Value::Power(Watts(watts)) => range::fault("power_w", watts),
+        Value::Energy(Joules(joules)) => range::fault("counter_j", joules),
+    };
+    match fault {
+        Some(_) => Err(unclear()),
+        None => Ok(Some(value)),
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +293,14 @@ mod tests {
         assert_eq!(value("# watts"), Ok(None));
         for line in ["W", "12 V", "power: 12", "nan", "inf W", "1 2", "12 w"] {
             assert!(value(line).is_err(), "{line}");
+        }
+        // A report with these would have figures that are none.
+        for line in ["-1", "1e308 kW", "1e-310", "1e200", "-2 J", "1e308 J"] {
+            let error = value(line).unwrap_err().to_string();
+            assert!(
+                error.contains(line) && error.contains("from 0 to 1e9 W"),
+                "{error}"
+            );
         }
     }
 

@@ -58,10 +58,11 @@ pub enum PowerError {
     /// The program of a `command:` source ended.
     #[error("the power command has ended: {0}")]
     CommandEnded(String),
-    /// The program of a `command:` source prints something else than numbers.
+    /// The program of a `command:` source prints something else than numbers that a
+    /// meter can show.
     #[error(
         "the power command printed {0:?}, which is neither watts nor joules: one value a line is \
-         expected, such as 123.4, 123.4 W, 5678 J or 5678 mJ"
+         expected, from 0 to 1e9 W or 1e18 J, such as 123.4, 123.4 W, 5678 J or 5678 mJ"
     )]
     CommandUnclear(String),
     /// The program of a `command:` source is silent.

@@ -12,8 +12,8 @@ use indicatif::ProgressBar;
 
 use crate::units::Bytes;
 
-/// The longest text that a format shows, in characters: a sentence of our own that
-/// lists what a run measured is shorter.
+/// The longest text that a format shows, and the longest message, in characters: a
+/// sentence of our own that lists what a run measured is shorter.
 const LONGEST_TEXT: usize = 4000;
 /// The longest line on standard error, in characters, and so many lines of a message:
 /// an error of a shader quotes its source.
@@ -54,7 +54,8 @@ pub(crate) fn say(message: String) {
 /// The message as it is said: lines behind the first are indented, so that no name with
 /// a line break looks like a message.
 fn said(message: &str) -> String {
-    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let short = shortened(message, LONGEST_TEXT);
+    let mut lines = short.lines().filter(|line| !line.trim().is_empty());
     let shown = lines.by_ref().take(MOST_LINES);
     let shown: Vec<_> = shown.map(|line| shortened(line, LONGEST_LINE)).collect();
     let mut said = shown.join("\n  ");

@@ -23,6 +23,7 @@ fn main() {
         anywhere("a_report_of_another_schema_is_not_compared", other_schema),
         anywhere("arguments_that_mean_nothing_are_refused", arguments),
         anywhere("messages_cannot_be_obeyed_and_end", messages),
+        anywhere("numbers_beyond_their_field_are_refused", numbers),
         anywhere("names_in_a_report_are_text", names),
         anywhere("names_in_a_report_do_not_lead_out_of_a_folder", paths),
         needing(
@@ -407,29 +408,87 @@ fn arguments() {
     }
 }
 
-/// A quotation of what is wrong is as harmless as a table, and not as long as the
-/// file.
+/// A quotation of what is wrong is as harmless as a table, on one line, and not as long
+/// as the file, the name or the argument that it is of.
 fn messages() {
     let folder = folder();
-    let hostile = "\u{1b}[2J\u{9b}1m\u{202e}##[group]x".repeat(10_000);
+    let commands = "\u{1b}[2J\u{9b}1m\u{202e}##[group]x\r\n::error::y\n";
+    let hostile = commands.repeat(3000);
     let tier = format!("\"tier\":{}", quoted(&hostile));
     let report = REPORT.replace("\"tier\":\"quick\"", &tier);
     assert_ne!(report, REPORT, "the report has a tier");
     fs::write(folder.path().join("report.json"), report).expect("a temporary file");
-    let arguments = ["report", "report.json"];
-    let fault = "report: commands to a terminal in place of a word";
-    let message = refused(
-        fault,
+    for (fault, arguments, said) in [
+        (
+            "report: commands to a terminal in place of a word",
+            &["report", "report.json"][..],
+            "tier: unknown variant `\\u001b[2J",
+        ),
+        (
+            "fleet: commands to a terminal in place of a word",
+            &["fleet", "report.json"],
+            "tier: unknown variant `\\u001b[2J",
+        ),
+        (
+            "argument of commands to a terminal",
+            &["run", "--tier", &hostile],
+            "error: invalid value '",
+        ),
+        (
+            "name of commands to a terminal",
+            &["report", &format!("{commands}.json")],
+            "error: cannot read \\u001b[2J",
+        ),
+        (
+            "case of commands to a terminal",
+            &["run", commands],
+            "error: no case matches",
+        ),
+    ] {
+        let message = refused(fault, folder.path(), arguments, said);
+        let steers = ['\u{1b}', '\u{9b}', '\u{202e}', '\r'];
+        assert!(!message.contains(steers), "{message}");
+        assert!(!message.contains("##["), "{message}");
+        assert!(message.chars().count() < 20_000, "{}", message.len());
+        for line in message.lines().skip(1) {
+            assert!(line.starts_with("  "), "{line}");
+            assert!(!line.trim().starts_with("::"), "{line}");
+        }
+    }
+}
+
+/// A number that no machine has is an error where it is read: figures made of it would be
+/// infinite.
+fn numbers() {
+    let folder = folder();
+    let seconds = REPORT.replacen("\"median_s\":", "\"median_s\":\n-", 1);
+    let peak = DATASHEETS.replacen("\"value\":33.5", "\"value\":1e308", 1);
+    for (fault, command, contents, said) in [
+        (
+            "report: time below zero",
+            SHOW,
+            seconds,
+            "measurements[0].time.median_s: -",
+        ),
+        (
+            "datasheets: peak beyond all computers",
+            DATASHEETS_OF,
+            peak,
+            "is not from 1e-6 to 1e9",
+        ),
+    ] {
+        fs::write(folder.path().join("bad.json"), contents).expect("a temporary file");
+        let arguments = [command, &["bad.json"]].concat();
+        refused(fault, folder.path(), &arguments, said);
+    }
+    let meter = "command:echo 1e308 kW";
+    refused_with(
+        3,
+        "power: command beyond all meters",
         folder.path(),
-        &arguments,
-        "tier: unknown variant `\\u001b[2J",
+        &["power", "--for", "1s", "--power", meter],
+        "from 0 to 1e9 W",
     );
-    assert!(
-        !message.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
-        "{message}"
-    );
-    assert!(!message.contains("##["), "{message}");
-    assert!(message.chars().count() < 10_000, "{}", message.len());
 }
 
 /// A name that one format's readers would obey, as that format shows it.

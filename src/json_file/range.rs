@@ -164,6 +164,6 @@ mod tests {
         let sound = |text| serde_json::from_str::<InRange>(text);
         assert!(sound(r#"{"a": [null, true, "x", {"samples_s": [1.0, 2]}, -7]}"#).is_ok());
         let error = sound(r#"{"a": [{"samples_s": [1.0, 0]}]}"#).err().unwrap();
-        assert_eq!(error.to_string(), "0 is not above zero at line 1 column 29");
+        assert_eq!(error.to_string(), "0 is not above zero at line 1 column 28");
     }
 }

@@ -136,8 +136,7 @@ fn what_is_missing_is_said() {
     insta::assert_snapshot!(usage_error(&["--flops", "3640PFd", "--accelerator", "voodoo"]), @"error: no datasheet has the id or a name like `voodoo`; `flopwatt datasheets` lists them all");
     insta::assert_snapshot!(usage_error(&["--flops", "1000PFLOPS"]), @"
     error: invalid value '1000PFLOPS' for '--flops <WORK>': `1000PFLOPS`: PFLOPS is a rate, and work is needed: FLOP, or a rate times a time, such as PFLOPS-days
-
-    For more information, try '--help'.
+      For more information, try '--help'.
     ");
     insta::assert_snapshot!(usage_error(&["--workload", "centre:atlantis"]), @"error: `centre:atlantis` is neither a workload nor a file; known: gpt3-training, gpt4-training, chatgpt-day, centre:shenzhen, centre:wuhan, centre:xian, centre:chengdu, centre:xuchang, centre:nanjing, centre:hangzhou, centre:ningbo, centre:guizhou, centre:shanghai-2023, centre:shanghai-2025, centre:china-2021, centre:china-2026, world-ai-2027");
     let shared = [

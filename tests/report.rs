@@ -209,8 +209,7 @@ fn reports_and_cases_are_sorted_by_any_column() {
 fn an_unknown_field_is_answered_with_those_like_it() {
     insta::assert_snapshot!(usage_error(&[GL, "--sort", "gflop"]), @"
     error: invalid value 'gflop' for '--sort <FIELD>': there is no such field; like it are gflops_low, gflops_high, gflops_median, j_per_tflop, gflops_per_watt_net; all are the columns of --format csv
-
-    For more information, try '--help'.
+      For more information, try '--help'.
     ");
 }
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Texts that mean something to whatever they may end up in.
-const TEXTS: [&str; 24] = [
+const TEXTS: [&str; 26] = [
     "",
     " ",
     "<script>alert(1)</script>",
@@ -14,6 +14,8 @@ const TEXTS: [&str; 24] = [
     "\t+1+1",
     "@SUM(A1)",
     "-1+2",
+    "x;=1+1;\t-2",
+    "- x #123 GH-123",
     "../../etc/passwd",
     "/etc/passwd\0.csv",
     "\u{1b}[2J\u{9b}31m\u{7f}\u{7}",

@@ -269,11 +269,16 @@ fn has_no_controls(text: &str) {
     let turning =
         |c: char| matches!(c, '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     assert!(!text.contains(turning));
+    // XML has no such characters.
+    assert!(!text.contains(['\u{fffe}', '\u{ffff}']));
 }
 
 /// Markdown has no HTML but ours, and links to the web and to charts only.
 fn has_no_markup(text: &str) {
     has_no_controls(text);
+    for link in ["#123", "GH-123", "\n- - "] {
+        assert!(!text.contains(link), "{link}");
+    }
     for rest in text.split('<').skip(1) {
         let ours = [
             "https://",
@@ -300,7 +305,8 @@ fn is_plain_table(text: &str, runs: &[Run]) {
     for row in csv::Reader::from_reader(text.as_bytes()).records() {
         rows += 1;
         for cell in &row.expect("rows of one length") {
-            let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+            let sign = |cell: &str| cell.trim_start().starts_with(['=', '+', '-', '@']);
+            let is_formula = sign(cell) || cell.split(';').skip(1).any(sign);
             assert!(!is_formula || cell.parse::<f64>().is_ok(), "{cell}");
         }
     }
@@ -328,7 +334,9 @@ fn is_xml(text: &str) {
 fn compared(verdicts: &Comparison) {
     has_no_controls(&comparison::table(verdicts, Some(100)));
     has_no_markup(&comparison::markdown(verdicts));
-    is_xml(&comparison::junit(verdicts));
+    let junit = comparison::junit(verdicts);
+    is_xml(&junit);
+    has_no_controls(&junit);
     let json: serde_json::Value = serde_json::from_str(&comparison::json(verdicts)).expect("JSON");
     assert_eq!(
         json["cases"].as_array().map(Vec::len),

@@ -13,6 +13,7 @@ use crate::codegen::bound::Architecture;
 use crate::codegen::compare::Comparison;
 use crate::codegen::survey::{Shader, Survey, Surveyor};
 use crate::codegen::{CodegenError, Compiler, listing};
+use crate::console::plain;
 use crate::gpu::adapter::AdapterDescription;
 use crate::json_file::range::InRange;
 use crate::json_file::{self, Misfit};
@@ -190,11 +191,13 @@ fn disassembly(surveyor: &Surveyor, case: &str) -> Result<String, Failure> {
 fn changes(comparison: &Comparison) -> String {
     let mut text = String::new();
     if let Some(compiler) = &comparison.other_compiler {
+        let compiler = plain(compiler);
         text += &format!("compiled by another version before ({compiler}): for information only\n");
     }
     for change in &comparison.changes {
         let verdict = if change.worse { "WORSE " } else { "change" };
-        text += &format!("{verdict}  {}: {}\n", change.shader, change.what);
+        let change = plain(&format!("{}: {}", change.shader, change.what));
+        text += &format!("{verdict}  {change}\n");
     }
     if comparison.changes.is_empty() {
         text += "no change\n";

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::datasheets::DatasheetFile;
 use super::setup::say;
 use super::{Exit, Outcome, print};
+use crate::console::plain;
 use crate::datasheet::Catalogue;
 use crate::gpu::adapter::{self, AdapterDescription};
 use crate::gpu::bus::{self, VisibleGpu};
@@ -113,7 +114,7 @@ impl Listing {
         for (position, row) in self.adapters.iter().enumerate() {
             let earlier = &self.adapters[..position];
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", row.heading(earlier));
+            let _ = writeln!(text, "{}", plain(&row.heading(earlier)));
             text.push_str(&aligned(&row.lines(), width));
             text.push('\n');
         }
@@ -182,7 +183,9 @@ impl Row {
             ("limits", limits(adapter)),
             ("datasheet", datasheet),
         ];
-        lines.map(|(label, text)| (label.into(), text)).into()
+        lines
+            .map(|(label, text)| (label.into(), plain(&text)))
+            .into()
     }
 }
 
@@ -263,7 +266,7 @@ pub(super) fn source_line(source: &PowerSourceStatus) -> (String, String) {
     };
     let address = source.pci_address.as_deref();
     let place = address.map(|a| format!(", GPU at {a}")).unwrap_or_default();
-    (source.source.clone(), text + &place)
+    (plain(&source.source), plain(&(text + &place)))
 }
 
 fn hidden_line(gpu: &VisibleGpu) -> (String, String) {
@@ -273,7 +276,7 @@ fn hidden_line(gpu: &VisibleGpu) -> (String, String) {
         "{} [{:04x}:{:04x}], kernel driver {driver}, seen by {}",
         gpu.description, gpu.vendor_id, gpu.device_id, gpu.seen_by
     );
-    (address.into(), text)
+    (plain(address), plain(&text))
 }
 
 /// Labels and texts in two columns, indented, long texts wrapped.

@@ -260,7 +260,10 @@ impl Watched {
         let share = self.sampler_cost.share_of_a_core();
         let share = share.map(|share| format!("{:.2} % of a core", 100.0 * share));
         lines.extend(share.map(|share| ("reading cost", share)));
-        let lines: Vec<_> = lines.into_iter().map(|(l, t)| (l.to_owned(), t)).collect();
+        let lines: Vec<_> = lines
+            .into_iter()
+            .map(|(l, t)| (l.to_owned(), console::plain(&t)))
+            .collect();
         aligned(&lines, width)
     }
 

@@ -45,6 +45,7 @@ fn main() {
 const REPORT: &str = include_str!("../fuzz/corpus/reports/software.json");
 const WORKLOADS: &str = include_str!("../fuzz/corpus/workloads/training.json");
 const DATASHEETS: &str = include_str!("../fuzz/corpus/datasheets/one.json");
+const SURVEY: &str = include_str!("../fuzz/corpus/surveys/two.json");
 const ACCEPTED: &str =
     r#"{"version": 1, "accepted": [{"case": "[", "change": "gone", "reason": "x"}]}"#;
 
@@ -463,7 +464,14 @@ fn numbers() {
     let folder = folder();
     let seconds = REPORT.replacen("\"median_s\":", "\"median_s\":\n-", 1);
     let peak = DATASHEETS.replacen("\"value\":33.5", "\"value\":1e308", 1);
+    let share = SURVEY.replacen("\"percent_flop\":", "\"percent_flop\":\n1e300,\"was\":", 1);
     for (fault, command, contents, said) in [
+        (
+            "survey: share beyond all numbers",
+            &["codegen", "--compare"][..],
+            share,
+            "error: bad.json:2:5: no output of `flopwatt codegen --json`: shaders[0].percent_flop: 1e300 is not",
+        ),
         (
             "report: time below zero",
             SHOW,

@@ -169,6 +169,15 @@ impl PowerTrace {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_number_that_no_sensor_shows_is_named() {
+        for number in ["-1", "1e308", "5e-324", "inf", "NaN"] {
+            let error = trace_points(&format!("time_s,power_w\n0,50\n1,{number}\n"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.starts_with("line 3: power_w: "), "{error}");
+        }
+    }
+
     /// Three readings half a second apart; the second lies in the window.
     #[test]
     fn a_trace_is_a_line_for_every_reading() {

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Exit, Failure, Outcome, print};
+use crate::console::plain;
 use crate::datasheet::{Accumulate, Catalogue, Datasheet, Figure, FigureKind, Sparsity};
 
 mod check;
@@ -102,7 +103,7 @@ fn overview(sheets: &[&Datasheet]) -> String {
     header.push("best\nevidence".to_owned());
     table.set_header(header);
     for sheet in sheets {
-        let mut row = vec![sheet.name.clone()];
+        let mut row = vec![plain(&sheet.name)];
         row.extend(COLUMNS.map(|kind| or_dash(sheet.figure(kind).map(|figure| figure.value))));
         row.push(or_dash(sheet.best_tier()));
         table.add_row(row);
@@ -120,14 +121,14 @@ fn page(catalogue: &Catalogue, sheet: &Datasheet) -> String {
     out.push('\n');
     out.push_str(&figures_table(sheet.figures.iter(), &mut cited));
     for variant in &sheet.variants {
-        let _ = writeln!(out, "\n{}", variant.name);
+        let _ = writeln!(out, "\n{}", plain(&variant.name));
         out.push_str(&figures_table(variant.figures.iter(), &mut cited));
     }
     if !sheet.notes.is_empty() {
         out.push_str("\nNotes\n");
     }
     for note in &sheet.notes {
-        let _ = writeln!(out, "- {note}");
+        let _ = writeln!(out, "- {}", plain(note));
     }
     if !cited.is_empty() {
         out.push_str("\nSources\n");
@@ -139,7 +140,8 @@ fn page(catalogue: &Catalogue, sheet: &Datasheet) -> String {
 }
 
 fn heading(sheet: &Datasheet) -> String {
-    let mut out = format!("{} ({})\n{}", sheet.name, sheet.id, sheet.vendor);
+    let [name, id, vendor] = [&sheet.name, &sheet.id, &sheet.vendor].map(|text| plain(text));
+    let mut out = format!("{name} ({id})\n{vendor}");
     if let Some(year) = sheet.year {
         let _ = write!(out, ", {year}");
     }
@@ -151,7 +153,11 @@ fn heading(sheet: &Datasheet) -> String {
     if !ids.is_empty() {
         let _ = write!(out, ", PCI {}", ids.join(", "));
     }
-    let names: Vec<_> = sheet.names.iter().map(|name| format!("“{name}”")).collect();
+    let names: Vec<_> = sheet
+        .names
+        .iter()
+        .map(|name| format!("“{}”", plain(name)))
+        .collect();
     let _ = writeln!(
         out,
         "\nreports itself as {} ({})",
@@ -222,10 +228,10 @@ fn conditions(figure: &Figure) -> String {
 
 fn source_line(catalogue: &Catalogue, id: &str) -> String {
     match catalogue.sources().get(id) {
-        None => id.to_owned(),
+        None => plain(id),
         Some(source) => match &source.url {
-            Some(url) => format!("{}\n    {url}", source.title),
-            None => source.title.clone(),
+            Some(url) => format!("{}\n    {}", plain(&source.title), plain(url)),
+            None => plain(&source.title),
         },
     }
 }

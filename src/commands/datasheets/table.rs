@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{align_right, bare_table, lines_of};
+use crate::console::plain;
 use crate::datasheet::{Datasheet, FigureKind, Unit};
 use crate::units::Watts;
 
@@ -104,7 +105,7 @@ fn text(rows: &[Row]) -> String {
     }
     table.set_header(header);
     for row in rows {
-        let mut cells = vec![row.id.to_owned()];
+        let mut cells = vec![plain(row.id)];
         cells.push(digits(row.rated_power_w.map(|watts| watts.0)));
         for (kind, _) in COLUMNS {
             cells.push(digits(row.peaks.get(&kind).map(|peak| peak.value)));

@@ -1,10 +1,9 @@
 //! `flopwatt fleet`: any number of reports as one.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
@@ -180,9 +179,7 @@ fn write(merged: &Merged, fleet: &Fleet, formats: &[Format], out: &Path) -> Resu
     render::write(&documents, out)?;
     let mut names: Vec<&str> = documents.iter().map(|d| d.file.as_str()).collect();
     if formats.contains(&Format::Jsonl) {
-        fs::create_dir_all(out)
-            .with_context(|| format!("cannot create the folder {}", out.display()))?;
-        record::stream_atomically(&out.join(ROWS_FILE), |file| rows(merged, file))?;
+        record::stream_into(out, ROWS_FILE, |file| rows(merged, file))?;
         names.push(ROWS_FILE);
     }
     say(format!("{}: {}", out.display(), names.join(", ")));

@@ -1,12 +1,10 @@
 //! What the verbs that compare have in common: how verdicts are printed and where
 //! else they go.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{env, io};
-
-use anyhow::Context;
 
 use super::setup::say;
 use super::{Failure, print};
@@ -79,11 +77,7 @@ impl Output {
         })?;
         if let Some(path) = &self.junit {
             let text = comparison::junit(comparison);
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)
-                    .with_context(|| format!("cannot create the folder {}", folder.display()))?;
-            }
-            record::write_atomically(path, text.as_bytes())?;
+            record::write_named(path, text.as_bytes())?;
         }
         let on_github = env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         let annotations = comparison::annotations(comparison);

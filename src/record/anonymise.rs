@@ -27,7 +27,7 @@ pub const WITHHELD: &str = "withheld";
 pub fn anonymise(mut report: Report, number: u64) -> Report {
     let Report {
         run_id,
-        content_sha256,
+        file_sha256,
         command,
         plan,
         host,
@@ -54,7 +54,7 @@ pub fn anonymise(mut report: Report, number: u64) -> Report {
     } = &mut report;
     *run_id = Uuid::from_u128(number.into());
     // It is that of what is left out.
-    *content_sha256 = None;
+    *file_sha256 = None;
     command.clear();
     // It names folders and meters, and a published report does not go on.
     *plan = None;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::SaveError;
 use super::npy;
-use super::store::stream_atomically;
+use super::store;
 use crate::kernel::Parameters;
 use crate::kernel::element::Element;
 use crate::kernel::id::{CaseId, Operation, Precision};
@@ -62,13 +62,10 @@ impl Computed<'_> {
         let Some(export) = self.problem.export() else {
             return Ok(());
         };
-        let folder = folder.join(self.name());
-        begin(&folder).map_err(|cause| SaveError {
-            path: folder.clone(),
-            cause,
-        })?;
+        let folder = store::make_folder(folder, self.name().as_ref())?;
+        begin(&folder)?;
         let array = |name: &str, element: Element, dimensions: &[u32], bytes: &[u8]| {
-            stream_atomically(&folder.join(format!("{name}.npy")), |file| {
+            store::stream_into(&folder, format!("{name}.npy"), |file| {
                 npy::write(file, element, dimensions, bytes)
             })
         };
@@ -91,7 +88,7 @@ impl Computed<'_> {
             flopwatt_version: env!("CARGO_PKG_VERSION"),
             reference_reason: export.reference.is_none().then_some(sampled),
         };
-        stream_atomically(&folder.join(META_FILE), |file| {
+        store::stream_into(&folder, META_FILE, |file| {
             serde_json::to_writer_pretty(file, &meta)?;
             Ok(())
         })
@@ -109,12 +106,15 @@ impl Computed<'_> {
     }
 }
 
-/// Makes `folder`. What an earlier run left there is not whole from here on.
-fn begin(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+/// Takes from `folder` what an earlier run left there, which is not whole from here on.
+fn begin(folder: &Path) -> Result<(), SaveError> {
     for stale in [META_FILE, &format!("{REFERENCE}.npy")] {
-        match fs::remove_file(folder.join(stale)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        let path = folder.join(stale);
+        let removed = store::refuse_what_is_no_file(&path).and_then(|()| fs::remove_file(&path));
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SaveError::at(&path)(error));
+            }
             _ => {}
         }
     }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub use anonymise::{WITHHELD, anonymise};
 pub use container::Container;
-pub use content::Content;
+pub use content::{Content, seal, unsealed};
 pub use dump::Computed;
 pub use environment::{Git, Host, UNKNOWN_HOST, built_from, command_line};
 pub use folder::{adapter_names, folder_name, group_name};
@@ -30,8 +30,8 @@ pub use relate::{find_datasheet, peak_kind};
 pub use shaders::{Shaders, ShadersError};
 pub use slurm::SlurmTask;
 pub use store::{
-    LoadError, REPORT_FILE, SaveError, from_json, is_readable, load, read, save, sealed,
-    stream_atomically, write_atomically, write_with_folders,
+    LoadError, REPORT_FILE, SaveError, from_json, is_readable, load, read, save, stream_into,
+    write_into, write_named,
 };
 pub use trace::{PowerTrace, TracePoint, Traces, load_traces, trace_name, trace_points};
 
@@ -56,10 +56,10 @@ pub struct Report {
     /// Time-ordered unique id (UUIDv7).
     #[schemars(with = "String", extend("format" = "uuid"))]
     pub run_id: Uuid,
-    /// SHA-256 of the report's content without this member, in the canonical form that
-    /// docs/fleet.md states; null until it is saved, and in reports before schema 1.4.
+    /// SHA-256 of the report's file without these 64 digits, see docs/fleet.md; null in
+    /// reports before schema 1.5, and in a list of several.
     #[serde(default)]
-    pub content_sha256: Option<String>,
+    pub file_sha256: Option<String>,
     /// Whether the report is a copy of another under changed names, made to try out
     /// programs with many reports: its figures are nobody's.
     #[serde(default)]
@@ -137,7 +137,7 @@ impl Report {
         Self {
             schema_version: SCHEMA_VERSION.to_owned(),
             run_id: Uuid::now_v7(),
-            content_sha256: None,
+            file_sha256: None,
             synthetic: false,
             started: now,
             ended: now,

@@ -1,11 +1,12 @@
 //! Reports on disk.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::content::{seal, unsealed};
 use super::{Content, Report, SCHEMA_VERSION};
 use crate::console::shortened;
 use crate::json_file::range::InRange;
@@ -30,6 +31,16 @@ pub struct SaveError {
     pub path: PathBuf,
     /// Why.
     pub cause: io::Error,
+}
+
+impl SaveError {
+    pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self {
+            path: path.clone(),
+            cause,
+        }
+    }
 }
 
 /// A report that cannot be read.
@@ -71,91 +82,167 @@ pub enum LoadError {
     },
 }
 
-/// Writes `report.json` into `folder`, which is created where it is missing, with the
-/// hash of its content.
+/// Writes `report.json` into `folder` as [`write_into`], with its hash.
 ///
 /// # Errors
 /// When the file cannot be written; an earlier one is then still there.
 pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
-    let path = folder.join(REPORT_FILE);
-    let json = sealed(report).and_then(|report| serde_json::to_string_pretty(&report));
-    let json = json.map_err(|e| SaveError {
-        path: path.clone(),
-        cause: e.into(),
-    })?;
-    write_with_folders(&path, (json + "\n").as_bytes())
+    let text = unsealed(report).map_err(|e| SaveError::at(&folder.join(REPORT_FILE))(e.into()))?;
+    write_into(folder, REPORT_FILE, seal(&text).as_bytes())
 }
 
-/// The report as it is written, which is with the hash of its content.
+/// Writes the file `name`, one that this program has chosen, into an output folder, and
+/// makes the folders above it. Links in an output folder are not followed, and what
+/// is not a regular file is not replaced: who put it there meant something else.
 ///
-/// # Errors
-/// When it cannot be JSON: its maps have strings as keys, so that it can.
-pub fn sealed(report: &Report) -> serde_json::Result<Report> {
-    let text = serde_json::to_string(report)?;
-    let content = Content::of(&serde_json::from_str(&text)?);
-    Ok(Report {
-        content_sha256: Some(content.found),
-        ..report.clone()
-    })
-}
-
-/// Writes a file as [`write_atomically`], with the folders above it.
-///
-/// # Errors
-/// When a folder or the file cannot be written.
-pub fn write_with_folders(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|cause| SaveError {
-            path: folder.to_owned(),
-            cause,
-        })?;
-    }
-    write_atomically(path, contents)
-}
-
-/// Writes a file so that readers see the old contents or the new, never a part:
-/// a temporary file beside it is written, flushed and renamed.
+/// Readers see the old contents or the new, never a part: a temporary file beside it
+/// is written, flushed and renamed.
 ///
 /// # Errors
 /// When any of that fails; the old contents are then untouched.
-pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
-    stream_atomically(path, |file| file.write_all(contents))
+pub fn write_into(folder: &Path, name: impl AsRef<Path>, contents: &[u8]) -> Result<(), SaveError> {
+    stream_into(folder, name, |file| file.write_all(contents))
 }
 
 /// The same for contents that are written piece by piece.
 ///
 /// # Errors
 /// When any of that fails, or `write` does; the old contents are then untouched.
-pub fn stream_atomically(
-    path: &Path,
+pub fn stream_into(
+    folder: &Path,
+    name: impl AsRef<Path>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), SaveError> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let stream = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".flopwatt-")
-            .tempfile_in(folder)?;
-        let mut buffer = BufWriter::new(file.as_file_mut());
-        write(&mut buffer)?;
-        buffer.flush()?;
-        drop(buffer);
-        make_readable(file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        sync_folder(folder)
-    };
-    stream().map_err(|cause| SaveError {
-        path: path.to_owned(),
-        cause,
-    })
+    let name = name.as_ref();
+    make_folder(folder, name.parent().unwrap_or(Path::new("")))?;
+    let path = folder.join(name);
+    refuse_what_is_no_file(&path)
+        .and_then(|()| replace(&path, write))
+        .map_err(SaveError::at(&path))
 }
 
-/// Temporary files are private to their owner; a report is not.
+/// Makes an output folder and the folders `below` it, of which none may be a link.
+///
+/// # Errors
+/// When one cannot be made.
+pub(super) fn make_folder(folder: &Path, below: &Path) -> Result<PathBuf, SaveError> {
+    fs::create_dir_all(folder).map_err(SaveError::at(folder))?;
+    let mut path = folder.to_owned();
+    for part in below {
+        path.push(part);
+        let made = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(io::Error::other(NOT_FOLLOWED)),
+            Err(_) => fs::create_dir_all(&path),
+        };
+        made.map_err(SaveError::at(&path))?;
+    }
+    Ok(path)
+}
+
+/// An error unless there is a regular file in an output folder, or nothing.
+pub(super) fn refuse_what_is_no_file(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Err(io::Error::other(NOT_FOLLOWED)),
+        _ => Ok(()),
+    }
+}
+
+const NOT_FOLLOWED: &str = "a link, a pipe or something else stands there, which is neither \
+                            followed nor replaced: move it away, or choose another folder";
+
+/// Writes the file that a person has named, and makes the folders above it. The file
+/// behind a link is replaced as by [`write_into`]; what is not a regular file, such as
+/// a pipe, a terminal or /dev/null, is written to.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_named(path: &Path, contents: &[u8]) -> Result<(), SaveError> {
+    let write = || match (fs::metadata(path), fs::symlink_metadata(path)) {
+        (Ok(found), _) if found.is_file() => {
+            replace(&fs::canonicalize(path)?, |file| file.write_all(contents))
+        }
+        (Ok(_), _) => OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(contents),
+        // A link to nothing.
+        (Err(nothing), Ok(_)) => Err(nothing),
+        (Err(_), Err(_)) => {
+            fs::create_dir_all(folder_of(path))?;
+            replace(path, |file| file.write_all(contents))
+        }
+    };
+    write().map_err(SaveError::at(path))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
+    let mut temporary = tempfile::Builder::new();
+    temporary.prefix(".flopwatt-");
+    if let Some(file) = nameless(folder) {
+        fill(&file, write)?;
+        let named = temporary.make_in(folder, |path| give_name(&file, path))?;
+        named.persist(path).map_err(|e| e.error)?;
+    } else {
+        // Private unless told otherwise; a report is not.
+        #[cfg(unix)]
+        temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(MODE));
+        let file = temporary.tempfile_in(folder)?;
+        fill(file.as_file(), write)?;
+        file.persist(path).map_err(|e| e.error)?;
+    }
+    sync_folder(folder)
+}
+
+/// The umask takes its part of this.
 #[cfg(unix)]
-fn make_readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
+const MODE: u32 = 0o666;
+
+/// A file without a name, of which nothing is left however the program ends; none where
+/// the file system has no such files.
+#[cfg(target_os = "linux")]
+fn nameless(folder: &Path) -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = OpenOptions::new();
+    options.write(true).mode(MODE);
+    options.custom_flags(rustix::fs::OFlags::TMPFILE.bits() as i32);
+    // By which it gets its name.
+    let file = options.open(folder).ok()?;
+    Path::new("/proc/self/fd").is_dir().then_some(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_folder: &Path) -> Option<File> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn give_name(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{AtFlags, CWD, linkat};
+
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_name(_file: &File, _path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn fill(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = BufWriter::new(file);
+    write(&mut buffer)?;
+    buffer.flush()?;
+    file.sync_all()
 }
 
 /// Makes the new name last: after a power cut a folder that was not written may
@@ -171,11 +258,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Folders cannot be opened for this elsewhere.
 #[cfg(not(unix))]
 fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
@@ -195,7 +277,7 @@ pub fn load(path: &Path) -> Result<Report, LoadError> {
 pub fn read(path: &Path) -> Result<(Report, Content), LoadError> {
     let (path, text) = text(path)?;
     let report = from_json(&text, &path)?;
-    let content = Content::of(&parse(&text, &path)?);
+    let content = Content::of(&text, &report);
     Ok((report, content))
 }
 
@@ -269,24 +351,71 @@ mod tests {
     fn an_unwritable_folder_is_named_and_old_contents_survive() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
-        write_atomically(&path, b"old").unwrap();
-        let blocked = folder.path().join("a.json/b.json");
-        let error = write_atomically(&blocked, b"new").unwrap_err().to_string();
-        assert!(error.contains("b.json"), "{error}");
+        write_into(folder.path(), "a.json", b"old").unwrap();
+        let blocked = write_into(folder.path(), "a.json/b.json", b"new");
+        let error = blocked.unwrap_err().to_string();
+        assert!(error.contains("a.json"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// Its mode is set before it is written to disk, with what it holds.
+    fn files(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    /// Where a pipe or a device would be replaced, others lose it.
     #[cfg(unix)]
     #[test]
-    fn others_may_read_a_report() {
-        use std::os::unix::fs::PermissionsExt;
+    fn links_in_an_output_folder_are_neither_followed_nor_replaced() {
+        use std::os::unix::fs::symlink;
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.json");
-        write_atomically(&path, b"new").unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o644);
+        let [out, other] = ["out", "other"].map(|name| folder.path().join(name));
+        fs::create_dir_all(&out).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("a.json"), "precious").unwrap();
+        symlink(&other, out.join("charts")).unwrap();
+        symlink(other.join("a.json"), out.join("a.json")).unwrap();
+        symlink(other.join("nothing"), out.join("b.json")).unwrap();
+        for name in ["charts/a.json", "charts/deep/a.json", "a.json", "b.json"] {
+            let error = write_into(&out, name, b"new").unwrap_err().to_string();
+            assert!(error.contains("neither followed nor replaced"), "{error}");
+        }
+        assert_eq!(fs::read(other.join("a.json")).unwrap(), b"precious");
+        assert_eq!((files(&out), files(&other)), (3, 1));
+        // The folder itself is one that a person has named.
+        symlink(&other, folder.path().join("named")).unwrap();
+        write_into(&folder.path().join("named"), "deep/a.json", b"new").unwrap();
+        assert_eq!(fs::read(other.join("deep/a.json")).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_a_person_names_may_be_a_link_and_keeps_it() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link] = ["deep/target", "link"].map(|name| folder.path().join(name));
+        write_named(&target, b"old").unwrap();
+        symlink(&target, &link).unwrap();
+        write_named(&link, b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        fs::remove_file(&target).unwrap();
+        let error = write_named(&link, b"new").unwrap_err().to_string();
+        assert!(error.contains("link"), "{error}");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    /// Most file systems have files without a name; both ways leave nothing behind.
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = stream_into(folder.path(), "a", |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        let error = failed.unwrap_err().to_string();
+        assert!(error.ends_with("a: no more"), "{error}");
+        assert_eq!(files(folder.path()), 0);
     }
 
     #[test]

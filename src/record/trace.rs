@@ -140,17 +140,16 @@ impl PowerTrace {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Writes the readings of `measurement` into the report's folder, at the place
-    /// that the record names.
+    /// Writes the readings of `measurement`, if it has power, into the report's folder.
     ///
     /// # Errors
     /// When the file or its folder cannot be written.
     pub fn save(&self, measurement: &Measurement, folder: &Path) -> Result<(), SaveError> {
-        let named = measurement.power.as_ref().and_then(|p| p.trace.as_ref());
-        let Some(path) = named.map(|name| folder.join(name)) else {
-            return Ok(());
-        };
-        store::write_with_folders(&path, self.csv().as_bytes())
+        // Not at the place that the record names, which somebody may have put there.
+        match measurement.power {
+            Some(_) => store::write_into(folder, trace_name(measurement), self.csv().as_bytes()),
+            None => Ok(()),
+        }
     }
 
     fn state_at(&self, moment: Seconds) -> Option<&StateAt> {

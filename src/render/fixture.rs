@@ -155,7 +155,7 @@ fn empty() -> Report {
     Report {
         schema_version: SCHEMA_VERSION.into(),
         run_id: uuid::Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001),
-        content_sha256: None,
+        file_sha256: None,
         synthetic: false,
         started,
         ended: started,

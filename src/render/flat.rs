@@ -22,7 +22,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("ended", |r, _| value(r.ended)),
     ("complete", |r, _| value(r.complete)),
     ("synthetic", |r, _| value(r.synthetic)),
-    ("content_sha256", |r, _| value(&r.content_sha256)),
+    ("file_sha256", |r, _| value(&r.file_sha256)),
     ("flopwatt_version", |r, _| value(&r.flopwatt_version)),
     ("git_commit", |r, _| {
         value(r.git.as_ref().map(|g| &g.commit))

@@ -61,7 +61,7 @@ mod tests {
         "ended":"2026-01-02T03:04:05Z",
         "complete":true,
         "synthetic":false,
-        "content_sha256":null,
+        "file_sha256":null,
         "flopwatt_version":"0.1.0",
         "git_commit":null,
         "git_dirty":null,

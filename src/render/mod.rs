@@ -185,8 +185,7 @@ pub fn save(report: &Report, folder: &Path) -> Result<(), SaveError> {
 /// When a file cannot be written; earlier ones are then there.
 pub fn write(documents: &[Document], folder: &Path) -> Result<(), SaveError> {
     for document in documents {
-        let path = folder.join(&document.file);
-        record::write_with_folders(&path, document.text.as_bytes())?;
+        record::write_into(folder, &document.file, document.text.as_bytes())?;
     }
     Ok(())
 }

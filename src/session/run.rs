@@ -635,7 +635,10 @@ pub fn keep(cache: &Cache) -> Result<(), SaveError> {
     let Some((path, text)) = cache.to_file() else {
         return Ok(());
     };
-    record::write_with_folders(path, text.as_bytes())
+    let Some((folder, name)) = path.parent().zip(path.file_name()) else {
+        return Ok(());
+    };
+    record::write_into(folder, name, text.as_bytes())
 }
 
 #[cfg(all(test, unix))]

@@ -268,7 +268,7 @@ impl Common<'_> {
             .map(|(report, folder)| Run::in_folder(report, &self.folder.join(folder)))
             .collect();
         let json = serde_json::to_string_pretty(&summary)? + "\n";
-        record::write_with_folders(&self.folder.join(SUMMARY_FILE), json.as_bytes())?;
+        record::write_into(&self.folder, SUMMARY_FILE, json.as_bytes())?;
         render::write(&render::pages(&reports), &self.folder)?;
         match (self.args.json, self.args.format) {
             (true, _) | (_, Format::Json) => print(&json)?,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     silence_device_select();
+    ignore_size_limit();
     flopwatt::commands::main()
 }
 
@@ -17,5 +18,15 @@ fn silence_device_select() {
     if !chosen_by_user {
         // SAFETY: no other thread runs yet that could read the environment.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
+/// A file that would be larger than `ulimit -f` allows is then an error that names it.
+/// The signal would end the program without a word.
+fn ignore_size_limit() {
+    #[cfg(unix)]
+    // SAFETY: no handler is installed, and no other thread runs yet.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }

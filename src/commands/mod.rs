@@ -168,15 +168,12 @@ fn refuse(told: clap::Error) -> Cli {
     std::process::exit(told.exit_code())
 }
 
-/// Reads a report, and says so where it is not what was once written.
+/// Reads a report, and says so where it is not what was once written, or nobody can
+/// tell.
 fn load(path: &Path) -> Result<Report, LoadError> {
     let (report, content) = record::read(path)?;
-    if content.is_altered() {
-        say(format!(
-            "warning: {} was changed after it was written: its content does not have the hash that \
-             it states",
-            path.display()
-        ));
+    if let Some(doubt) = content.doubt() {
+        say(format!("warning: {} {doubt}", path.display()));
     }
     Ok(report)
 }

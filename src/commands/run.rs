@@ -59,9 +59,9 @@ pub struct Args {
 
     /// Source of power: auto (that of the adapter), none, nvml[:index|uuid|pci],
     /// rapl[:package-0], hwmon[:driver|pci], ioreport, or command:'program
-    /// arguments', a program that prints watts or joules
-    #[arg(long, value_name = "SOURCE", default_value_t)]
-    power: PowerSpec,
+    /// arguments', a program that prints watts or joules [default: auto]
+    #[arg(long, value_name = "SOURCE")]
+    power: Option<PowerSpec>,
 
     /// Distributions of the inputs of products and attention, separated by commas:
     /// normal, uniform, zeros, sparse:SHARE (of zeros) or sorted. Every case is
@@ -90,11 +90,17 @@ pub struct Args {
     power_limits: Vec<Watts>,
 
     /// Go on with the run that left its report in this folder and was cut short: the
-    /// cases that are missing, with the options that it was started with. Refused
-    /// where the machine, the adapter, its driver, the shaders or flopwatt are
-    /// others by now
+    /// cases that are missing, with the options that it was started with. Programs
+    /// and folders are not taken from a report: give --power command:…, --dump and
+    /// --shaders once more. Refused where the machine, the adapter, its driver, the
+    /// shaders or flopwatt are others by now
     #[arg(long, value_name = "DIR", conflicts_with_all = BEGINNING)]
     resume: Option<PathBuf>,
+
+    /// Go on with a report that was changed after it was written, or does not tell
+    /// whether it was. The report says so from then on
+    #[arg(long, requires = "resume")]
+    altered: bool,
 
     #[command(flatten)]
     datasheets: DatasheetFile,
@@ -108,22 +114,19 @@ pub struct Args {
     json: bool,
 }
 
-/// Options that only a new run has; one that goes on has them in its plan.
-const BEGINNING: [&str; 16] = [
+/// Options that only a new run has; one that goes on has them in its report.
+const BEGINNING: [&str; 13] = [
     "filters",
     "adapter",
     "concurrent",
     "seed",
     "retune",
-    "shaders",
     "checked",
     "tier",
     "shapes",
     "sweep",
-    "power",
     "data",
     "out",
-    "dump",
     "power_limits",
     "datasheets",
 ];
@@ -147,10 +150,10 @@ fn one(args: Args) -> Outcome {
     }
     let format = if args.json { Format::Json } else { args.format };
     let turn = args.setup.turn;
-    let (mut report, plan, folder) = match args.resume {
+    let (mut report, plan, folder) = match &args.resume {
         Some(folder) => {
-            let (report, plan) = resume::load(&folder)?;
-            (report, plan, folder)
+            let (report, plan) = resume::load(folder, &args)?;
+            (report, plan, folder.clone())
         }
         None => {
             let (report, plan, folder) = new_run(args)?;
@@ -198,7 +201,7 @@ fn plan(args: &Args, software: bool) -> Result<RunPlan, Failure> {
     Ok(RunPlan {
         cases: on_each(&args.data, cases)?,
         power_limits_w: limits::distinct(&args.power_limits),
-        power: args.power.to_string(),
+        power: args.power.clone().unwrap_or_default().to_string(),
         dump: None,
         retune: args.setup.retune,
         concurrent: args.concurrent,

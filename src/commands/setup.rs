@@ -47,7 +47,7 @@ pub struct Setup {
 
     /// Shader templates to use in place of the built-in ones
     #[arg(long, value_name = "DIR")]
-    shaders: Option<PathBuf>,
+    pub shaders: Option<PathBuf>,
 
     /// Compile shaders with WGSL's bounds and loop checks
     #[arg(long)]

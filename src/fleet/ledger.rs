@@ -85,12 +85,8 @@ pub struct Merged {
 impl Ledger {
     /// Takes in a report that was loaded from `file`.
     pub fn judge(file: &Path, report: &Report, content: &Content) -> Result<Entry, LeftOut> {
-        if content.is_altered() {
-            let message = format!(
-                "{} was changed after it was written: its content does not have the hash that it \
-                 states",
-                file.display()
-            );
+        if let (true, Some(doubt)) = (content.is_altered(), content.doubt()) {
+            let message = format!("{} {doubt}", file.display());
             return Err(LeftOut::new(file, Why::Altered, message));
         }
         Ok(Entry::of(file, report, content))

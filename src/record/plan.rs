@@ -84,6 +84,10 @@ pub struct Resumption {
     pub at: Timestamp,
     /// How many cases were in the report by then.
     pub after_cases: usize,
+    /// Whether they may have been changed by then: the report did not have the hash
+    /// that it stated, or stated none.
+    #[serde(default)]
+    pub altered: bool,
 }
 
 #[cfg(test)]

@@ -45,7 +45,11 @@ fn moment(time: Timestamp) -> String {
 fn resumed(report: &Report) -> Option<String> {
     let each = report.resumed.iter().map(|resumption| {
         let after = resumption.after_cases;
-        format!("{}, after {after} cases", moment(resumption.at))
+        let altered = match resumption.altered {
+            true => ", which may have been changed since they were measured",
+            false => "",
+        };
+        format!("{}, after {after} cases{altered}", moment(resumption.at))
     });
     let each: Vec<String> = each.collect();
     (!each.is_empty()).then(|| each.join("; "))
@@ -122,12 +126,14 @@ mod tests {
             .map(|(after_cases, at)| Resumption {
                 at: at.parse().unwrap(),
                 after_cases,
+                altered: after_cases == 7,
             })
             .into();
         let (_, text) = named(&report).unwrap();
         assert_eq!(
             text,
-            "2026-01-02 04:00:00 UTC, after 3 cases; 2026-01-03 05:06:07 UTC, after 7 cases"
+            "2026-01-02 04:00:00 UTC, after 3 cases; 2026-01-03 05:06:07 UTC, after 7 cases, \
+             which may have been changed since they were measured"
         );
     }
 }

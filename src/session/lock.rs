@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,8 @@ const TRIED_EVERY: Duration = Duration::from_millis(200);
 const LONGEST_KEY: usize = 100;
 /// What is read of a file that anybody may write.
 const MOST_READ: u64 = 4096;
+/// What a file begins with in which a [`Holder`] stands.
+const HOLDER: &[u8] = b"{\"pid\":";
 /// What is shown of a command.
 const MOST_SHOWN: usize = 120;
 
@@ -268,10 +270,44 @@ fn existing(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options().open(path),
         opened => opened,
     }?;
-    if file.metadata()?.is_file() {
+    if is_a_lock(&file)? {
         return Ok(file);
     }
-    Err(io::Error::other("it is no file"))
+    Err(io::Error::other(
+        "it is no lock of flopwatt, and is left as it is",
+    ))
+}
+
+/// Whether a file may be emptied: a regular one under no other name, in which nothing
+/// stands, or who held it.
+fn is_a_lock(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || has_other_names(&metadata) {
+        return Ok(false);
+    }
+    let mut begin = Vec::new();
+    let read = file.take(HOLDER.len() as u64).read_to_end(&mut begin);
+    match read.and_then(|_| {
+        let mut file = file;
+        file.rewind()
+    }) {
+        Ok(()) => Ok(begin.is_empty() || begin == HOLDER),
+        // Windows does not let a locked file be read.
+        Err(_) if cfg!(windows) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn has_other_names(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    metadata.nlink() > 1
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_metadata: &Metadata) -> bool {
+    false
 }
 
 fn created(path: &Path) -> io::Result<File> {
@@ -594,6 +630,38 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         assert!(matches!(locks.alone(&gpu()), Err(LockError::Io { .. })));
+    }
+
+    /// A hard link could make an administrator's run empty any file as well.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_a_lock_is_refused_and_never_emptied() {
+        let (folder, locks) = locks();
+        let precious = folder.path().join("precious");
+        for text in ["precious", "{\"pid\":", ""] {
+            std::fs::write(&precious, text).unwrap();
+            for kind in ["lock", "shared"] {
+                let path = locks.path(&gpu(), kind);
+                let _ = std::fs::remove_file(&path);
+                std::fs::hard_link(&precious, &path).unwrap();
+                let error = locks.alone(&gpu()).unwrap_err().to_string();
+                assert!(error.contains("no lock of flopwatt"), "{error}");
+                drop(locks.shared(&gpu()));
+                assert_eq!(std::fs::read_to_string(&precious).unwrap(), text);
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+        let path = locks.path(&gpu(), "lock");
+        std::fs::write(&path, "notes of a user").unwrap();
+        assert!(matches!(locks.alone(&gpu()), Err(LockError::Io { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "notes of a user");
+        // What a run that was killed has left.
+        std::fs::write(
+            &path,
+            serde_json::to_string(&Holder::this_process()).unwrap(),
+        )
+        .unwrap();
+        locks.alone(&gpu()).unwrap();
     }
 
     /// As a file of another user without leave to write would be; an administrator

@@ -9,23 +9,30 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::{Args, dump_folder};
 use crate::commands::Failure;
+use crate::commands::setup::say;
 use crate::gpu::adapter::{self, AdapterDescription};
 use crate::power::{self, PowerSpec};
 use crate::record::{self, Git, Host, REPORT_FILE, Report, Resumption, RunPlan, Shaders};
 
-/// The report in `folder`, and the plan of its run unless nothing is missing.
+/// The report in `folder`, and the plan of its run unless nothing is missing. What the
+/// report may not decide is that of the command line.
 ///
 /// # Errors
 /// When there is no report that can be gone on with, or something is not as it was.
-pub fn load(folder: &Path) -> Result<(Report, Option<RunPlan>), Failure> {
+pub fn load(folder: &Path, args: &Args) -> Result<(Report, Option<RunPlan>), Failure> {
     let file = folder.join(REPORT_FILE);
-    let mut report = record::load(&file)?;
+    let (mut report, content) = record::read(&file)?;
+    let doubt = content.doubt();
     if report.complete {
+        if let Some(doubt) = doubt {
+            say(format!("warning: {} {doubt}", file.display()));
+        }
         return Ok((report, None));
     }
     let refused = |why: &str| anyhow!("the run of {} cannot go on: {why}", file.display());
-    let Some(plan) = report.plan.clone() else {
+    let Some(mut plan) = report.plan.clone() else {
         return Err(refused(
             "the report holds no plan. It is anonymised, of a version of flopwatt before schema \
              1.4, or of another command than `flopwatt run`",
@@ -42,7 +49,24 @@ pub fn load(folder: &Path) -> Result<(Report, Option<RunPlan>), Failure> {
     if !plan.is_begun_by(&report) {
         return Err(refused("its cases are not those of its plan; was it edited?").into());
     }
-    let changed = changed(&report, &plan)?;
+    if let (Some(doubt), false) = (doubt, args.altered) {
+        return Err(refused(&format!(
+            "it {doubt}. Start a new run, or go on all the same with --altered, which the report \
+             will say"
+        ))
+        .into());
+    }
+    let asked = asked_for(&report, &plan, args)?;
+    if !asked.is_empty() {
+        let why = format!(
+            "a report may be somebody else's, so that programs and folders are not taken from \
+             it. Give these options once more, with what you want\n{}",
+            asked.concat().trim_end()
+        );
+        return Err(refused(&why).into());
+    }
+    let shaders = Shaders::new(args.setup.shaders.clone(), report.shaders.mode)?;
+    let changed = changed(&report, &plan, &shaders, args.power.as_ref())?;
     if !changed.is_empty() {
         let why = format!(
             "not everything is as it was\n{}start a new run, whose figures are then of one setup",
@@ -50,24 +74,59 @@ pub fn load(folder: &Path) -> Result<(Report, Option<RunPlan>), Failure> {
         );
         return Err(refused(&why).into());
     }
+    report.shaders = shaders;
+    plan.dump = args.dump.as_ref().map(dump_folder).transpose()?;
+    report.plan = Some(plan.clone());
     report.resumed.push(Resumption {
         at: Timestamp::now(),
         after_cases: report.measurements.len(),
+        altered: doubt.is_some(),
     });
     Ok((report, Some(plan)))
 }
 
+/// A line for everything that the report asks for, that only the command line may, and
+/// that it does not.
+fn asked_for(report: &Report, plan: &RunPlan, args: &Args) -> Result<Vec<String>, Failure> {
+    let power: PowerSpec = plan.power.parse()?;
+    let program = matches!(power, PowerSpec::Command(_)) && args.power.is_none();
+    let shaders = report.shaders.folder.as_ref();
+    let shaders = shaders.filter(|_| args.setup.shaders.is_none());
+    let asked = [
+        ("power", program.then(|| plan.power.clone())),
+        ("dump", plan.dump.clone().filter(|_| args.dump.is_none())),
+        (
+            "shaders",
+            shaders.map(|folder| folder.display().to_string()),
+        ),
+    ];
+    let lines = asked.into_iter().filter_map(|(option, text)| {
+        let text = text?;
+        Some(format!("  --{option}: the report says {text:?}\n"))
+    });
+    Ok(lines.collect())
+}
+
 /// A line for everything that is not as it was when the run began.
-fn changed(report: &Report, plan: &RunPlan) -> Result<Vec<String>, Failure> {
-    let shaders = Shaders::new(report.shaders.folder.clone(), report.shaders.mode)?;
+fn changed(
+    report: &Report,
+    plan: &RunPlan,
+    shaders: &Shaders,
+    power: Option<&PowerSpec>,
+) -> Result<Vec<String>, Failure> {
     let mut changed = program(report);
     changed.extend(host(&report.host, &Host::this()));
     changed.extend(line("shaders", &report.shaders.hash, &shaders.hash));
     let adapters = adapter::enumerate();
     let adapters: Vec<_> = adapters.iter().map(|a| &a.description).collect();
     let other_adapter = adapter(&report.adapter, &adapters);
-    if other_adapter.is_empty() {
-        changed.extend(power(report, plan)?);
+    let planned: PowerSpec = plan.power.parse()?;
+    match power {
+        Some(power) if *power != planned => {
+            changed.extend(line("--power", &plan.power, &power.to_string()));
+        }
+        _ if other_adapter.is_empty() => changed.extend(source_of_power(report, &planned)),
+        _ => {}
     }
     changed.extend(other_adapter);
     Ok(changed)
@@ -157,14 +216,10 @@ fn between(was: &AdapterDescription, is: &AdapterDescription) -> Vec<String> {
 }
 
 /// The source of power, where one was read. Where none was, none is read now.
-fn power(report: &Report, plan: &RunPlan) -> Result<Option<String>, Failure> {
-    let setup = report.power.as_ref();
-    let Some(was) = setup.and_then(|setup| setup.source.as_ref()) else {
-        return Ok(None);
-    };
-    let wanted: PowerSpec = plan.power.parse()?;
+fn source_of_power(report: &Report, wanted: &PowerSpec) -> Option<String> {
+    let was = report.power.as_ref()?.source.as_ref()?;
     let what = "source of power";
-    Ok(match power::open(&wanted, Some(&report.adapter)) {
+    match power::open(wanted, Some(&report.adapter)) {
         Ok(source) if source.identity() == was => None,
         Ok(source) => {
             let is = source.identity();
@@ -173,7 +228,7 @@ fn power(report: &Report, plan: &RunPlan) -> Result<Option<String>, Failure> {
                 .or_else(|| Some(format!("  {what}: {} reads something else\n", was.name)))
         }
         Err(why) => Some(format!("  {what}: was {}, is none: {why}\n", was.name)),
-    })
+    }
 }
 
 #[cfg(test)]

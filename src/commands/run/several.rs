@@ -91,9 +91,8 @@ fn refuse_what_is_for_one(args: &Args) -> Result<(), Failure> {
         .into());
     }
     match &args.power {
-        PowerSpec::Nvml(Some(_)) | PowerSpec::Hwmon(Some(_)) => Err(anyhow!(
-            "--power {} is the sensor of one GPU: leave it out, and each adapter's own is read",
-            args.power
+        Some(power @ (PowerSpec::Nvml(Some(_)) | PowerSpec::Hwmon(Some(_)))) => Err(anyhow!(
+            "--power {power} is the sensor of one GPU: leave it out, and each adapter's own is read"
         )
         .into()),
         _ => Ok(()),
@@ -241,7 +240,7 @@ impl Common<'_> {
     fn carry_out(&self, run: &mut OneRun, among: Among) {
         let goal = Goal::Measure {
             dump: run.plan.dump.clone(),
-            power: self.args.power.clone(),
+            power: self.args.power.clone().unwrap_or_default(),
         };
         let folder = self.folder.join(&run.folder);
         let mut report = run.begin(self.args, self.seed, &self.shaders);

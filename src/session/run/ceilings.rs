@@ -285,6 +285,7 @@ mod tests {
         report.resumed.push(Resumption {
             at: Timestamp::now(),
             after_cases: 2,
+            altered: false,
         });
         let answers = [
             measured(PEAK, &[1.25; 10]),

@@ -264,15 +264,27 @@ fn a_report_is_read_back_with_its_hash_and_a_change_is_said() {
         fs::read(&path).expect("a report")
     );
     assert!(first.get_output().stderr.is_empty());
-    let hash = &read(text(&path))["content_sha256"];
+    let hash = &read(text(&path))["file_sha256"];
     assert_eq!(hash.as_str().map(str::len), Some(64));
-    // Other spaces and another order change nothing.
-    fs::write(&path, read(text(&path)).to_string()).expect("a temporary file");
+    // What no printed text may hold is escaped in the file as well, before it is hashed.
+    let mut steering = read(text(&path));
+    steering["host"]["name"] = json!("##[group]\u{202e}");
+    save(&steering, &path);
     assert!(report(&path).get_output().stderr.is_empty());
-    let mut altered = read(text(&path));
-    altered["host"]["name"] = json!("node99");
-    fs::write(&path, altered.to_string()).expect("a temporary file");
-    let said = report(&path);
-    let said = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
-    assert!(said.contains("was changed after it was written"), "{said}");
+    let said = |changed: String| {
+        fs::write(&path, changed).expect("a temporary file");
+        String::from_utf8_lossy(&report(&path).get_output().stderr).into_owned()
+    };
+    let whole = fs::read_to_string(&path).expect("a report");
+    let altered = said(whole.replacen("\n ", "\n", 1));
+    assert!(
+        altered.contains("was changed after it was written"),
+        "{altered}"
+    );
+    let mut without = read(text(&path));
+    without["file_sha256"] = Value::Null;
+    let silent = said(without.to_string());
+    assert!(silent.contains("states no file_sha256"), "{silent}");
+    without["schema_version"] = json!("1.3");
+    assert_eq!(said(without.to_string()), "", "it never had one");
 }

@@ -172,7 +172,7 @@ fn refuse(told: clap::Error) -> Cli {
 /// tell.
 fn load(path: &Path) -> Result<Report, LoadError> {
     let (report, content) = record::read(path)?;
-    if let Some(doubt) = content.doubt() {
+    if let Some(doubt) = content.doubt(&report) {
         say(format!("warning: {} {doubt}", path.display()));
     }
     Ok(report)

@@ -85,7 +85,7 @@ pub struct Merged {
 impl Ledger {
     /// Takes in a report that was loaded from `file`.
     pub fn judge(file: &Path, report: &Report, content: &Content) -> Result<Entry, LeftOut> {
-        if let (true, Some(doubt)) = (content.is_altered(), content.doubt()) {
+        if let (true, Some(doubt)) = (content.is_altered(), content.doubt(report)) {
             let message = format!("{} {doubt}", file.display());
             return Err(LeftOut::new(file, Why::Altered, message));
         }

@@ -204,7 +204,7 @@ def main():
         printed = subprocess.run(
             [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
         )
-        expect(f"the hash of {path.parent.name}", printed.stdout.strip(), report["content_sha256"])
+        expect(f"the hash of {path.parent.name}", printed.stdout.strip(), report["file_sha256"])
 
     queries = dict(re.findall(r"```sql\n-- (\w+)\n(.*?)```", text, re.S))
     answers = expected(reports)

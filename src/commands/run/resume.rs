@@ -24,7 +24,7 @@ use crate::record::{self, Git, Host, REPORT_FILE, Report, Resumption, RunPlan, S
 pub fn load(folder: &Path, args: &Args) -> Result<(Report, Option<RunPlan>), Failure> {
     let file = folder.join(REPORT_FILE);
     let (mut report, content) = record::read(&file)?;
-    let doubt = content.doubt();
+    let doubt = content.doubt(&report);
     if report.complete {
         if let Some(doubt) = doubt {
             say(format!("warning: {} {doubt}", file.display()));

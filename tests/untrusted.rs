@@ -13,6 +13,8 @@ use std::path::Path;
 use std::process::Command;
 
 use command::{flopwatt, folder, output, stderr};
+use flopwatt::gpu::adapter;
+use flopwatt::gpu::device::ShaderMode;
 use flopwatt::record;
 use serde_json::{Value, json};
 use walkdir::WalkDir;
@@ -48,8 +50,7 @@ fn sealed(report: &Value) -> String {
     record::seal(&text)
 }
 
-/// A report of a run that was cut short here, but for its adapter: it has a plan, and
-/// asks for programs and folders wherever a report can.
+/// A report of a run that was cut short here, on the first adapter where there is one.
 fn cut_short() -> Value {
     let mut report: Value = serde_json::from_str(REPORT).expect("JSON");
     let this = record::Host::this();
@@ -57,6 +58,11 @@ fn cut_short() -> Value {
     report["flopwatt_version"] = json!(env!("CARGO_PKG_VERSION"));
     report["schema_version"] = json!(record::SCHEMA_VERSION);
     report["git"] = serde_json::to_value(record::built_from()).expect("JSON");
+    let shaders = record::Shaders::new(None, ShaderMode::Unchecked).expect("built in");
+    report["shaders"] = serde_json::to_value(shaders).expect("JSON");
+    if let Some(adapter) = adapter::enumerate().first() {
+        report["adapter"] = serde_json::to_value(&adapter.description).expect("JSON");
+    }
     report["complete"] = json!(false);
     let cases = report["measurements"].as_array().expect("a list");
     let cases: Vec<Value> = cases
@@ -80,7 +86,7 @@ fn files(folder: &Path) -> BTreeSet<String> {
 
 #[test]
 fn no_text_of_a_report_starts_a_program_or_names_a_file_to_write() {
-    let bed = folder();
+    let (bed, cache) = (folder(), folder());
     // What `../..` leads to lies in the bed as well.
     let home = bed.path().join("a/b");
     fs::create_dir_all(home.join("reports")).expect("a temporary folder");
@@ -119,7 +125,8 @@ fn no_text_of_a_report_starts_a_program_or_names_a_file_to_write() {
     let run = |arguments: &[&str]| {
         let mut command = flopwatt(&home);
         command.env("FLOPWATT_LOCKS", home.join("none"));
-        command.env("XDG_CACHE_HOME", home.join("reports"));
+        // The driver keeps what it has compiled there.
+        command.env("XDG_CACHE_HOME", cache.path());
         let output = output(command.args(arguments));
         let (said, after) = (stderr(&output), files(bed.path()));
         let new: Vec<_> = after.symmetric_difference(&before).collect();

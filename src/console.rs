@@ -132,7 +132,7 @@ pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 /// A whole text as standard output and standard error can show it, on as many
 /// lines. What steers a terminal, and what GitHub's runner takes from the output of
 /// a job as a command, is written as `\u001b`, so that JSON stays the same data.
-fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| !steers(c) || matches!(c, '\n' | '\t');
     let commands = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
     if text.chars().all(harmless) && !text.lines().any(commands) {

@@ -1,6 +1,6 @@
 //! `flopwatt fleet`: any number of reports as one.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;

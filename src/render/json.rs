@@ -1,6 +1,7 @@
 //! The report itself.
 
-use super::{Document, Renderer, Run, printable};
+use super::{Document, Renderer, Run};
+use crate::console::printable;
 use crate::record::{self, REPORT_FILE, Report};
 
 /// The report, indented, as it is saved; several as a list, without their hashes.

@@ -394,3 +394,28 @@ fn a_broken_file_is_refused_with_file_and_field() {
     let message = usage_error(&["--datasheets", missing.to_str().expect("a UTF-8 path")]);
     assert!(message.contains("missing.json: "), "{message}");
 }
+
+/// A home that cannot be entered costs what lies there, and a service may have none.
+#[cfg(unix)]
+#[test]
+fn a_home_that_cannot_be_entered_ends_no_verb() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let endless = folder.path().join("loop");
+    std::os::unix::fs::symlink(&endless, &endless).expect("a link");
+    for (home, warnings) in [(Path::new("/dev/null"), 0), (endless.as_path(), 1)] {
+        for verb in ["datasheets", "devices"] {
+            let mut command = cargo_bin_cmd!("flopwatt");
+            command.env("HOME", home).env_remove("XDG_CONFIG_HOME");
+            let output = command.arg(verb).output().expect("it runs");
+            let said = text(&output.stderr);
+            let told = said.matches("warning: your own datasheets are left out: ");
+            assert_eq!(told.count(), warnings, "{verb}: {said}");
+            // 3 where there is no adapter.
+            let status = output.status.code();
+            assert!(
+                status == Some(0) || verb == "devices" && status == Some(3),
+                "{verb}: {status:?} {said}"
+            );
+        }
+    }
+}

@@ -21,6 +21,14 @@ fn main() {
             remembered()
         }),
         needing("a_broken_cache_is_a_warning", adapters, |_| broken_cache()),
+        needing("an_edited_cache_costs_no_figure", adapters, |_| {
+            edited_cache()
+        }),
+        needing(
+            "a_home_that_takes_no_cache_is_one_warning",
+            adapters,
+            |_| homeless(),
+        ),
         needing("a_wrong_kernel_cannot_win", adapters, |_| wrong_kernel()),
         needing("a_run_measures_what_was_chosen", adapters, |_| {
             best_is_measured()
@@ -143,6 +151,75 @@ fn broken_cache() {
     // It is replaced by a good one.
     assert_eq!(user.json("tune", &[BEST])[0]["cached"], true);
 }
+
+/// Anybody who may write the file can make it name anything: kernels are chosen anew.
+fn edited_cache() {
+    let user = User::new();
+    user.json("tune", &[BEST]);
+    let good = std::fs::read_to_string(user.cache_file()).expect("a cache");
+    let edited = |everywhere: bool, edit: fn(&mut Value)| {
+        let mut cache: Value = serde_json::from_str(&good).expect("JSON");
+        let tuning = &mut cache["tunings"][0];
+        let chosen = tuning["chosen"].clone();
+        edit(&mut tuning["chosen"]);
+        let tried = tuning["candidates"].as_array_mut().expect("a list");
+        let is_chosen = |tried: &&mut Value| {
+            everywhere
+                && ["variant", "parameters"]
+                    .iter()
+                    .all(|key| tried[key] == chosen[key])
+        };
+        tried.iter_mut().filter(is_chosen).for_each(edit);
+        cache.to_string()
+    };
+    let abacus: fn(&mut Value) = |choice| choice["variant"] = "abacus".into();
+    let none: fn(&mut Value) = |choice| choice["parameters"]["rows"] = 0.into();
+    let most: fn(&mut Value) = |choice| choice["parameters"]["cols"] = u32::MAX.into();
+    for (text, why) in [
+        (
+            edited(false, abacus),
+            "is not the fastest of its candidates",
+        ),
+        (edited(true, abacus), "names no program for"),
+        (edited(true, none), "names no program for"),
+        (edited(true, most), "names no program for"),
+    ] {
+        std::fs::write(user.cache_file(), text).expect("a file");
+        let output = user.run("run", &[BEST]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+        assert!(said.contains(why), "{said}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(report["tuning"][0]["cached"], false);
+        // And what was chosen is kept in place of what was edited.
+        assert_eq!(user.json("tune", &[BEST])[0]["cached"], true);
+    }
+}
+
+/// Choices are not kept, which is said once and not for each of them.
+#[cfg(unix)]
+fn homeless() {
+    let user = User::new();
+    let endless = user.path().join("loop");
+    std::os::unix::fs::symlink(&endless, &endless).expect("a link");
+    for home in [Path::new("/dev/null"), &endless] {
+        let output = command::flopwatt(user.path())
+            .env("HOME", home)
+            .env_remove("XDG_CACHE_HOME")
+            .args(["tune", "--adapter", &wanted(), "--json"])
+            .args([BEST, "matmul/i8-i32acc/best/8x8x8"])
+            .output()
+            .expect("flopwatt starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+        assert!(said.contains("tuning"), "{said}");
+    }
+}
+
+#[cfg(not(unix))]
+fn homeless() {}
 
 /// A kernel that does next to nothing is the fastest, and wrong.
 fn wrong_kernel() {

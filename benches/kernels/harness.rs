@@ -11,13 +11,13 @@ use criterion::{Criterion, SamplingMode, Throughput};
 use flopwatt::datasheet::Installed;
 use flopwatt::gpu::adapter::AdapterDescription;
 use flopwatt::gpu::device::{Gpu, ShaderMode};
-use flopwatt::kernel::Choice;
 use flopwatt::kernel::capabilities::Capabilities;
 use flopwatt::kernel::id::{CaseId, Operation};
 use flopwatt::kernel::inputs::{self, Draw};
 use flopwatt::kernel::problem::{self, Problem, Work};
 use flopwatt::kernel::select;
 use flopwatt::kernel::template::Templates;
+use flopwatt::kernel::{Choice, Kernel};
 use flopwatt::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
 use flopwatt::measure::surroundings::WatchedCase;
 use flopwatt::measure::tier::Tier;
@@ -110,7 +110,11 @@ pub fn open(wanted: Option<&str>, power: PowerSpec) -> anyhow::Result<Opened> {
     };
     let mut watch = Watch::new(&adapter.description, &power);
     let gpu = watch.while_opening(|| Gpu::open(&adapter.wgpu, ShaderMode::Unchecked))?;
-    let datasheets = Installed::examine(None)?.sound()?.catalogue;
+    let installed = Installed::examine(None)?.sound()?;
+    if let Some(why) = &installed.unread {
+        eprintln!("warning: your own datasheets are left out: {why}");
+    }
+    let datasheets = installed.catalogue;
     let start = Start {
         command: record::command_line(),
         tier: TIER,
@@ -360,12 +364,18 @@ impl Choices {
         if !id.is_best() {
             return None;
         }
-        let tuning = self.cache.find(id).unwrap_or_else(|| {
+        let programs = |kernel: &Kernel| bench.programs(kernel, id.shape);
+        let found = self.cache.find(id, &programs).unwrap_or_else(|unfit| {
+            eprintln!("warning: {unfit}");
+            None
+        });
+        let tuning = found.unwrap_or_else(|| {
             let tuned = tune::tune(bench, id, problem, seed, &mut |_| {});
             let tuning = tuned.unwrap_or_else(|stopped| refuse(stopped));
             self.cache.insert(&tuning);
             if let Err(error) = session::keep(&self.cache) {
                 eprintln!("warning: {error}");
+                self.cache.forget_place();
             }
             eprintln!("tuned {id} in {:.1} s", tuning.took_s.0);
             tuning

@@ -1,6 +1,7 @@
 //! The datasheets in use: the built-in ones, and on top of them those of the user's
 //! own files.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::{self, Catalogue, Flaw, LoadError};
@@ -15,6 +16,8 @@ pub struct Installed {
     pub catalogue: Catalogue,
     /// The files, the built-in one first.
     pub files: Vec<Examined>,
+    /// Why the user's own file is left out, where nobody can read it.
+    pub unread: Option<LoadError>,
 }
 
 /// A file of datasheets that was looked at.
@@ -35,12 +38,19 @@ fn user_file() -> Option<PathBuf> {
     dirs::config_dir().map(|folder| folder.join(USER_FILE))
 }
 
+/// Whether an error says that there is no such file: a service may have /dev/null for
+/// its home.
+fn is_absence(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 impl Installed {
-    /// Looks at the built-in datasheets, at the user's own file if there is one, and
+    /// Looks at the built-in datasheets, at the user's own file if it can be read, and
     /// at `given`.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When the given file cannot be read.
     pub fn examine(given: Option<&Path>) -> Result<Self, LoadError> {
         let builtin = Catalogue::builtin();
         let (text, file) = (Catalogue::BUILTIN_TEXT, Path::new(Catalogue::BUILTIN_FILE));
@@ -52,11 +62,16 @@ impl Installed {
                 flaws: builtin.flaws(text, file, None),
                 replaced: Vec::new(),
             }],
+            unread: None,
         };
-        let is_there = |path: &PathBuf| !matches!(path.try_exists(), Ok(false));
-        let own = user_file().filter(is_there);
-        for path in own.iter().map(PathBuf::as_path).chain(given) {
-            installed.examine_file(path)?;
+        if let Some(own) = user_file() {
+            installed.unread = match installed.examine_file(&own) {
+                Err(LoadError::Read { source, .. }) if is_absence(&source) => None,
+                examined => examined.err(),
+            };
+        }
+        if let Some(given) = given {
+            installed.examine_file(given)?;
         }
         Ok(installed)
     }

@@ -14,10 +14,11 @@ use super::lock::AdapterLock;
 use super::process::{Process, Survivors, WorkerError};
 use super::protocol::{Event, PowerRequest, Request};
 use super::together::{Member, Part};
-use crate::kernel::Choice;
+use crate::kernel::capabilities::Capabilities;
 use crate::kernel::id::{CaseId, Operation};
 use crate::kernel::inputs::{Data, Draw};
 use crate::kernel::select;
+use crate::kernel::{Choice, Kernel};
 use crate::measure::again::When;
 use crate::measure::lives;
 use crate::measure::measurement::{Flag, Measurement, Reason, ReasonCode, Status};
@@ -582,7 +583,7 @@ impl Case<'_> {
             self.cache.insert(&tuning);
             return Ok(Ok(tuning));
         }
-        if let (false, Some(tuning)) = (self.plan.retune, self.cache.find(self.id)) {
+        if let (false, Some(tuning)) = (self.plan.retune, self.choice_of_an_earlier_run()) {
             return Ok(Ok(tuning));
         }
         let tuning = self.tune(process)?;
@@ -590,6 +591,22 @@ impl Case<'_> {
             turn.keep(self.cache.key(), tuning);
         }
         Ok(tuning)
+    }
+
+    /// The choice in the cache, a file that anybody may have changed.
+    fn choice_of_an_earlier_run(&mut self) -> Option<Tuning> {
+        // The worker says what is wrong with templates.
+        let templates = self.report.shaders.load().ok()?;
+        let capabilities = Capabilities::from(&self.report.adapter);
+        let shape = self.id.shape;
+        let programs = |kernel: &Kernel| kernel.candidates(shape, &capabilities, &templates);
+        match self.cache.find(self.id, &programs) {
+            Ok(found) => found,
+            Err(unfit) => {
+                self.observer.warn(&unfit);
+                None
+            }
+        }
     }
 
     /// Has the worker try the candidates, and keeps the outcome for later runs.
@@ -609,6 +626,7 @@ impl Case<'_> {
             self.cache.insert(tuning);
             if let Err(error) = keep(self.cache) {
                 self.observer.warn(&error);
+                self.cache.forget_place();
             }
         }
         Ok(tuning)

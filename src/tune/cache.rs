@@ -13,6 +13,7 @@ use crate::gpu::device::ShaderMode;
 use crate::json_file;
 use crate::kernel::id::CaseId;
 use crate::kernel::template::Templates;
+use crate::kernel::{Candidates, Kernel};
 use crate::units::Bytes;
 
 /// Larger files are none of ours.
@@ -72,6 +73,17 @@ pub enum CacheError {
         /// What is wrong with it.
         why: String,
     },
+    /// A choice is none for its case.
+    #[error(
+        "ignoring a choice in the tuning cache {}: it names no program for {id} on this adapter",
+        path.display()
+    )]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// The case.
+        id: String,
+    },
 }
 
 /// Choices of earlier runs.
@@ -90,7 +102,7 @@ struct Contents {
 impl Cache {
     /// The cache of `key` in the user's cache directory; empty where there is
     /// none yet. A broken file is no reason not to measure, so it comes as a
-    /// warning beside an empty cache.
+    /// warning beside an empty cache. One that cannot be read is not written either.
     pub fn open(key: Key) -> (Self, Option<CacheError>) {
         Self::open_in(
             dirs::cache_dir().map(|dir| dir.join("flopwatt").join("tuning")),
@@ -116,6 +128,7 @@ impl Cache {
             Some(Ok(tunings)) => (tunings, None),
             Some(Err(error)) => (Vec::new(), Some(error)),
         };
+        let path = path.filter(|_| !matches!(warning, Some(CacheError::Read { .. })));
         let contents = Contents { key, tunings };
         (Self { path, contents }, warning)
     }
@@ -126,12 +139,32 @@ impl Cache {
     }
 
     /// The choice made for the class of `id`'s shape, if one was.
-    pub fn find(&self, id: &CaseId) -> Option<Tuning> {
+    ///
+    /// # Errors
+    /// When what was chosen is none of the `programs` that kernels have for `id`.
+    pub fn find(
+        &self,
+        id: &CaseId,
+        programs: &dyn Fn(&Kernel) -> Candidates,
+    ) -> Result<Option<Tuning>, CacheError> {
         let found = self.contents.tunings.iter().find(|t| t.covers(id));
-        found.map(|tuning| Tuning {
+        let Some(tuning) = found else { return Ok(None) };
+        if !tuning.is_a_program(id, programs) {
+            return Err(CacheError::Unfit {
+                path: self.path.clone().unwrap_or_default(),
+                id: id.to_string(),
+            });
+        }
+        Ok(Some(Tuning {
             cached: true,
             ..tuning.clone()
-        })
+        }))
+    }
+
+    /// Keeps nothing from now on: nobody wants to be told of every choice that its place
+    /// cannot be written to.
+    pub fn forget_place(&mut self) {
+        self.path = None;
     }
 
     /// Keeps a choice in place of an earlier one for the same class. A choice of
@@ -172,6 +205,12 @@ fn read(path: &Path, key: &Key) -> Result<Vec<Tuning>, CacheError> {
     if contents.key != *key {
         return Err(damaged("it is of another adapter or driver".into()));
     }
+    if let Some(odd) = contents.tunings.iter().find(|t| !t.is_consistent()) {
+        let what = format!("{}/{} {}", odd.operation, odd.precision, odd.shape_class);
+        return Err(damaged(format!(
+            "its choice for {what} is not the fastest of its candidates"
+        )));
+    }
     Ok(contents.tunings)
 }
 
@@ -181,7 +220,9 @@ mod tests {
 
     use super::*;
     use crate::kernel::Choice;
-    use crate::units::Seconds;
+    use crate::kernel::capabilities::Capabilities;
+    use crate::tune::Tried;
+    use crate::units::{Gflops, Seconds};
 
     fn key(driver: &str) -> Key {
         Key {
@@ -195,21 +236,40 @@ mod tests {
         }
     }
 
+    /// A choice of the kernel's first program, the only one that was tried.
     fn tuning(id: &CaseId, variant: Option<&str>) -> Tuning {
+        let chosen = variant.map(|variant| {
+            let kernel = Kernel::find(&id.with_variant(variant)).unwrap();
+            Choice {
+                variant: variant.into(),
+                parameters: programs(kernel, id).unwrap()[0].parameters.clone(),
+            }
+        });
+        let tried = chosen.iter().map(|choice| Tried {
+            variant: choice.variant.clone(),
+            parameters: choice.parameters.clone(),
+            gflops: Some(Gflops(1.0)),
+            reason: None,
+        });
         Tuning {
             operation: id.operation,
             precision: id.precision,
             shape_class: super::super::shape_class(id.shape),
             shape: id.shape.to_string(),
-            chosen: variant.map(|variant| Choice {
-                variant: variant.into(),
-                parameters: Default::default(),
-            }),
+            candidates: tried.collect(),
+            chosen,
             took_s: Seconds(1.0),
             budget_s: super::super::BUDGET,
             cached: false,
-            candidates: Vec::new(),
         }
+    }
+
+    fn programs(kernel: &Kernel, id: &CaseId) -> Candidates {
+        kernel.candidates(id.shape, &Capabilities::generous(), Templates::builtin())
+    }
+
+    fn find(cache: &Cache, id: &CaseId) -> Option<Tuning> {
+        cache.find(id, &|kernel| programs(kernel, id)).unwrap()
     }
 
     fn case(id: &str) -> CaseId {
@@ -228,19 +288,19 @@ mod tests {
         let (mut cache, warning) = open("1");
         assert!(warning.is_none());
         let id = case("matmul/f32/best/1024x1024x1024");
-        assert_eq!(cache.find(&id), None);
+        assert_eq!(find(&cache, &id), None);
         cache.insert(&tuning(&id, Some("register")));
         cache.insert(&tuning(&id, Some("workgroup")));
         save(&cache);
 
         let (again, warning) = open("1");
         assert!(warning.is_none());
-        let found = again.find(&case("matmul/f32/best/2000x1500x1028")).unwrap();
+        let found = find(&again, &case("matmul/f32/best/2000x1500x1028")).unwrap();
         assert!(found.cached);
         assert_eq!(found.chosen.unwrap().variant, "workgroup", "the later one");
-        assert_eq!(again.find(&case("matmul/f32/best/512x512x512")), None);
-        assert_eq!(again.find(&case("matmul/f16/best/1024x1024x1024")), None);
-        assert_eq!(open("2").0.find(&id), None, "another driver");
+        assert_eq!(find(&again, &case("matmul/f32/best/512x512x512")), None);
+        assert_eq!(find(&again, &case("matmul/f16/best/1024x1024x1024")), None);
+        assert_eq!(find(&open("2").0, &id), None, "another driver");
     }
 
     #[test]
@@ -249,7 +309,7 @@ mod tests {
         let id = case("matmul/f32/best/1024x1024x1024");
         cache.insert(&tuning(&id, Some("register")));
         cache.insert(&tuning(&id, None));
-        assert_eq!(cache.find(&id), None);
+        assert_eq!(find(&cache, &id), None);
         assert!(cache.to_file().is_none(), "nowhere to keep it");
     }
 
@@ -268,11 +328,41 @@ mod tests {
             let (cache, warning) = open();
             let warning = warning.expect("a warning").to_string();
             assert!(warning.contains("ignoring"), "{warning}");
-            assert_eq!(cache.find(&id), None);
+            assert_eq!(find(&cache, &id), None);
         }
         fs::remove_file(path).unwrap();
         fs::create_dir(path).unwrap();
-        let (_, warning) = open();
+        let (cache, warning) = open();
         assert!(warning.unwrap().to_string().contains("cannot read"));
+        assert!(cache.to_file().is_none(), "it is not written either");
+    }
+
+    /// `tests/tune.rs` edits what was tried as well.
+    #[test]
+    fn a_choice_that_is_not_the_fastest_was_edited() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Cache::open_in(Some(folder.path().to_owned()), key("1"));
+        let id = case("matmul/f32/best/1024x1024x1024");
+        let (mut cache, _) = open();
+        let naive = tuning(&id, Some("naive"));
+        let mut good = tuning(&id, Some("register"));
+        good.candidates.extend(naive.candidates.clone());
+        good.candidates[0].gflops = Some(Gflops(2.0));
+        let slower = Tuning {
+            chosen: naive.chosen,
+            ..good.clone()
+        };
+        let mut unknown = good.clone();
+        unknown.chosen.as_mut().unwrap().variant = "abacus".into();
+        let mut never_tried = good.clone();
+        never_tried.candidates.clear();
+        for inconsistent in [slower, unknown, never_tried] {
+            cache.insert(&inconsistent);
+            save(&cache);
+            let (cache, warning) = open();
+            let warning = warning.expect("a warning").to_string();
+            assert!(warning.contains("not the fastest of its"), "{warning}");
+            assert_eq!(find(&cache, &id), None);
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::kernel::inputs::Draw;
 use crate::kernel::problem::{self, Problem};
 use crate::kernel::program::Program;
 use crate::kernel::shape::Shape;
-use crate::kernel::{Choice, Kernel, Parameters, contenders};
+use crate::kernel::{Candidates, Choice, Kernel, Parameters, contenders};
 use crate::measure::measurement::{Reason, ReasonCode, Status};
 use crate::measure::{Bench, Phase, Stopped};
 use crate::units::{Gflops, Seconds};
@@ -65,6 +65,26 @@ impl Tuning {
     /// What is chosen for.
     fn class(&self) -> (Operation, Precision, &str) {
         (self.operation, self.precision, &self.shape_class)
+    }
+
+    /// Whether the choice is the fastest of the candidates, as tuning makes it.
+    fn is_consistent(&self) -> bool {
+        let chosen = self.chosen.as_ref().map(|c| (&c.variant, &c.parameters));
+        let rate = |tried: &Tried| tried.gflops.map_or(0.0, |rate| rate.0);
+        let fastest = self.candidates.iter().map(rate).fold(0.0, f64::max);
+        let mut tried = self.candidates.iter();
+        let is_chosen = |tried: &Tried| chosen == Some((&tried.variant, &tried.parameters));
+        fastest > 0.0 && tried.any(|tried| is_chosen(tried) && rate(tried) == fastest)
+    }
+
+    /// Whether the choice is a program for case `id`, of which kernels have `programs`.
+    fn is_a_program(&self, id: &CaseId, programs: &dyn Fn(&Kernel) -> Candidates) -> bool {
+        self.chosen.as_ref().is_some_and(|chosen| {
+            let kernel = contenders(id).find(|kernel| kernel.variant == chosen.variant);
+            let programs = kernel.and_then(|kernel| programs(kernel).ok());
+            let mut programs = programs.into_iter().flatten();
+            programs.any(|program| program.parameters == chosen.parameters)
+        })
     }
 
     /// How a case ends for which nothing could be chosen, and the first reason.

@@ -16,18 +16,26 @@ pub struct DatasheetFile {
 }
 
 impl DatasheetFile {
-    /// Looks at every file.
+    /// Looks at every file; says on standard error why the user's own is left out, if it
+    /// is.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When the given one cannot be read.
     pub fn examine(&self) -> Result<Installed, LoadError> {
-        Installed::examine(self.datasheets.as_deref())
+        let mut installed = Installed::examine(self.datasheets.as_deref())?;
+        if let Some(why) = installed.unread.take() {
+            let why = anyhow::Error::from(why);
+            say(format!(
+                "warning: your own datasheets are left out: {why:#}"
+            ));
+        }
+        Ok(installed)
     }
 
     /// All datasheets; says on standard error whose place others have taken.
     ///
     /// # Errors
-    /// When a file cannot be read or something is wrong with it.
+    /// When the given file cannot be read, or something is wrong with one.
     pub fn load(&self) -> Result<Catalogue, LoadError> {
         let installed = self.examine()?.sound()?;
         for file in &installed.files {

@@ -26,7 +26,7 @@ use trials::{adapters, alone, needing, run};
 
 fn main() {
     type Test = fn();
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("a_lost_gpu_ends_the_run", a_lost_gpu_ends_the_run),
         (
             "a_counter_that_runs_backwards_is_not_used",
@@ -42,6 +42,7 @@ fn main() {
         ("on_a_part_of_a_gpu_the_run_goes_on", on_a_part_of_a_gpu),
         ("without_permission_the_run_goes_on", without_permission),
         ("without_the_gpu_the_run_goes_on", without_the_gpu),
+        ("a_meter_that_fails_costs_power_only", failing_meters),
     ];
     let trial = |(name, test): (&str, Test)| needing(name, adapters, move |_| test());
     let beside = alone("power_stands_beside_the_time", adapters, |_| {
@@ -63,8 +64,12 @@ impl Metered {
     fn run(script: &Value, cases: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         nvml_stand_in(folder.path(), script);
+        Self::by("nvml:0", folder, cases)
+    }
+
+    fn by(source: &str, folder: TempDir, cases: &[&str]) -> Self {
         let output = command::flopwatt(folder.path())
-            .args(["run", "--adapter", &wanted(), "--power", "nvml:0"])
+            .args(["run", "--adapter", &wanted(), "--power", source])
             .args(["--seed", "7", "--out", "out"])
             .args(cases)
             .env("LD_LIBRARY_PATH", folder.path())
@@ -304,6 +309,28 @@ fn without_a_source(fault: &str, script: &Value, why: &str) {
     let report = run.report();
     assert_eq!(report["power"]["source"], Value::Null);
     assert!(!run.out().join("power").exists());
+}
+
+/// Programs that print watts for six seconds: two in which the sensor is looked at, and
+/// the rest while the case begins.
+fn failing_meters() {
+    let good = "for i in 1 2 3 4 5 6 7 8 9 10; do echo 5; sleep 0.3; echo 6; sleep 0.3; done; ";
+    for (fault, then, why) in [
+        (
+            "meter ends in the middle",
+            "exit 7",
+            "the first: the power command has ended: exit status: 7",
+        ),
+        (
+            "meter prints something else in the middle",
+            "echo broken; sleep 60",
+            "the first: the power command printed \"broken\", which is neither watts nor joules",
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = Metered::by(&format!("command:sh -c '{good}{then}'"), folder, &[CASE]);
+        without_power(fault, &run, "power-invalid: ", why);
+    }
 }
 
 /// The case has its time, and in place of its power a reason of that kind.

@@ -370,9 +370,15 @@ impl Prepared<'_> {
         busy: Option<f64>,
     ) -> Result<Power, Reason> {
         let median = stats::median(self.samples.values());
-        let energy = metered
-            .energy()
-            .map_err(|void| Reason::new(ReasonCode::PowerInvalid, void))?;
+        let energy = metered.energy().map_err(|void| {
+            let trace = &metered.trace;
+            let failures = trace.first_failure.as_ref().map(|failure| {
+                let reads = trace.failed_reads;
+                format!("; {reads} reads failed, the first: {failure}")
+            });
+            let why = format!("{void}{}", failures.unwrap_or_default());
+            Reason::new(ReasonCode::PowerInvalid, why)
+        })?;
         // Windows without energy are left out of both.
         let counted = energy.windows.iter().zip(batches);
         let counted = counted.filter(|(window, _)| window.energy_j.is_some());

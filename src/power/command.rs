@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::group::Group;
 use super::latest::{Latest, Value};
 use super::sensor::Averaging;
 use super::{
@@ -27,6 +28,9 @@ use crate::units::{Joules, Watts};
 const FIRST_VALUE: Duration = Duration::from_secs(10);
 /// A value older than this says nothing of the present.
 const STALE: Duration = Duration::from_secs(10);
+/// No program prints so many blank lines and comments in a row before a value. One that
+/// does keeps a processor busy for nothing.
+const MOST_OTHERS: usize = 10_000;
 /// A program that prints one value is run again after this long. Starting a
 /// process costs about a millisecond of CPU: 1 % of a core, and meters are slower.
 const RUN_AGAIN: Duration = Duration::from_millis(100);
@@ -38,16 +42,18 @@ const RUN_AGAIN: Duration = Duration::from_millis(100);
 /// stays silent.
 pub fn open(words: &[String]) -> Result<CommandSource, Unavailable> {
     let name = PowerSpec::Command(words.to_vec()).to_string();
+    let refused = |error| Unavailable::Command {
+        command: words.join(" "),
+        error,
+    };
     let program = Program {
         words: words.to_vec(),
         latest: Latest::default(),
+        group: Arc::new(Group::new().map_err(refused)?),
         child: Arc::default(),
         stop: Arc::default(),
     };
-    let first = program.start().map_err(|error| Unavailable::Command {
-        command: words.join(" "),
-        error,
-    })?;
+    let first = program.start().map_err(refused)?;
     let mut source = CommandSource {
         identity: SourceIdentity {
             name,
@@ -60,7 +66,8 @@ pub fn open(words: &[String]) -> Result<CommandSource, Unavailable> {
         },
         program: program.clone(),
     };
-    thread::spawn(move || program.follow(first));
+    let follow = move || program.follow(first);
+    thread::Builder::new().spawn(follow).map_err(refused)?;
     let reading = source.wait_for_first()?;
     let field = |offered| match offered {
         true => Metric::Field("printed by the command".into()),
@@ -71,7 +78,8 @@ pub fn open(words: &[String]) -> Result<CommandSource, Unavailable> {
     Ok(source)
 }
 
-/// A program as a power source. It is killed when the source goes.
+/// A program as a power source. It is killed when the source goes, with all that it has
+/// started.
 pub struct CommandSource {
     identity: SourceIdentity,
     program: Program,
@@ -116,6 +124,7 @@ impl Drop for CommandSource {
 struct Program {
     words: Vec<String>,
     latest: Latest,
+    group: Arc<Group>,
     child: Arc<Mutex<Option<Child>>>,
     stop: Arc<AtomicBool>,
 }
@@ -125,11 +134,12 @@ type Output = BufReader<std::process::ChildStdout>;
 
 impl Program {
     fn start(&self) -> std::io::Result<Output> {
-        let mut child = Command::new(&self.words[0])
+        let mut command = Command::new(&self.words[0]);
+        command
             .args(&self.words[1..])
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdout(Stdio::piped());
+        let mut child = self.group.spawn(&mut command)?;
         let output = child.stdout.take();
         *self.child() = Some(child);
         if self.stop.load(Ordering::Relaxed) {
@@ -145,6 +155,7 @@ impl Program {
     }
 
     fn kill(&self) {
+        self.group.kill();
         if let Some(child) = self.child().as_mut() {
             // One that has ended by itself cannot be killed, which is as good.
             let _ = child.kill();
@@ -178,11 +189,16 @@ impl Program {
 
     /// Takes over values until the program ends; how many there were.
     fn listen(&self, mut output: Output) -> Result<usize, PowerError> {
-        let mut values = 0;
+        let (mut values, mut others) = (0, 0);
         while let Some(line) = next_line(&mut output)? {
-            if let Some(value) = value(&line)? {
-                self.latest.set(value);
-                values += 1;
+            match value(&line)? {
+                Some(value) => {
+                    self.latest.set(value);
+                    values += 1;
+                    others = 0;
+                }
+                None if others == MOST_OTHERS => return Err(PowerError::CommandFloods(others)),
+                None => others += 1,
             }
         }
         Ok(values)
@@ -355,6 +371,34 @@ mod tests {
         assert!(gone);
     }
 
+    /// What it has started would otherwise outlive it, and so would a program that prints
+    /// something else and goes on.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_program_has_started_ends_with_it() {
+        for (first, is_watts) in [("10 W", true), ("5 MW", false)] {
+            let folder = tempfile::TempDir::new().expect("a temporary folder");
+            let file = folder.path().join("pids");
+            let script = format!(
+                "sleep 1000 & echo $$ $! > {}; echo {first}; wait",
+                file.display()
+            );
+            let source = shell(&script);
+            assert_eq!(source.is_ok(), is_watts, "{first}");
+            let pids = std::fs::read_to_string(&file).expect("it wrote its numbers");
+            drop(source);
+            let alive = |pid: &str| {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+                stat.is_ok_and(|stat| !stat.contains(") Z "))
+            };
+            let gone = (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(10));
+                !pids.split_whitespace().any(alive)
+            });
+            assert!(gone, "{first}: {pids}");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_program_that_ends_is_run_again() {
@@ -372,6 +416,7 @@ mod tests {
         let refused = |script: &str| shell(script).err().expect(script).to_string();
         assert!(refused("exit 3").contains("exit status: 3"));
         assert!(refused("true").contains("printed no value"));
+        assert!(refused("while echo '#'; do :; done").contains("10000 lines in a row"));
         assert!(refused("echo warm").contains("\"warm\""));
         let missing = open(&["/nonexistent/meter".into()]).err();
         assert!(matches!(missing, Some(Unavailable::Command { .. })));

@@ -65,6 +65,9 @@ pub enum PowerError {
          expected, from 0 to 1e9 W or 1e18 J, such as 123.4, 123.4 W, 5678 J or 5678 mJ"
     )]
     CommandUnclear(String),
+    /// The program of a `command:` source prints lines without end, and no values.
+    #[error("the power command has printed {0} lines in a row without a value")]
+    CommandFloods(usize),
     /// The program of a `command:` source is silent.
     #[error("the power command has printed nothing for {0} s")]
     CommandSilent(u64),

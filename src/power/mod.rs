@@ -16,6 +16,7 @@ pub mod command;
 pub mod discover;
 pub mod energy;
 pub mod error;
+mod group;
 pub mod hwmon;
 #[cfg(target_os = "macos")]
 pub mod ioreport;

@@ -289,3 +289,17 @@ fn a_report_is_read_back_with_its_hash_and_a_change_is_said() {
     without["schema_version"] = json!("1.3");
     assert_eq!(said(without.to_string()), "", "it never had one");
 }
+
+/// With stacks larger than all memory the system refuses every thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_threads_there_is_an_error() {
+    let mut command = fleet(&[LAVAPIPE]);
+    command.env("RUST_MIN_STACK", (1_u64 << 46).to_string());
+    let output = command.assert().code(2).stdout("");
+    let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(
+        said.starts_with("error: cannot start a thread for each processor"),
+        "{said}"
+    );
+}

@@ -24,12 +24,13 @@ fn main() {
     use trials::{adapters, anywhere, needing, run};
 
     type Test = fn();
-    let on_adapter: [(&str, Test); 5] = [
+    let on_adapter: [(&str, Test); 6] = [
         ("a_signal_ends_the_run_with_what_it_has", t::signals),
         ("a_killed_run_goes_on", t::killed),
         ("a_run_goes_on_as_it_was_begun", t::options),
         ("a_run_goes_on_only_where_all_is_as_it_was", t::changed),
         ("a_complete_run_lacks_nothing", t::complete),
+        ("nothing_outlives_a_run", t::survivors),
     ];
     let on_disk: [(&str, Test); 2] = [
         ("a_full_disk_is_named_and_costs_nothing_earlier", t::full),
@@ -126,7 +127,11 @@ mod tests {
 
         /// A run that has saved one of its cases.
         fn in_the_middle(&self) -> Running {
-            let run = Running::start(self.begin().args(CASES).process_group(0));
+            self.in_the_middle_of(&mut self.begin())
+        }
+
+        fn in_the_middle_of(&self, command: &mut Command) -> Running {
+            let run = Running::start(command.args(CASES).process_group(0));
             wait_for_a_case(&self.out().join("report.json"));
             run
         }
@@ -229,7 +234,13 @@ mod tests {
             ("SIGHUP, of a terminal that is closed", "-HUP", ""),
         ] {
             let bed = Bed::new();
-            let run = bed.in_the_middle();
+            let mut command = bed.begin();
+            if name == "-HUP" {
+                // A terminal that is gone takes no more than a full disk.
+                let full = fs::File::options().write(true).open("/dev/full");
+                command.stdout(full.expect("Linux has it"));
+            }
+            let run = bed.in_the_middle_of(&mut command);
             let worker = child(run.id(), "worker", bed.path());
             signal(name, &format!("{group}{}", run.id()));
             let said = "cases are in the report; `flopwatt run --resume o` measures the others";
@@ -284,6 +295,56 @@ mod tests {
         let schema = serde_json::to_value(flopwatt::record::Report::schema()).expect("a schema");
         let validator = jsonschema::validator_for(&schema).expect("a valid schema");
         assert!(validator.is_valid(&after));
+    }
+
+    /// A worker that is stopped does not see that its input ends, and what a meter has
+    /// started knows nothing of either.
+    pub fn survivors() {
+        // Where init, of another session, inherits a stopped worker, the system ends it.
+        let this = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(this)).expect("Linux can");
+        let meter = "sleep 1000 & echo $$ $! >pids; while echo 5; do sleep 0.1; done";
+        let meter = format!("command:sh -c '{meter}'");
+        for (fault, power, to_worker, to_run) in [
+            (
+                "SIGKILL, its worker stopped",
+                "none",
+                Some("-STOP"),
+                "-KILL",
+            ),
+            ("SIGKILL, a meter", &meter, None, "-KILL"),
+            ("Ctrl-C, a meter", &meter, None, "-INT"),
+            (
+                "SIGKILL of the worker, a meter",
+                &meter,
+                Some("-KILL"),
+                "-TERM",
+            ),
+        ] {
+            let bed = Bed::new();
+            let mut command = bed.flopwatt();
+            command.args(["--adapter", &wanted(), "--out", "o", "--power", power]);
+            let run = Running::start(command.args(CASES).process_group(0));
+            let mut left = Vec::new();
+            if power == "none" {
+                wait_for_a_case(&bed.out().join("report.json"));
+            } else {
+                wait_for("the meter runs", || {
+                    let pids = fs::read_to_string(bed.path().join("pids"));
+                    let pids = pids.unwrap_or_default();
+                    left = pids.split_whitespace().map(str::to_owned).collect();
+                    left.len() == 2
+                });
+            }
+            let worker = child(run.id(), "worker", bed.path());
+            left.push(worker.clone());
+            if let Some(name) = to_worker {
+                signal(name, &worker);
+            }
+            signal(to_run, &run.id().to_string());
+            run.end();
+            wait_for(fault, || !left.iter().any(|pid| is_there(pid)));
+        }
     }
 
     /// What the run was told is told once: data, seed, dump and checks hold for the

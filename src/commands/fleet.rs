@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use super::setup::{progress_bar, say};
-use super::{Exit, Failure, Outcome, print};
+use super::{Exit, Failure, Outcome, print, start_threads};
 use crate::console::Stdout;
 use crate::fleet::{Entry, Fleet, Ledger, LeftOut, Merged, Why};
 use crate::machine::SUMMARY_FILE;
@@ -65,6 +65,7 @@ const ROWS_FILE: &str = "fleet.jsonl";
 /// Reads the reports, and prints or writes what they come to.
 pub fn run(args: Args) -> Outcome {
     let formats = formats(&args)?;
+    start_threads()?;
     let merged = merge(&args.paths);
     let Some(fleet) = Fleet::of(&merged, args.doubtful) else {
         return Err(nothing(&merged.left_out));

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fmt, panic};
 
+use anyhow::anyhow;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -166,6 +167,26 @@ fn refuse(told: clap::Error) -> Cli {
         _ => say(told.to_string()),
     }
     std::process::exit(told.exit_code())
+}
+
+/// Starts the threads that share long calculations, one for each processor. rayon would
+/// start them when it first needs them, and panic where the system refuses.
+fn start_threads() -> anyhow::Result<()> {
+    let started = rayon::ThreadPoolBuilder::new().build_global();
+    started.map_err(|why| {
+        anyhow!(
+            "cannot start a thread for each processor ({why}): allow more processes (ulimit -u) \
+             or memory (ulimit -v), or set RAYON_NUM_THREADS=1"
+        )
+    })
+}
+
+/// Has Ctrl-C, SIGTERM and SIGHUP call `handler`, in a thread of its own.
+fn catch_signals(handler: fn()) -> anyhow::Result<()> {
+    ctrlc::set_handler(handler).map_err(|error| match error {
+        ctrlc::Error::System(why) => anyhow!("cannot catch signals: {why}"),
+        other => anyhow!("cannot catch signals: {other}"),
+    })
 }
 
 /// Reads a report, and says so where it is not what was once written, or nobody can

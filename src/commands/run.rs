@@ -258,8 +258,12 @@ fn measure(
         say(format!("error: {error}"));
     }
     let ended = ended?;
-    print_first(&documents(report, folder, format))?;
+    let printed = print_first(&documents(report, folder, format));
     talk("", plan, report, folder, ended);
+    if ended != Ended::Interrupted {
+        // Otherwise nobody may be left to print to: a terminal that is closed interrupts.
+        printed?;
+    }
     Ok(match ended {
         _ if restored.is_err() => Exit::Usage,
         Ended::Interrupted => Exit::Interrupted,

@@ -11,7 +11,7 @@ use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 
-use super::Failure;
+use super::{Failure, catch_signals};
 pub(crate) use crate::console::say;
 use crate::console::{begin, is_watched, show};
 use crate::gpu::adapter::AdapterDescription;
@@ -209,8 +209,7 @@ pub fn interruption() -> Result<&'static AtomicBool, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     static CAUGHT: AtomicBool = AtomicBool::new(false);
     if !CAUGHT.swap(true, Ordering::Relaxed) {
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-            .context("cannot catch Ctrl-C")?;
+        catch_signals(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
     }
     Ok(&INTERRUPTED)
 }

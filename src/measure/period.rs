@@ -72,6 +72,16 @@ impl Period {
         }
     }
 
+    /// Begin and end after `origin`, by the clock that nobody sets where there is one.
+    pub fn after(&self, origin: Moment) -> [Seconds; 2] {
+        match (self.since_boot_s, origin.since_boot) {
+            (Some(ends), Some(origin)) => ends.map(|end| Seconds(end.0 - origin.as_secs_f64())),
+            _ => {
+                [self.begin, self.end].map(|at| Seconds(at.duration_since(origin.at).as_secs_f64()))
+            }
+        }
+    }
+
     /// Begin and end in seconds by the clock that can be set.
     fn by_the_wall(&self) -> [f64; 2] {
         [self.begin, self.end].map(|at| at.as_duration().as_secs_f64())
@@ -166,6 +176,23 @@ mod tests {
         assert_eq!(overlap(&first, &second), 0.5);
         // Of an older run only the other clock is known.
         assert_eq!(overlap(&first, &periods(&[(3602, 3606)])), 0.5);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_moves_no_moment() {
+        let [at, later] = [0, 3600].map(|second| periods(&[(second, second + 2)])[0]);
+        let origin = |since_boot| Moment {
+            at: at.begin,
+            since_boot,
+        };
+        let both = Period {
+            since_boot_s: Some([Seconds(11.0), Seconds(12.0)]),
+            ..later
+        };
+        let after = both.after(origin(Some(Duration::from_secs(10))));
+        assert_eq!(after, [Seconds(1.0), Seconds(2.0)]);
+        let by_the_wall = both.after(origin(None));
+        assert_eq!(by_the_wall, [Seconds(3600.0), Seconds(3602.0)]);
     }
 
     #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use super::{Host, Report};
+use super::{Host, Report, fresh_id};
 use crate::gpu::adapter::AdapterDescription;
 
 /// `<UTC time>-<host>-<adapter>-<short id>`, of characters that every file
@@ -18,7 +18,8 @@ pub fn folder_name(report: &Report) -> String {
 /// begun now.
 pub fn group_name(adapters: usize) -> String {
     let what = format!("{adapters} adapters");
-    name_of(Timestamp::now(), &Host::this().name, &what, Uuid::now_v7())
+    let now = Timestamp::now();
+    name_of(now, &Host::this().name, &what, fresh_id(now))
 }
 
 fn name_of(started: Timestamp, host: &str, what: &str, id: Uuid) -> String {

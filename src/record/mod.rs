@@ -17,7 +17,7 @@ mod trace;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 pub use anonymise::{WITHHELD, anonymise};
 pub use container::Container;
@@ -136,7 +136,7 @@ impl Report {
         let now = Timestamp::now();
         Self {
             schema_version: SCHEMA_VERSION.to_owned(),
-            run_id: Uuid::now_v7(),
+            run_id: fresh_id(now),
             file_sha256: None,
             synthetic: false,
             started: now,
@@ -207,10 +207,31 @@ impl Report {
     }
 }
 
+/// A new id that begins with the time, which a UUIDv7 counts from 1970: a clock that is
+/// not set is often before that.
+fn fresh_id(now: Timestamp) -> Uuid {
+    let since = now.as_duration();
+    let seconds = u64::try_from(since.as_secs()).unwrap_or(0);
+    let nanoseconds = u32::try_from(since.subsec_nanos()).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::gpu::device::ShaderMode;
+
+    #[test]
+    fn an_id_begins_with_the_time_or_with_1970() {
+        let at = |second| fresh_id(Timestamp::from_second(second).unwrap());
+        let millis = |id: Uuid| id.as_u128() >> 80;
+        assert_eq!(millis(at(1_767_322_980)), 1_767_322_980_000);
+        for before in [-1, -86_400, Timestamp::MIN.as_second()] {
+            let [first, second] = [at(before), at(before)];
+            assert_eq!((millis(first), first.get_version_num()), (0, 7));
+            assert_ne!(first, second);
+        }
+    }
 
     /// A report without measurements, of an adapter that exists in no machine.
     pub fn report() -> Report {

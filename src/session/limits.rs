@@ -60,7 +60,7 @@ impl PowerLimits {
         guard.stdin(Stdio::piped()).stdout(Stdio::piped());
         shield_from_interrupt(&mut guard);
         let mut guard = guard.spawn().map_err(GuardError::Start)?;
-        let answers = listen(guard.stdout.take());
+        let answers = listen(guard.stdout.take()).map_err(GuardError::Start)?;
         let (before_w, allowed) = match next(&answers)? {
             Answer::Ready { limit_w, allowed } => (limit_w, allowed),
             Answer::Refused { why } => return Err(why.into()),

@@ -1,7 +1,7 @@
 //! The parent's side of a worker: start, speak, watch, kill.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -136,8 +136,11 @@ impl<'a> Process<'a> {
         let mut child = command.spawn().map_err(WorkerError::Start)?;
         let mut process = Self {
             stdin: child.stdin.take(),
-            events: listen(child.stdout.take()),
-            stderr: child.stderr.take().map(Tail::of),
+            events: listen(child.stdout.take()).map_err(WorkerError::Start)?,
+            stderr: match child.stderr.take() {
+                Some(stderr) => Some(Tail::of(stderr).map_err(WorkerError::Start)?),
+                None => None,
+            },
             child: Some(child),
             interrupted,
             power: None,
@@ -286,12 +289,15 @@ pub(crate) fn shield_from_interrupt(command: &mut Command) {
 
 /// Events from a process's standard output. Drivers print there too; what is no
 /// event is passed over.
+///
+/// # Errors
+/// When no thread can be had to listen.
 pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
     stdout: Option<impl Read + Send + 'static>,
-) -> Receiver<Event> {
+) -> io::Result<Receiver<Event>> {
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = stdout {
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { break };
                 if let Ok(event) = serde_json::from_str(&line)
@@ -300,9 +306,9 @@ pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
                     break;
                 }
             }
-        });
+        })?;
     }
-    receiver
+    Ok(receiver)
 }
 
 /// The last lines of what a process says.
@@ -313,10 +319,10 @@ struct Tail {
 
 impl Tail {
     /// Reads to the end and keeps the last lines.
-    fn of(stderr: impl Read + Send + 'static) -> Self {
+    fn of(stderr: impl Read + Send + 'static) -> io::Result<Self> {
         let lines = Arc::<Mutex<VecDeque<String>>>::default();
         let kept = Arc::clone(&lines);
-        let reader = thread::spawn(move || {
+        let reader = thread::Builder::new().spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() == KEPT_LINES {
@@ -324,8 +330,8 @@ impl Tail {
                 }
                 kept.push_back(line.trim().to_owned());
             }
-        });
-        Self { lines, reader }
+        })?;
+        Ok(Self { lines, reader })
     }
 
     /// The last lines of a process that has ended, on one line.

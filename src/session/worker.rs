@@ -42,12 +42,12 @@ struct Parent {
 /// Serves requests from standard input until it ends.
 ///
 /// # Errors
-/// When standard output is gone.
+/// When standard output is gone, or no thread can be had to read requests.
 pub fn serve() -> io::Result<()> {
     let mut worker = Worker {
         parent: Rc::new(Parent {
             out: console::to_parent(),
-            requests: read_requests(),
+            requests: read_requests()?,
         }),
         device: None,
         meter: None,
@@ -118,9 +118,9 @@ fn not_a_request(error: &serde_json::Error) -> String {
 
 /// Reads on a thread of its own: when the input ends, nobody waits for what is
 /// being measured, and the process exits at once.
-fn read_requests() -> Requests {
+fn read_requests() -> io::Result<Requests> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         for line in io::stdin().lock().lines() {
             let Ok(line) = line else { break };
             if sender.send(serde_json::from_str(&line)).is_err() {
@@ -128,8 +128,8 @@ fn read_requests() -> Requests {
             }
         }
         std::process::exit(0);
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 /// What is asked of a case.

@@ -229,11 +229,18 @@ impl Common<'_> {
             };
             self.carry_out(run, among);
         };
-        thread::scope(|scope| {
-            for ((run, member), lock) in runs.iter_mut().zip(together.members()).zip(&locks) {
-                scope.spawn(move || carry_out(run, member, lock));
-            }
+        let refused = thread::scope(|scope| {
+            let members = runs.iter_mut().zip(together.members()).zip(&locks);
+            let threads = members.map(|((run, member), lock)| {
+                thread::Builder::new().spawn_scoped(scope, move || carry_out(run, member, lock))
+            });
+            threads.filter_map(Result::err).last()
         });
+        if let Some(why) = refused {
+            for run in runs.iter_mut().filter(|run| run.ended.is_none()) {
+                run.ended = Some(Err(anyhow!("cannot start a thread for it: {why}").into()));
+            }
+        }
         Ok(())
     }
 
@@ -269,12 +276,19 @@ impl Common<'_> {
         let json = serde_json::to_string_pretty(&summary)? + "\n";
         record::write_into(&self.folder, SUMMARY_FILE, json.as_bytes())?;
         render::write(&render::pages(&reports), &self.folder)?;
-        match (self.args.json, self.args.format) {
-            (true, _) | (_, Format::Json) => print(&json)?,
-            (_, Format::Table) => print(&render::machine::table(&summary, &reports, None))?,
-            (_, format) => print_first(&render::renderer(format).render(&reports))?,
+        let printed = match (self.args.json, self.args.format) {
+            (true, _) | (_, Format::Json) => print(&json).map_err(Failure::from),
+            (_, Format::Table) => {
+                let table = render::machine::table(&summary, &reports, None);
+                print(&table).map_err(Failure::from)
+            }
+            (_, format) => print_first(&render::renderer(format).render(&reports)),
+        };
+        match runs.iter().any(|run| run.exit() == Exit::Interrupted) {
+            // Nobody may be left to print to: a terminal that is closed interrupts.
+            true => Ok(()),
+            false => printed,
         }
-        Ok(())
     }
 }
 

@@ -6,10 +6,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use crate::measure::conditions::{Conditions, Watched};
-use crate::measure::period::Period;
+use crate::measure::period::{Moment, Period};
 use crate::power::nvml::WatchedGpu;
 use crate::power::sampler::StateAt;
 use crate::units::Seconds;
@@ -20,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// A thread that reads the state of a GPU until it is ended or dropped.
 #[derive(Debug)]
 pub(super) struct StateReader {
-    begun: Timestamp,
+    begun: Moment,
     stop: Sender<()>,
     thread: JoinHandle<Vec<StateAt>>,
 }
@@ -34,7 +32,7 @@ impl StateReader {
             .name("gpu-state".into())
             .spawn(move || read(&gpu, &stopped));
         Some(Self {
-            begun: Timestamp::now(),
+            begun: Moment::now(),
             stop,
             thread: thread.ok()?,
         })
@@ -46,11 +44,10 @@ impl StateReader {
         drop(self.stop);
         // A panic there has ended the reading, and leaves nothing.
         let states = self.thread.join().ok()?;
-        let at = |moment: Timestamp| Seconds(moment.duration_since(self.begun).as_secs_f64());
-        let before = INTERVAL.as_secs_f64();
-        let stretches = timed
-            .iter()
-            .map(|period| [Seconds(at(period.begin).0 - before), at(period.end)]);
+        let stretches = timed.iter().map(|period| {
+            let [begin, end] = period.after(self.begun);
+            [Seconds(begin.0 - INTERVAL.as_secs_f64()), end]
+        });
         let stretches: Vec<[Seconds; 2]> = stretches.collect();
         let watched = Watched {
             states: &states,

@@ -5,14 +5,18 @@ use std::collections::HashSet;
 /// Names that look less like a text than this look nothing like it.
 const LEAST: f64 = 0.25;
 
+/// Letters of a name that are compared: each of a file's many names costs no more.
+const COMPARED: usize = 100;
+
 /// How alike two names look: the share of letter pairs that they have in
 /// common, from 0 to 1 (the Sørensen–Dice coefficient).
 pub(crate) fn likeness(a: &str, b: &str) -> f64 {
     let pairs = |text: &str| -> HashSet<(char, char)> {
         let letters: Vec<char> = text
-            .to_lowercase()
             .chars()
+            .flat_map(char::to_lowercase)
             .filter(|c| c.is_alphanumeric())
+            .take(COMPARED)
             .collect();
         letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
     };

@@ -37,8 +37,15 @@ fn main() {
             |_| too_large(),
         ),
     ];
+    trials.push(anywhere("names_that_are_equal_or_long", equal_names));
     #[cfg(unix)]
-    trials.push(anywhere("devices_are_no_files", devices));
+    trials.extend([
+        anywhere("devices_are_no_files", devices),
+        anywhere("what_is_found_is_a_regular_file", special_files),
+        anywhere("a_pipe_that_a_person_names_is_read", named_pipe),
+        anywhere("a_folder_is_not_left", links_in_a_folder),
+        anywhere("a_report_takes_no_more_memory_than_it_may", memory),
+    ]);
     run(trials)
 }
 
@@ -306,6 +313,222 @@ fn devices() {
         &command,
         said,
     );
+}
+
+/// Each of these would wait for ever, or be read without end.
+#[cfg(unix)]
+fn special_files() {
+    use std::os::unix::fs::symlink;
+
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    for name in [
+        "pipe",
+        "traces/power",
+        "config/flopwatt",
+        "templates",
+        "zeros",
+    ] {
+        fs::create_dir_all(path(name)).expect("a temporary folder");
+    }
+    symlink("/dev/zero", path("zeros/a.wgsl.jinja")).expect("a link");
+    let metered = include_str!("../fuzz/corpus/reports/metered.json");
+    fs::write(path("traces/report.json"), metered).expect("a temporary file");
+    let report: serde_json::Value = serde_json::from_str(metered).expect("a report");
+    for case in report["measurements"].as_array().expect("cases") {
+        if let Some(trace) = case["power"]["trace"].as_str() {
+            pipe(&path("traces").join(trace));
+        }
+    }
+    pipe(&path("pipe/report.json"));
+    pipe(&path("config/flopwatt/datasheets.json"));
+    pipe(&path("templates/a.wgsl.jinja"));
+    let shader = ["shader", "matmul/f32/naive/8x8x8", "--shaders"];
+    for (fault, arguments) in [
+        ("report: a pipe in a folder", &["report", "pipe"][..]),
+        ("--resume: a pipe", &["run", "--resume", "pipe"]),
+        ("datasheets of the user: a pipe", &["datasheets"]),
+        ("--shaders: a pipe", &[&shader[..], &["templates"]].concat()),
+        ("--shaders: a device", &[&shader[..], &["zeros"]].concat()),
+    ] {
+        refused(fault, folder.path(), arguments, "it is not a regular file");
+    }
+    let shown = output(flopwatt(folder.path()).args(["report", "traces", "--format", "html"]));
+    let said = stderr(&shown);
+    let seen = Outcome::new(&said, shown.status.code(), "all figures");
+    row(
+        "report: a pipe for a trace",
+        &Outcome::new("", 0, "all figures"),
+        &seen,
+    );
+}
+
+#[cfg(unix)]
+fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo starts").success(), "{}", path.display());
+}
+
+#[cfg(unix)]
+fn named_pipe() {
+    let folder = folder();
+    let written = folder.path().join("report.json");
+    fs::write(&written, REPORT).expect("a temporary file");
+    pipe(&folder.path().join("pipe"));
+    let writer = std::thread::spawn({
+        let pipe = folder.path().join("pipe");
+        move || fs::write(pipe, REPORT)
+    });
+    let shown = output(flopwatt(folder.path()).args(["report", "pipe"]));
+    assert_eq!(shown.status.code(), Some(0), "{}", stderr(&shown));
+    writer.join().expect("it ends").expect("it is read");
+    let file = fs::File::open(written).expect("a temporary file");
+    let shown = flopwatt(folder.path())
+        .args(["report", "/dev/stdin"])
+        .stdin(file)
+        .output()
+        .expect("flopwatt starts");
+    assert_eq!(shown.status.code(), Some(0), "{}", stderr(&shown));
+}
+
+#[cfg(unix)]
+fn links_in_a_folder() {
+    use std::os::unix::fs::symlink;
+
+    let [folder, other] = [folder(), folder()];
+    fs::write(other.path().join("other.json"), REPORT).expect("a temporary file");
+    fs::write(folder.path().join("own.json"), REPORT).expect("a temporary file");
+    let elsewhere = other.path().to_str().expect("a path of text");
+    for (name, target) in [("root", "/"), ("self", "/proc/self"), ("other", elsewhere)] {
+        symlink(target, folder.path().join(name)).expect("a link");
+    }
+    let merged = output(flopwatt(folder.path()).args(["fleet", ".", "--json"]));
+    let merged: serde_json::Value = serde_json::from_str(&stdout(&merged)).expect("JSON");
+    let counted = format!(
+        "{} left out",
+        merged["left_out"].as_array().map_or(0, Vec::len)
+    );
+    let seen = Outcome::new("", 0, &counted);
+    row(
+        "fleet: links to / and /proc/self",
+        &Outcome::new("", 0, "0 left out"),
+        &seen,
+    );
+}
+
+/// A good report counts beside one that is made to fill memory. The limit is on
+/// addresses, of which flopwatt and its threads take a part.
+#[cfg(unix)]
+fn memory() {
+    let folder = folder();
+    fs::write(folder.path().join("good.json"), REPORT).expect("a temporary file");
+    let with = |member: &str, items: &str| {
+        let items = vec![items; (32 << 20) / items.len()].join(",");
+        REPORT.replacen('{', &format!("{{\"{member}\":[{items}],"), 1)
+    };
+    let samples = vec!["1"; 16 << 20].join(",");
+    let samples = REPORT.replacen("\"samples_s\":[", &format!("\"samples_s\":[{samples},"), 1);
+    for (what, left_out, report) in [
+        ("unknown members", 1, with("unknown", "{\"\":0}")),
+        (
+            "long unknown members",
+            0,
+            with("unknown", "{\"unknown\":{\"\":[0]}}"),
+        ),
+        ("numbers", 1, samples),
+    ] {
+        fs::write(
+            folder.path().join("large.json"),
+            report.replace("01a2162b", "0199162b"),
+        )
+        .expect("a temporary file");
+        let limited = "ulimit -v 1000000; exec \"$0\" fleet good.json large.json --json";
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", limited, env!("CARGO_BIN_EXE_flopwatt")]);
+        let output = output(command.current_dir(folder.path()));
+        let merged = serde_json::from_str(&stdout(&output)).unwrap_or(serde_json::Value::Null);
+        let counted = merged["left_out"].as_array().map(Vec::len);
+        let kept = match counted == Some(left_out) {
+            true => "the other report counts",
+            false => "nothing",
+        };
+        let said = stderr(&output);
+        let seen = Outcome::new(&said, output.status.code(), kept);
+        let expected = Outcome::new("", 0, "the other report counts");
+        row(&format!("fleet: memory of {what}"), &expected, &seen);
+    }
+}
+
+/// Ten thousand of one name, and names without end: none takes as long as the square
+/// of their number.
+fn equal_names() {
+    let folder = folder();
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(folder.path().join("o/power")).expect("a temporary folder");
+        fs::write(folder.path().join(name), text).expect("a temporary file");
+    };
+    let mut sheets: serde_json::Value = serde_json::from_str(DATASHEETS).expect("datasheets");
+    let sheet = &mut sheets["accelerators"][0];
+    let fp64 = sheet["figures"]["fp64"].take();
+    // All in 8 MiB.
+    let names = [
+        "id",
+        "vendor",
+        "name",
+        "names",
+        "names_status",
+        "pci_vendor",
+        "pci_devices",
+    ];
+    let sheet = sheet.as_object_mut().expect("a datasheet");
+    sheet.retain(|name, _| names.contains(&name.as_str()));
+    sheet.insert("figures".into(), serde_json::json!({ "fp64": fp64 }));
+    let sheet = serde_json::Value::from(sheet.clone());
+    sheets["accelerators"] = vec![sheet.clone(); 10_000].into();
+    write("same.json", &sheets.to_string());
+    let mut long = sheet;
+    long["id"] = "x".repeat(400_000).into();
+    sheets["accelerators"] = vec![long].into();
+    write("long.json", &sheets.to_string());
+    let workload = format!("\"id\":\"{}\"", "x".repeat(400_000));
+    let workloads = WORKLOADS.replacen("\"id\":\"", "\"id\":\"xxx", 1);
+    let (before, after) = workloads.split_once("\"id\":\"xxx").expect("an id");
+    let after = after.split_once('"').expect("its end").1;
+    write("workloads.json", &format!("{before}{workload}{after}"));
+    for (fault, arguments, said) in [
+        (
+            "datasheets: 10,000 of one id",
+            &["datasheets", "--datasheets", "same.json"][..],
+            "is used more than once",
+        ),
+        (
+            "datasheets: a long id",
+            &["datasheets", "--datasheets", "long.json"],
+            "an id has at most 200 bytes",
+        ),
+        (
+            "workloads: a long id",
+            &[ESTIMATE, &["workloads.json"]].concat(),
+            "an id has at most 200 bytes",
+        ),
+    ] {
+        let told = refused(fault, folder.path(), arguments, said);
+        assert!(told.len() < 1000, "{told:.300}");
+    }
+    let metered = include_str!("../fuzz/corpus/reports/metered.json");
+    let mut report: serde_json::Value = serde_json::from_str(metered).expect("a report");
+    let cases = report["measurements"].as_array().expect("cases");
+    let case = cases.iter().find(|case| case["power"]["trace"].is_string());
+    let case = case.expect("a case with a trace").clone();
+    let trace = format!("o/{}", case["power"]["trace"].as_str().expect("a path"));
+    report["measurements"] = vec![case; 500].into();
+    write("o/report.json", &report.to_string());
+    write(
+        &trace,
+        &format!("time_s,power_w\n{}x", "0.5,50\n".repeat(1_000_000)),
+    );
+    let shown = output(flopwatt(folder.path()).args(["report", "o", "--format", "html"]));
+    assert_eq!(shown.status.code(), Some(0), "{}", stderr(&shown));
 }
 
 fn arguments() {

@@ -135,10 +135,14 @@ fn change(value: &mut Value, other: Value, random: &mut Random) {
                 members.insert(random.pick(&TEXTS).to_owned(), member);
             }
         }
+        // … and have some that nobody knows.
+        (2, Value::Object(members)) => {
+            members.insert(random.pick(&TEXTS).to_owned(), other);
+        }
         (0..=2, Value::String(text)) => match random.below(3) {
             0 => *text = random.pick(&TEXTS).to_owned(),
             1 => text.push_str(random.pick(&TEXTS)),
-            _ => *text = random.pick(&TEXTS).repeat(1 + random.below(200)),
+            _ => *text = random.pick(&TEXTS).repeat(random.pick(&[2, 200, 5000])),
         },
         (0..=2, Value::Number(_)) => {
             *value = match random.below(2) {

@@ -16,7 +16,7 @@ use crate::codegen::{CodegenError, Compiler, listing};
 use crate::console::plain;
 use crate::gpu::adapter::AdapterDescription;
 use crate::json_file::range::InRange;
-use crate::json_file::{self, Misfit};
+use crate::json_file::{self, Misfit, Origin};
 use crate::kernel::capabilities::Capabilities;
 use crate::kernel::template::Templates;
 use crate::kernel::{self, BuildError, select};
@@ -144,7 +144,7 @@ fn compiler_name(adapter: &AdapterDescription) -> String {
 }
 
 fn load(path: &Path) -> Result<Survey, Failure> {
-    let text = json_file::read(path, LARGEST_SURVEY)
+    let text = json_file::read(path, LARGEST_SURVEY, Origin::Named)
         .with_context(|| format!("cannot read {}", path.display()))?
         .ok_or_else(|| anyhow!("{} is larger than {LARGEST_SURVEY}", path.display()))?;
     let survey = serde_json::from_str(&text);

@@ -19,7 +19,8 @@ use crate::render::{self, Document, fleet};
 /// stand out, the most efficient and the power of all
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Reports, and folders in which every .json is looked at, however deep
+    /// Reports, and folders in which every .json is looked at, however deep; neither links
+    /// in them are followed nor other file systems entered
     #[arg(value_name = "REPORT|DIR", required = true)]
     paths: Vec<PathBuf>,
 
@@ -138,7 +139,10 @@ fn files(path: &Path) -> Vec<Result<PathBuf, LeftOut>> {
     if !path.is_dir() {
         return vec![Ok(path.to_owned())];
     }
-    let entries = WalkDir::new(path).follow_links(true).sort_by_file_name();
+    // A link could lead anywhere, such as to the whole system or to /proc.
+    let entries = WalkDir::new(path)
+        .same_file_system(true)
+        .sort_by_file_name();
     let files = entries.into_iter().filter_map(|entry| match entry {
         Ok(entry) => {
             let path = entry.path();

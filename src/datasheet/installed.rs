@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::{self, Catalogue, Flaw, LoadError};
+use crate::json_file::Origin;
 
 /// Where users keep datasheets of their own, below their configuration folder.
 const USER_FILE: &str = "flopwatt/datasheets.json";
@@ -65,19 +66,19 @@ impl Installed {
             unread: None,
         };
         if let Some(own) = user_file() {
-            installed.unread = match installed.examine_file(&own) {
+            installed.unread = match installed.examine_file(&own, Origin::Found) {
                 Err(LoadError::Read { source, .. }) if is_absence(&source) => None,
                 examined => examined.err(),
             };
         }
         if let Some(given) = given {
-            installed.examine_file(given)?;
+            installed.examine_file(given, Origin::Named)?;
         }
         Ok(installed)
     }
 
-    fn examine_file(&mut self, path: &Path) -> Result<(), LoadError> {
-        let text = catalogue::read(path)?;
+    fn examine_file(&mut self, path: &Path, origin: Origin) -> Result<(), LoadError> {
+        let text = catalogue::read(path, origin)?;
         let mut examined = Examined {
             file: path.to_owned(),
             catalogue: None,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::json_file::{self, Misfit, position};
+use crate::json_file::{self, Misfit, Origin, position};
 use crate::units::Bytes;
 
 /// A file above this size is none; the built-in ones are a fiftieth of it.
@@ -62,7 +62,7 @@ pub(super) fn read(path: &Path) -> Result<String, LoadError> {
         file: path.to_owned(),
         cause,
     };
-    json_file::read(path, LARGEST_FILE)
+    json_file::read(path, LARGEST_FILE, Origin::Named)
         .map_err(read_error)?
         .ok_or_else(|| LoadError::TooLarge {
             file: path.to_owned(),
@@ -77,9 +77,8 @@ pub(super) fn parse<T: DeserializeOwned>(
     file: &Path,
     check: impl FnOnce(&T) -> Result<(), Fault>,
 ) -> Result<T, LoadError> {
-    let invalid = |offset: usize, field: String, problem: String| {
-        let (line, column) = position::line_and_column(text, offset);
-        LoadError::Invalid {
+    let invalid =
+        |(line, column): (usize, usize), field: String, problem: String| LoadError::Invalid {
             file: file.to_owned(),
             line,
             column,
@@ -89,19 +88,16 @@ pub(super) fn parse<T: DeserializeOwned>(
                 field
             },
             problem,
-        }
-    };
+        };
     let document = serde_json::from_str(text).map_err(|error| {
-        let Misfit {
-            end,
-            field,
-            problem,
-        } = Misfit::of(text, &error);
-        invalid(end.saturating_sub(1), field, problem)
+        let misfit = Misfit::of(text, &error);
+        invalid(misfit.line_and_column(text), misfit.field, misfit.problem)
     })?;
     check(&document).map_err(|Fault { path, problem }| {
-        let offset = position::offset_of(text, &path).unwrap_or(0);
-        invalid(offset, path, problem)
+        let place = position::places_of(text, [path.as_str()])
+            .into_values()
+            .next();
+        invalid(place.unwrap_or((1, 1)), path, problem)
     })?;
     Ok(document)
 }

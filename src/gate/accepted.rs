@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Case, Verdict};
-use crate::json_file::{self, Misfit};
+use crate::json_file::{self, Misfit, Origin};
 use crate::kernel::select;
 use crate::units::Bytes;
 
@@ -99,7 +99,7 @@ impl Accepted {
             path: path.to_owned(),
             why,
         };
-        let text = json_file::read(path, LARGEST_FILE).map_err(read)?;
+        let text = json_file::read(path, LARGEST_FILE, Origin::Named).map_err(read)?;
         let text =
             text.ok_or_else(|| form("too large to be a list of accepted changes".to_owned()))?;
         Self::parse(&text).map_err(form)

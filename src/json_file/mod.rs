@@ -1,5 +1,5 @@
-//! JSON files that people write: read with a limit on their size, and with errors
-//! that tell the line and the field.
+//! Files that others have written: opened without waiting for what is no file, read
+//! with a limit on their size, and with errors that tell the line and the field.
 
 pub(crate) mod position;
 pub(crate) mod range;
@@ -24,12 +24,47 @@ const LONGEST_FIELD: usize = 200;
 /// shorter, and the name that it has may be of any length.
 const LONGEST_PROBLEM: usize = 600;
 
+/// The longest id of a datasheet or a workload, in bytes: messages and tables show it.
+pub(crate) const LONGEST_ID: usize = 200;
+
+/// How a file came to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A person named it, and it may be a pipe or a device.
+    Named,
+    /// It lies where flopwatt looks. Whoever can write there could put a pipe that
+    /// nobody writes to in its place: only a regular file is read.
+    Found,
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file although it was found.
+fn open(path: &Path, origin: Origin) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    if origin == Origin::Found {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Opening a pipe would wait for somebody who writes to it.
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    }
+    let file = options.open(path)?;
+    // Asked of what is open: the path may lead elsewhere by now.
+    if origin == Origin::Found && !file.metadata()?.is_file() {
+        let kind = io::ErrorKind::InvalidInput;
+        return Err(io::Error::new(kind, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
 /// The text of a file; `None` where it is larger than `limit`.
 ///
 /// # Errors
-/// When it cannot be read or is no text.
-pub(crate) fn read(path: &Path, limit: Bytes) -> io::Result<Option<String>> {
-    let file = File::open(path)?;
+/// When it cannot be opened or read, or is no text.
+pub(crate) fn read(path: &Path, limit: Bytes, origin: Origin) -> io::Result<Option<String>> {
+    let file = open(path, origin)?;
     if file.metadata()?.len() > limit.0 {
         return Ok(None);
     }

@@ -1,6 +1,12 @@
 //! Where in a JSON text a value stands, and which value stands at a place: what
 //! an error message needs beside serde's own words.
 
+use std::collections::{HashMap, HashSet};
+
+/// Containers that are open at once, beyond which a path is not told any further:
+/// serde reads none that are deeper, but skips them.
+const DEEPEST: usize = 200;
+
 /// The path of the value being read at byte `offset`, such as
 /// `accelerators[3].figures.fp32.value`.
 pub(crate) fn path_at(text: &str, offset: usize) -> String {
@@ -11,15 +17,34 @@ pub(crate) fn path_at(text: &str, offset: usize) -> String {
     scanner.path()
 }
 
-/// The byte at which the value with that path starts.
-pub(crate) fn offset_of(text: &str, path: &str) -> Option<usize> {
+/// Line and column, counted from one, of the values with these paths, as far as there
+/// are any.
+pub(crate) fn places_of<'p>(
+    text: &str,
+    paths: impl IntoIterator<Item = &'p str>,
+) -> HashMap<&'p str, (usize, usize)> {
+    let mut wanted: HashSet<&str> = paths.into_iter().collect();
+    let mut places = HashMap::new();
     let mut scanner = Scanner::new(text);
-    loop {
-        let start = scanner.next_token()?;
-        if scanner.at_value && scanner.path() == path {
-            return Some(start);
+    let (mut counted, mut place) = (0, (1, 1));
+    while !wanted.is_empty()
+        && let Some(start) = scanner.next_token()
+    {
+        if !scanner.at_value {
+            continue;
+        }
+        if let Some(path) = wanted.take(scanner.path().as_str()) {
+            // From the last place on, since there may be as many as values.
+            let (lines, column) = line_and_column(&text[counted..], start - counted);
+            place = match lines {
+                1 => (place.0, place.1 + column - 1),
+                _ => (place.0 + lines - 1, column),
+            };
+            counted = start;
+            places.insert(path, place);
         }
     }
+    places
 }
 
 /// The byte offset of a line and column as serde_json counts them: from one,
@@ -57,6 +82,8 @@ struct Scanner<'t> {
     text: &'t str,
     at: usize,
     open: Vec<Frame<'t>>,
+    /// How many more are open than are told.
+    deeper: usize,
     /// The last token starts a value.
     at_value: bool,
     /// The last punctuation was the colon after a key.
@@ -69,6 +96,7 @@ impl<'t> Scanner<'t> {
             text,
             at: 0,
             open: Vec::new(),
+            deeper: 0,
             at_value: false,
             after_colon: false,
         }
@@ -106,6 +134,7 @@ impl<'t> Scanner<'t> {
         match self.text.as_bytes()[start] {
             b'{' => self.open_container(Frame::Object(None)),
             b'[' => self.open_container(Frame::Array(None)),
+            b'}' | b']' if self.deeper > 0 => self.deeper -= 1,
             b'}' | b']' => {
                 self.open.pop();
             }
@@ -123,19 +152,27 @@ impl<'t> Scanner<'t> {
     fn start_value(&mut self) {
         self.at_value = true;
         self.after_colon = false;
-        if let Some(Frame::Array(index)) = self.open.last_mut() {
+        if let Some(Frame::Array(index)) = self.innermost() {
             index.get_or_insert(0);
         }
     }
 
     fn open_container(&mut self, frame: Frame<'t>) {
         self.start_value();
-        self.open.push(frame);
+        match self.open.len() < DEEPEST {
+            true => self.open.push(frame),
+            false => self.deeper += 1,
+        }
+    }
+
+    /// The innermost container, unless it is too deep to be told.
+    fn innermost(&mut self) -> Option<&mut Frame<'t>> {
+        self.open.last_mut().filter(|_| self.deeper == 0)
     }
 
     fn next_item(&mut self) {
         self.after_colon = false;
-        match self.open.last_mut() {
+        match self.innermost() {
             Some(Frame::Object(key)) => *key = None,
             Some(Frame::Array(Some(index))) => *index += 1,
             Some(Frame::Array(None)) | None => {}
@@ -150,10 +187,9 @@ impl<'t> Scanner<'t> {
         }
         let end = end.min(bytes.len());
         self.at = (end + 1).min(bytes.len());
-        match self.open.last_mut() {
-            Some(Frame::Object(key)) if !self.after_colon => {
-                *key = self.text.get(start + 1..end);
-            }
+        let (text, is_key) = (self.text, !self.after_colon);
+        match self.innermost() {
+            Some(Frame::Object(key)) if is_key => *key = text.get(start + 1..end),
             _ => self.start_value(),
         }
     }
@@ -174,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_path_is_found_where_its_value_starts() {
-        let place = |path| offset_of(TEXT, path).map(|offset| line_and_column(TEXT, offset));
+        let place = |path| places_of(TEXT, [path]).get(path).copied();
         assert_eq!(place("list[0].deep.value"), Some((3, 35)));
         assert_eq!(place("list[1].id"), Some((4, 12)));
         assert_eq!(place("end"), Some((6, 10)));
@@ -182,6 +218,22 @@ mod tests {
         assert_eq!(place("list[1]"), Some((4, 5)));
         assert_eq!(place("list[2].id"), None);
         assert_eq!(place("id"), None);
+        let all = places_of(TEXT, ["end", "list[0].deep", "list[0].deep.value", "no"]);
+        assert_eq!([all["list[0].deep"], all["end"]], [(3, 25), (6, 10)]);
+        assert_eq!((all["list[0].deep.value"], all.len()), ((3, 35), 3));
+    }
+
+    /// A value is found in one pass, whatever the number of values that are wanted.
+    #[test]
+    fn no_depth_and_no_number_of_values_takes_long() {
+        let deep = "[".repeat(10_000_000);
+        assert!(path_at(&deep, deep.len()).len() <= 3 * DEEPEST);
+        let closed = format!("{{\"a\":{}{},\"b\":[1]}}", "[".repeat(300), "]".repeat(300));
+        assert_eq!(path_at(&closed, closed.len() - 2), "b[0]");
+        let paths: Vec<String> = (0..100_000).map(|index| format!("[{index}]")).collect();
+        let text = format!("[{}]", vec!["1"; paths.len()].join(",\n"));
+        let places = places_of(&text, paths.iter().map(String::as_str));
+        assert_eq!(places["[99999]"], (100_000, 1));
     }
 
     #[test]
@@ -204,7 +256,7 @@ mod tests {
         #[test]
         fn no_text_makes_the_scanner_panic(text in ".{0,60}", offset in 0_usize..80) {
             let _ = path_at(&text, offset);
-            let _ = offset_of(&text, "x");
+            let _ = places_of(&text, ["x"]);
             let _ = line_and_column(&text, offset);
         }
 
@@ -213,7 +265,7 @@ mod tests {
             text in "[\\[\\]{}\":,\\\\ a1é\n]{0,40}", offset in 0_usize..60,
         ) {
             let _ = path_at(&text, offset);
-            let _ = offset_of(&text, "x");
+            let _ = places_of(&text, ["x"]);
         }
     }
 }

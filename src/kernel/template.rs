@@ -6,13 +6,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::{fs, io};
+use std::{fs, io, thread};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::value::{Rest, ValueOrKwargs};
+use minijinja::{
+    Environment, Error, ErrorKind, State, UndefinedBehavior, Value, filters, functions,
+};
 use sha2::{Digest, Sha256};
 
 use super::shader::ShaderError;
+use crate::json_file::{self, Origin};
+use crate::units::Bytes;
 
 /// A template that does not render, or renders no shader.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +76,14 @@ templates!(
     "peak_cooperative.wgsl.jinja",
 );
 
-/// Files larger than this are no templates.
-const MAX_BYTES: u64 = 1 << 20;
+/// Files larger than this are no templates: the longest built-in one is a ninth of it.
+const LARGEST_FILE: Bytes = Bytes(64 << 10);
+/// A longer shader is none: those of the built-in templates are far below.
+const LONGEST_OUTPUT: usize = 4 << 20;
+/// Steps that rendering may take: the built-in templates take 2,000.
+const FUEL: u64 = 100_000;
+/// Enough for whatever fits in a file: what a template nests, minijinja visits by recursion.
+const STACK: usize = 256 << 20;
 
 static BUILTIN_TEMPLATES: LazyLock<Arc<Templates>> = LazyLock::new(|| {
     let own = |&(name, text): &(&str, &str)| (name.to_owned(), text.to_owned());
@@ -102,7 +113,7 @@ pub enum FolderError {
     #[error("{} holds no *.wgsl.jinja: start from a copy of flopwatt's shaders/", .0.display())]
     Empty(PathBuf),
     /// A file that is no template by its size.
-    #[error("{} is larger than {} KiB: not a shader template", .0.display(), MAX_BYTES >> 10)]
+    #[error("{} is larger than {LARGEST_FILE}: not a shader template", .0.display())]
     TooLarge(PathBuf),
 }
 
@@ -140,10 +151,10 @@ impl Templates {
             let Some(name) = name.filter(|name| name.ends_with(".wgsl.jinja")) else {
                 continue;
             };
-            if fs::metadata(&path).map_err(unread(&path))?.len() > MAX_BYTES {
+            let text = json_file::read(&path, LARGEST_FILE, Origin::Found);
+            let Some(text) = text.map_err(unread(&path))? else {
                 return Err(FolderError::TooLarge(path));
-            }
-            let text = fs::read_to_string(&path).map_err(unread(&path))?;
+            };
             texts.insert(name.to_owned(), text);
         }
         if texts.is_empty() {
@@ -160,7 +171,16 @@ impl Templates {
                 hash.update(part);
             }
         }
-        let mut environment = Environment::new();
+        // Not all that minijinja has, of which much makes long texts of short ones.
+        let mut environment = Environment::empty();
+        environment.add_filter("format", format);
+        environment.add_filter("join", join);
+        environment.add_filter("lower", filters::lower);
+        environment.add_filter("max", filters::max);
+        environment.add_filter("min", filters::min);
+        environment.add_test("defined", minijinja::tests::is_defined);
+        environment.add_function("range", functions::range);
+        environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
@@ -189,16 +209,74 @@ impl Templates {
     /// Renders `template` with `context`.
     ///
     /// # Errors
-    /// When the template is unknown, malformed or uses a value that is not given.
+    /// When the template is unknown, malformed, uses a value that is not given, or
+    /// takes too many steps or renders too much for a shader.
     pub fn render(&self, template: &str, context: Value) -> Result<String, TemplateError> {
-        self.environment
-            .get_template(template)
-            .and_then(|t| t.render(context))
-            .map_err(|error| TemplateError::Render {
-                template: template.to_owned(),
-                message: one_line(&error),
-            })
+        let render = || {
+            let mut shader = Shader(Vec::new());
+            let template = self.environment.get_template(template);
+            template
+                .and_then(|template| template.render_captured_to(context, &mut shader).map(drop))
+                .map_err(|error| one_line(&error))?;
+            String::from_utf8(shader.0).map_err(|error| error.to_string())
+        };
+        let rendered = thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(STACK);
+            let thread = thread.spawn_scoped(scope, render);
+            let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+            thread
+                .join()
+                .unwrap_or_else(|_| Err("minijinja failed".to_owned()))
+        });
+        rendered.map_err(|message| TemplateError::Render {
+            template: template.to_owned(),
+            message,
+        })
     }
+}
+
+/// What a template has rendered so far.
+struct Shader(Vec<u8>);
+
+impl io::Write for Shader {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.0.len() + text.len() > LONGEST_OUTPUT {
+            return Err(io::Error::other("it renders too much for a shader"));
+        }
+        self.0.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// minijinja's filter, for widths that a shader may need.
+fn format(state: &mut State, spec: &Value, values: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let text = spec.to_string();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    if text.contains('*') || numbers.any(|number| number.len() > 3) {
+        let why = "a width in a format is a number of at most three digits";
+        return Err(Error::new(ErrorKind::InvalidOperation, why));
+    }
+    filters::format(state, spec, values)
+}
+
+/// minijinja's filter, up to the length of a shader.
+fn join(items: &Value, between: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    for (index, item) in items.try_iter()?.enumerate() {
+        if index > 0 {
+            text.push_str(between);
+        }
+        text.push_str(&item.to_string());
+        if text.len() > LONGEST_OUTPUT {
+            let why = "it joins to a text that is too long for a shader";
+            return Err(Error::new(ErrorKind::InvalidOperation, why));
+        }
+    }
+    Ok(text)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -261,5 +339,59 @@ mod tests {
             .render("canary.wgsl.jinja", minijinja::context! {});
         let missing = missing.unwrap_err().to_string();
         assert!(missing.contains("canary.wgsl.jinja"), "{missing}");
+    }
+
+    fn rendered(text: &str) -> Result<String, String> {
+        let texts = BTreeMap::from([("a".to_owned(), text.to_owned())]);
+        let rendered = Templates::new(texts, None).render("a", minijinja::context! {});
+        rendered.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_template_takes_all_time_or_memory() {
+        let nested = "{% for i in range(100000) %}".repeat(2);
+        let ended = "{% endfor %}".repeat(2);
+        for (text, said) in [
+            (format!("{nested}{ended}"), "out of fuel"),
+            (
+                format!("{nested}{}{ended}", "x".repeat(1000)),
+                "too much for a shader",
+            ),
+            ("{{ '%1000000000d'|format(1) }}".into(), "three digits"),
+            ("{{ '%.1000000000f'|format(1) }}".into(), "three digits"),
+            ("{{ '%*d'|format(1000000000, 1) }}".into(), "three digits"),
+            ("{{ 'a'|replace('a', 'aa') }}".into(), "unknown filter"),
+            ("{{ 'a' * 1000000000 }}".into(), "too large"),
+            (
+                "{{ range(100000)|join('a' * 1000) }}".into(),
+                "too long for a shader",
+            ),
+            ("{% include 'a' %}".into(), "recursion limit"),
+        ] {
+            let error = rendered(&text).expect_err(&text);
+            assert!(error.contains(said), "{text:.60}: {error:.300}");
+        }
+    }
+
+    /// As many of each as a file has room for.
+    #[test]
+    fn no_template_overflows_the_stack() {
+        let many = |piece: &str| piece.repeat(LARGEST_FILE.0 as usize / piece.len());
+        for text in [
+            format!("{{{{ {}1 }}}}", many("-")),
+            format!("{{{{ {}1 }}}}", many("not ")),
+            format!("{{{{ 1{} }}}}", many("|min")),
+            format!("{{{{ a{} }}}}", many(".a")),
+            format!("{{{{ 1{} }}}}", many("+1")),
+            format!("{{{{ 1{} }}}}", many("**1")),
+            format!("{{{{ {} }}}}", many("(")),
+            format!("{{{{ {} }}}}", many("[")),
+            format!("{{{{ 1{} }}}}", many(" if 1 else 1")),
+            many("{% if 1 %}"),
+            many("{% for i in [1] %}"),
+        ] {
+            // Whatever comes of it, it is an answer.
+            let _ = rendered(&text);
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::content::{seal, unsealed};
 use super::{Content, Report, SCHEMA_VERSION};
 use crate::console::shortened;
 use crate::json_file::range::InRange;
-use crate::json_file::{self, Misfit};
+use crate::json_file::{self, Misfit, Origin};
 use crate::units::Bytes;
 
 /// Name of the report's file in its folder.
@@ -22,6 +22,11 @@ const LARGEST_REPORT: Bytes = Bytes(256 << 20);
 
 /// The longest version that a message quotes, in characters.
 const LONGEST_VERSION: usize = 50;
+/// In memory the shortest values take a hundred times their text. Of so many …
+const MANY_VALUES: usize = 1 << 20;
+/// … each has so many bytes on average, its name and spaces included; those of flopwatt's
+/// own reports have twenty and more. This keeps a report below eight times its size.
+const BYTES_A_VALUE: usize = 8;
 
 /// A file that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -283,12 +288,11 @@ pub fn read(path: &Path) -> Result<(Report, Content), LoadError> {
 
 /// The file of a report, which is given by itself or its folder, and what it holds.
 fn text(path: &Path) -> Result<(PathBuf, String), LoadError> {
-    let path = if path.is_dir() {
-        path.join(REPORT_FILE)
-    } else {
-        path.to_owned()
+    let (path, origin) = match path.is_dir() {
+        true => (path.join(REPORT_FILE), Origin::Found),
+        false => (path.to_owned(), Origin::Named),
     };
-    match json_file::read(&path, LARGEST_REPORT) {
+    match json_file::read(&path, LARGEST_REPORT, origin) {
         Ok(Some(text)) => Ok((path, text)),
         Ok(None) => Err(LoadError::TooLarge { path }),
         Err(cause) => Err(LoadError::Read { path, cause }),
@@ -298,9 +302,21 @@ fn text(path: &Path) -> Result<(PathBuf, String), LoadError> {
 /// Parses the text of `path`, which is named in errors.
 ///
 /// # Errors
-/// When it is no report, one of another major version, or one with a number that its
-/// field cannot be.
+/// When it is no report, one of another major version, one of too many values, or one
+/// with a number that its field cannot be.
 pub fn from_json(text: &str, path: &Path) -> Result<Report, LoadError> {
+    let values = text.bytes().filter(|byte| *byte == b',').count();
+    if values > MANY_VALUES && text.len() / values < BYTES_A_VALUE {
+        return Err(LoadError::Parse {
+            path: path.to_owned(),
+            line: 1,
+            column: 1,
+            misfit: format!(
+                "it holds {values} values of less than {BYTES_A_VALUE} bytes on average, which \
+                 would take too much memory"
+            ),
+        });
+    }
     // The version first: a report of another version may not parse at all.
     #[derive(serde::Deserialize)]
     struct Versioned {

@@ -1,6 +1,6 @@
 //! What was read of a case's power, kept beside the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Report;
 use super::store::{self, SaveError};
-use crate::json_file::{self, range};
+use crate::json_file::{self, Origin, range};
 use crate::measure::measurement::Measurement;
 use crate::measure::meter::Metered;
 use crate::power::energy::Window;
@@ -70,20 +70,22 @@ pub type Traces = BTreeMap<String, Vec<TracePoint>>;
 const LARGEST_TRACE: Bytes = Bytes(64 << 20);
 
 /// Reads the traces that lie in the report's folder. Those that are missing or
-/// broken are left out: the report holds its figures without them.
+/// broken are left out: the report holds its figures without them. A file is read once:
+/// a second case that would have the same is left without.
 pub fn load_traces(report: &Report, folder: &Path) -> Traces {
     let mut traces = Traces::new();
+    let mut seen = HashSet::new();
     for measurement in report.measurements.iter().filter(|m| m.power.is_some()) {
-        let name = measurement.name();
-        if traces.contains_key(&name) {
+        // Not by the name that the report states, which could be any path.
+        let file = folder.join(trace_name(measurement));
+        if !seen.insert(file.clone()) {
             continue;
         }
-        // Not by the name that the report states, which could be any path.
-        let text = json_file::read(&folder.join(trace_name(measurement)), LARGEST_TRACE);
+        let text = json_file::read(&file, LARGEST_TRACE, Origin::Found);
         if let Ok(Some(text)) = text
             && let Ok(points) = trace_points(&text)
         {
-            traces.insert(name, points);
+            traces.insert(measurement.name(), points);
         }
     }
     traces

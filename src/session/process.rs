@@ -21,6 +21,10 @@ use crate::units::Seconds;
 pub(super) const GLANCE: Duration = Duration::from_millis(50);
 /// Lines of the worker's standard error that are kept for a message.
 const KEPT_LINES: usize = 5;
+/// … and bytes of each.
+const KEPT_BYTES: u64 = 1000;
+/// A longer line is no event: an hour of readings is a tenth of it.
+const LONGEST_EVENT: u64 = 64 << 20;
 /// A process that was killed and is still there after this long is stuck in the
 /// system's part of the driver; nobody waits for it any longer.
 const LAST_BREATH: Duration = Duration::from_secs(10);
@@ -287,7 +291,17 @@ pub(crate) fn shield_from_interrupt(command: &mut Command) {
     command.creation_flags(CREATE_NEW_PROCESS_GROUP);
 }
 
-/// Events from a process's standard output. Drivers print there too; what is no
+/// The next line, without what is beyond so many bytes; nothing at the end.
+fn next_line(input: &mut impl BufRead, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    input.by_ref().take(longest).read_until(b'\n', &mut line)?;
+    if line.len() as u64 == longest && !line.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+    }
+    Ok((!line.is_empty()).then_some(line))
+}
+
+/// Events from a process's standard output. Drivers may print there too; what is no
 /// event is passed over.
 ///
 /// # Errors
@@ -298,9 +312,9 @@ pub(super) fn listen<Event: DeserializeOwned + Send + 'static>(
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = stdout {
         thread::Builder::new().spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let Ok(line) = line else { break };
-                if let Ok(event) = serde_json::from_str(&line)
+            let mut stdout = BufReader::new(stdout);
+            while let Ok(Some(line)) = next_line(&mut stdout, LONGEST_EVENT) {
+                if let Ok(event) = serde_json::from_slice(&line)
                     && sender.send(event).is_err()
                 {
                     break;
@@ -323,7 +337,9 @@ impl Tail {
         let lines = Arc::<Mutex<VecDeque<String>>>::default();
         let kept = Arc::clone(&lines);
         let reader = thread::Builder::new().spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut stderr = BufReader::new(stderr);
+            while let Ok(Some(line)) = next_line(&mut stderr, KEPT_BYTES) {
+                let line = String::from_utf8_lossy(&line);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() == KEPT_LINES {
                     kept.pop_front();
@@ -377,6 +393,31 @@ mod tests {
         let error = start(&script).unwrap_err().to_string();
         assert!(error.contains("signal: 11"), "{error}");
         assert!(error.contains("driver: bad things"), "{error}");
+    }
+
+    /// Without an end, without a line's end, not UTF-8.
+    #[test]
+    fn what_a_driver_prints_costs_neither_memory_nor_the_adapter() {
+        let flood = "head -c 100000000 /dev/zero | tr '\\0' x";
+        let script = format!(
+            "printf '\\377\\n'; {flood}; echo; {HELLO} {flood} >&2; {{ {flood}; echo; echo last words; }} >&2; \
+             kill -SEGV $$"
+        );
+        let error = start(&script).unwrap_err().to_string();
+        assert!(error.contains("signal: 11"), "{error:.300}");
+        assert!(error.ends_with(" | last words"), "{error:.300}");
+        assert!(error.len() < 3 * KEPT_BYTES as usize, "{}", error.len());
+    }
+
+    #[test]
+    fn a_line_is_cut_and_the_next_is_whole() {
+        let mut text = &b"abcdef\nabc\n\xff\nab"[..];
+        let mut next = || next_line(&mut text, 4).unwrap();
+        assert_eq!(next().unwrap(), b"abcd");
+        assert_eq!(next().unwrap(), b"abc\n");
+        assert_eq!(next().unwrap(), b"\xff\n");
+        assert_eq!(next().unwrap(), b"ab");
+        assert_eq!(next(), None);
     }
 
     /// What a worker has started, such as a meter, may outlive it and keep its

@@ -1,8 +1,12 @@
 //! What parent and worker say to each other, one JSON object a line.
 
+use std::fs::File;
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use super::watchdog;
+use crate::console;
 use crate::gpu::adapter::AdapterDescription;
 use crate::kernel::inputs::Draw;
 use crate::kernel::problem::Work;
@@ -128,6 +132,35 @@ pub enum Request {
     },
     /// Hold nothing any more. Answered by [`Event::Released`].
     Release,
+}
+
+/// The line to the parent: what standard output was. From now on standard output is
+/// standard error, since drivers print to it whatever and whenever they like.
+///
+/// # Errors
+/// When there is no standard output.
+#[cfg(unix)]
+pub(super) fn line_to_parent() -> io::Result<File> {
+    use std::os::fd::AsFd;
+
+    let line = console::to_parent().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    Ok(line.into())
+}
+
+/// The line to the parent, which is standard output: what drivers print to it is
+/// passed over.
+///
+/// # Errors
+/// When there is no standard output.
+#[cfg(windows)]
+pub(super) fn line_to_parent() -> io::Result<File> {
+    use std::os::windows::io::AsHandle;
+
+    Ok(console::to_parent()
+        .as_handle()
+        .try_clone_to_owned()?
+        .into())
 }
 
 /// A program whose output is right.

@@ -3,6 +3,7 @@
 mod beside;
 mod held;
 
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::rc::Rc;
@@ -10,8 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use self::beside::BesideOthers;
-use super::protocol::{Event, PROTOCOL, PowerRequest, Request, RightProgram};
-use crate::console;
+use super::protocol::{Event, PROTOCOL, PowerRequest, Request, RightProgram, line_to_parent};
 use crate::gpu::adapter::{self, Adapter, AdapterDescription};
 use crate::gpu::device::{Gpu, ShaderMode};
 use crate::kernel::Choice;
@@ -35,7 +35,7 @@ type Requests = mpsc::Receiver<Result<Request, serde_json::Error>>;
 
 /// The line to the parent.
 struct Parent {
-    out: io::Stdout,
+    out: File,
     requests: Requests,
 }
 
@@ -46,7 +46,7 @@ struct Parent {
 pub fn serve() -> io::Result<()> {
     let mut worker = Worker {
         parent: Rc::new(Parent {
-            out: console::to_parent(),
+            out: line_to_parent()?,
             requests: read_requests()?,
         }),
         device: None,
@@ -165,10 +165,8 @@ struct OpenDevice {
 
 impl Parent {
     fn say(&self, event: &Event) -> io::Result<()> {
-        let mut out = self.out.lock();
-        serde_json::to_writer(&mut out, event)?;
-        out.write_all(b"\n")?;
-        out.flush()
+        let line = serde_json::to_string(event)? + "\n";
+        (&self.out).write_all(line.as_bytes())
     }
 }
 

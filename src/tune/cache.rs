@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Tuning;
 use crate::gpu::adapter::AdapterDescription;
 use crate::gpu::device::ShaderMode;
-use crate::json_file;
+use crate::json_file::{self, Origin};
 use crate::kernel::id::CaseId;
 use crate::kernel::template::Templates;
 use crate::kernel::{Candidates, Kernel};
@@ -194,7 +194,7 @@ fn read(path: &Path, key: &Key) -> Result<Vec<Tuning>, CacheError> {
         path: path.to_owned(),
         why,
     };
-    let text = match json_file::read(path, LARGEST_FILE) {
+    let text = match json_file::read(path, LARGEST_FILE, Origin::Found) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unread(error)),
         Ok(None) => return Err(damaged("it is too large".into())),
@@ -311,6 +311,20 @@ mod tests {
         cache.insert(&tuning(&id, None));
         assert_eq!(find(&cache, &id), None);
         assert!(cache.to_file().is_none(), "nowhere to keep it");
+    }
+
+    /// Whoever opens a pipe waits for somebody to write to it.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_a_warning_and_an_empty_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(key("1").file_name());
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+        let (cache, warning) = Cache::open_in(Some(folder.path().into()), key("1"));
+        let warning = warning.unwrap().to_string();
+        assert!(warning.ends_with("it is not a regular file"), "{warning}");
+        assert!(cache.contents.tunings.is_empty());
     }
 
     #[test]

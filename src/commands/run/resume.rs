@@ -23,7 +23,7 @@ use crate::record::{self, Git, Host, REPORT_FILE, Report, Resumption, RunPlan, S
 /// When there is no report that can be gone on with, or something is not as it was.
 pub fn load(folder: &Path, args: &Args) -> Result<(Report, Option<RunPlan>), Failure> {
     let file = folder.join(REPORT_FILE);
-    let (mut report, content) = record::read(&file)?;
+    let (mut report, content) = record::read(folder)?;
     let doubt = content.doubt(&report);
     if report.complete {
         if let Some(doubt) = doubt {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Catalogue, SCHEMA_VERSION};
 use crate::datasheet::matching::normalise;
 use crate::datasheet::model::{Accumulate, Datasheet, Figure, FigureKind, PciId};
-use crate::json_file::range;
+use crate::json_file::{LONGEST_ID, range};
 
 /// By how much an FP32 peak may differ from lanes × operations × clock: datasheets
 /// round clocks and peaks.
@@ -56,8 +56,9 @@ impl Catalogue {
         let mut faults = self.sources_of_others(base);
         let mut taken = Taken::default();
         if let Some(base) = base {
-            let replaced = |sheet: &&Datasheet| self.get(&sheet.id).is_some();
-            let others = base.accelerators.iter().filter(|sheet| !replaced(sheet));
+            let own: HashSet<&String> = self.accelerators.iter().map(|sheet| &sheet.id).collect();
+            let others = base.accelerators.iter();
+            let others = others.filter(|sheet| !own.contains(&sheet.id));
             others.for_each(|sheet| taken.take_from_base(sheet));
         }
         for (index, sheet) in self.accelerators.iter().enumerate() {
@@ -176,6 +177,8 @@ impl Taken {
         };
         if id.trim().is_empty() {
             fault("id", "an id must not be empty".to_owned());
+        } else if id.len() > LONGEST_ID {
+            fault("id", format!("an id has at most {LONGEST_ID} bytes"));
         } else if !self.ids.insert(id.clone()) {
             fault("id", format!("`{id}` is used more than once"));
         }

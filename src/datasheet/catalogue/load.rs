@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Catalogue;
-use crate::json_file::{self, Misfit, position};
+use crate::json_file::{self, Misfit, Origin, position};
 use crate::units::Bytes;
 
 /// A file above this size is no datasheet file; the built-in one is a
@@ -70,7 +70,7 @@ impl Catalogue {
     /// When it cannot be read, or for the first thing that is wrong with it.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Catalogue, LoadError> {
         let path = path.as_ref();
-        Catalogue::from_json(&read(path)?, path)
+        Catalogue::from_json(&read(path, Origin::Named)?, path)
     }
 
     /// Parses and checks the text of `file`, which is named in errors.
@@ -98,16 +98,18 @@ impl Catalogue {
         file: &Path,
         base: Option<&Catalogue>,
     ) -> Vec<Flaw> {
-        let faults = self.faults(base).into_iter();
-        let flaws = faults.map(|fault| {
-            let offset = position::offset_of(text, &fault.path).unwrap_or(0);
-            let (line, column) = position::line_and_column(text, offset);
+        let faults = self.faults(base);
+        let paths = faults.iter().map(|fault| fault.path.as_str());
+        let places = position::places_of(text, paths);
+        let flaws = faults.iter().map(|fault| {
+            let place = places.get(fault.path.as_str()).copied();
+            let (line, column) = place.unwrap_or((1, 1));
             Flaw {
                 file: file.to_owned(),
                 line,
                 column,
-                field: fault.path,
-                problem: fault.problem,
+                field: fault.path.clone(),
+                problem: fault.problem.clone(),
             }
         });
         flaws.collect()
@@ -115,12 +117,12 @@ impl Catalogue {
 }
 
 /// The text of a file that is not too large.
-pub(in crate::datasheet) fn read(path: &Path) -> Result<String, LoadError> {
+pub(in crate::datasheet) fn read(path: &Path, origin: Origin) -> Result<String, LoadError> {
     let read_error = |source| LoadError::Read {
         file: path.to_owned(),
         source,
     };
-    json_file::read(path, LARGEST_FILE)
+    json_file::read(path, LARGEST_FILE, origin)
         .map_err(read_error)?
         .ok_or_else(|| LoadError::TooLarge {
             file: path.to_owned(),

@@ -1,6 +1,6 @@
 //! The catalogue of datasheets: the built-in one, and files in its format.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -55,12 +55,13 @@ impl Catalogue {
     /// the place of those with the same ids. Returns these ids.
     pub(super) fn add(&mut self, other: Catalogue) -> Vec<String> {
         let mut replaced = Vec::new();
+        let ids = self.accelerators.iter().map(|sheet| sheet.id.clone());
+        let places: HashMap<String, usize> = ids.zip(0..).collect();
         for sheet in other.accelerators {
-            let same = |known: &&mut Datasheet| known.id == sheet.id;
-            match self.accelerators.iter_mut().find(same) {
-                Some(known) => {
+            match places.get(&sheet.id) {
+                Some(&place) => {
                     replaced.push(sheet.id.clone());
-                    *known = sheet;
+                    self.accelerators[place] = sheet;
                 }
                 None => self.accelerators.push(sheet),
             }

@@ -427,7 +427,11 @@ impl Stage {
             .ok()
             .and_then(|programs| programs.into_iter().next())
         else {
-            return Ok(Target::default());
+            // Nothing runs on it: any size will do.
+            return Ok(Target {
+                count: 1 << 12,
+                ..Target::default()
+            });
         };
         let loaded = self.gpu.load(&program, problem.inputs())?;
         self.gpu.run_once(&loaded)?;

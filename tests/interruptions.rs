@@ -11,6 +11,9 @@ mod faults;
 #[path = "support/running.rs"]
 mod running;
 #[cfg(target_os = "linux")]
+#[path = "support/sealed.rs"]
+mod sealed;
+#[cfg(target_os = "linux")]
 #[path = "support/trials.rs"]
 mod trials;
 
@@ -60,6 +63,7 @@ mod tests {
     use super::command::{self, stderr, wanted};
     use super::faults::{self, Outcome, kept, row};
     use super::running::{Running, child, signal, wait_for, wait_for_a_case};
+    use super::sealed::sealed;
     use super::trials::{Missing, adapters};
 
     /// Three cases that need no other, of some seconds each.
@@ -152,7 +156,7 @@ mod tests {
         fn edit(&self, pointer: &str, value: Value) {
             let mut report = self.report();
             *report.pointer_mut(pointer).expect(pointer) = value;
-            fs::write(self.out().join("report.json"), report.to_string()).expect("written");
+            fs::write(self.out().join("report.json"), sealed(&report)).expect("written");
         }
     }
 
@@ -347,8 +351,8 @@ mod tests {
         }
     }
 
-    /// What the run was told is told once: data, seed, dump and checks hold for the
-    /// rest as well, from whatever folder it goes on.
+    /// What the run was told is told once: data, seed and checks hold for the rest as
+    /// well, from whatever folder it goes on. Where to write is told again.
     pub fn options() {
         let bed = Bed::new();
         let mut command = bed.begin();
@@ -364,7 +368,8 @@ mod tests {
         let elsewhere = TempDir::new().expect("a temporary folder");
         let mut command = bed.flopwatt();
         command.current_dir(elsewhere.path());
-        let output = command.arg("--resume").arg(bed.out()).output();
+        command.arg("--resume").arg(bed.out());
+        let output = command.arg("--dump").arg(bed.path().join("d")).output();
         let output = output.expect("flopwatt starts");
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let after = bed.report();
@@ -488,10 +493,7 @@ mod tests {
     pub fn refused() {
         let bed = Bed::new();
         for (arguments, said) in [
-            (
-                &["--resume", "nowhere"][..],
-                "cannot read nowhere/report.json",
-            ),
+            (&["--resume", "nowhere"][..], "cannot read nowhere"),
             (&["--resume", "o", "--seed", "7"], "cannot be used with"),
             (&["--resume", "o", "--tier", "quick"], "cannot be used with"),
             (&["--resume", "o", "--out", "p"], "cannot be used with"),

@@ -5,6 +5,8 @@
 
 #[path = "support/command.rs"]
 mod command;
+#[path = "support/sealed.rs"]
+mod sealed;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,6 +18,7 @@ use command::{flopwatt, folder, output, stderr};
 use flopwatt::gpu::adapter;
 use flopwatt::gpu::device::ShaderMode;
 use flopwatt::record;
+use sealed::sealed;
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
@@ -40,14 +43,6 @@ fn texts(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<(String, S
         }),
         _ => {}
     }
-}
-
-/// The report as flopwatt would write it.
-fn sealed(report: &Value) -> String {
-    let mut report = report.clone();
-    report["file_sha256"] = json!("");
-    let text = serde_json::to_string_pretty(&report).expect("JSON");
-    record::seal(&text)
 }
 
 /// A report of a run that was cut short here, on the first adapter where there is one.

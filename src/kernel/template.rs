@@ -80,8 +80,9 @@ templates!(
 const LARGEST_FILE: Bytes = Bytes(64 << 10);
 /// A longer shader is none: those of the built-in templates are far below.
 const LONGEST_OUTPUT: usize = 4 << 20;
-/// Steps that rendering may take: the built-in templates take 2,000.
-const FUEL: u64 = 100_000;
+/// Steps that rendering may take, less than a second: the built-in templates take some
+/// 100,000 at most.
+const FUEL: u64 = 2_000_000;
 /// Enough for whatever fits in a file: what a template nests, minijinja visits by recursion.
 const STACK: usize = 256 << 20;
 

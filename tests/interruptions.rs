@@ -546,8 +546,8 @@ mod tests {
         mount.map(drop).ok_or_else(missing)
     }
 
-    /// A run whose target fails it after the first case. It is stopped while the target
-    /// is broken, lest it ends before.
+    /// A run whose target fails it after the first case, be it at the report or at a
+    /// page that follows. It is stopped while the target is broken, lest it ends before.
     fn fails(fault: &str, said: &str, break_target: impl Fn(&Path) -> bool) -> Bed {
         let bed = Bed::mounted("8m");
         let run = bed.in_the_middle();
@@ -564,8 +564,7 @@ mod tests {
 
     /// With room again the run goes on.
     pub fn full() {
-        let said = "cannot write o/report.json: No space left on device";
-        let bed = fails("disk full", said, |out| {
+        let bed = fails("disk full", "No space left on device", |out| {
             let mut rest = fs::File::create(out.join("rest")).expect("there is some room");
             let chunk = [0; 4096];
             while rest.write_all(&chunk).is_ok() {}
@@ -579,11 +578,12 @@ mod tests {
     }
 
     pub fn read_only() {
-        let said = "cannot write o/report.json: Read-only file system";
+        let said = "Read-only file system";
         // Refused while a file is open for writing.
         fails("target becomes read-only", said, |out| {
             mount(&["-o", "remount,ro"], out)
         });
+        let said = "cannot write o/report.json: Read-only file system";
         let bed = Bed::mounted("64k");
         assert!(mount(&["-o", "remount,ro"], &bed.out()));
         let output = bed.begin().arg(CASES[0]).output().expect("flopwatt starts");

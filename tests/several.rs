@@ -2,6 +2,8 @@
 
 #[path = "support/command.rs"]
 mod command;
+#[path = "support/sealed.rs"]
+mod sealed;
 mod support;
 #[path = "support/trials.rs"]
 mod trials;
@@ -23,6 +25,7 @@ use flopwatt::power::PowerSetup;
 use flopwatt::record::{Planned, PowerTrace, Report, SaveError, Shaders, Start};
 use flopwatt::session::{self, Choices, Ended, Goal, Locks, Member, Observer, Plan, Together};
 use flopwatt::tune::{Cache, Key, Tuning};
+use sealed::sealed;
 use serde_json::Value;
 use trials::{Missing, adapters, alone, anywhere, needing, run};
 
@@ -163,7 +166,7 @@ fn goes_on() {
         report["plan"]["concurrent"] = concurrent.into();
         let cases = report["measurements"].as_array_mut().expect("cases");
         cases.pop();
-        std::fs::write(&file, report.to_string()).expect("written");
+        std::fs::write(&file, sealed(&report)).expect("written");
         let mut resumed = command::flopwatt(folder.path());
         resumed
             .current_dir(folder.path().join("o"))

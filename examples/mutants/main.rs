@@ -46,10 +46,11 @@ mod cases;
 const SEED: u64 = 20;
 /// Multiply-adds that a software adapter computes in a second or so.
 const MOST_MACS: u64 = 1 << 31;
-/// Dispatches of a kernel that loses writes by chance, and how many of these must lose
-/// one: fewer are not always found.
+/// Dispatches of a kernel that loses writes by chance.
 const DISPATCHES: usize = 500;
-const STRIKES: usize = DISPATCHES / 100;
+/// The share of writes that such a kernel is to lose. What loses fewer here is another
+/// kernel, and not always found.
+const LOST_WRITES: f64 = 1e-5;
 /// No more dispatches are tried after that.
 const TRIED_FOR: Duration = Duration::from_secs(30);
 /// The same for bytes of a working set.
@@ -468,7 +469,8 @@ impl Stage {
         cell.ended(&measured.unwrap_or_else(|stopped| stopped.measurement(&id)));
         if mutant.fault == Fault::Stored(Stored::Race) && cell.status == Status::Ok {
             let (lost, of) = self.strikes(&id, &templates, problem)?;
-            if lost < STRIKES {
+            let expected = -(-LOST_WRITES * target.count as f64).exp_m1() * of as f64;
+            if (lost as f64) < expected {
                 cell.status = Status::Skipped;
                 cell.reason = Some(format!("{lost} of {of} dispatches lost a write"));
             }

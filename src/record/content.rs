@@ -22,7 +22,7 @@ impl Content {
     pub(super) fn of(text: &str, report: &Report) -> Self {
         let stated = report.file_sha256.clone();
         Self {
-            found: hash(text.split(stated.as_deref().unwrap_or_default())),
+            found: hash(text.splitn(2, stated.as_deref().unwrap_or_default())),
             stated,
         }
     }
@@ -115,6 +115,19 @@ mod tests {
 
     /// Of every byte one bit: the text is no report any more, has another hash, or
     /// states none.
+    /// The digits are left out where they are the hash, and nowhere else.
+    #[test]
+    fn a_second_copy_of_the_digits_is_noticed() {
+        let text = sealed();
+        let digits = content(&text).stated.unwrap();
+        let before = text.replacen("\"odd\"", &format!("\"odd{digits}\""), 1);
+        let end = text.rfind('}').unwrap();
+        let after = format!("{}, \"odder\": \"{digits}\"}}\n", &text[..end]);
+        for changed in [before, after] {
+            assert!(content(&changed).is_altered(), "{changed}");
+        }
+    }
+
     #[test]
     fn every_flipped_byte_is_noticed() {
         let text = sealed();

@@ -18,7 +18,7 @@ use super::quantity::{self, ComputeUnit, Pue};
 use super::rate::{ComputeRate, NumberFormat};
 use super::span::Span;
 use crate::datasheet::Source;
-use crate::json_file::{LONGEST_ID, without_duplicates};
+use crate::json_file::{fault_of_id, without_duplicates};
 use crate::units::{Flop, FlopPerSecond, Joules, Seconds};
 
 /// The version of the file format that this build reads.
@@ -310,11 +310,7 @@ impl Workloads {
         let mut ids = HashSet::new();
         for (index, workload) in self.workloads.iter().enumerate() {
             let at = format!("workloads[{index}]");
-            if workload.id.trim().is_empty() {
-                return fault(&format!("{at}.id"), "an id must not be empty".to_owned());
-            }
-            if workload.id.len() > LONGEST_ID {
-                let problem = format!("an id has at most {LONGEST_ID} bytes");
+            if let Some(problem) = fault_of_id(&workload.id) {
                 return fault(&format!("{at}.id"), problem);
             }
             if !ids.insert(&workload.id) {

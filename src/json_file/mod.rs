@@ -25,7 +25,16 @@ const LONGEST_FIELD: usize = 200;
 const LONGEST_PROBLEM: usize = 600;
 
 /// The longest id of a datasheet or a workload, in bytes: messages and tables show it.
-pub(crate) const LONGEST_ID: usize = 200;
+const LONGEST_ID: usize = 200;
+
+/// What is wrong with the id of a datasheet or a workload by itself; nothing where it can
+/// be one.
+pub(crate) fn fault_of_id(id: &str) -> Option<String> {
+    if id.trim().is_empty() {
+        return Some("an id must not be empty".to_owned());
+    }
+    (id.len() > LONGEST_ID).then(|| format!("an id has at most {LONGEST_ID} bytes"))
+}
 
 /// How a file came to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

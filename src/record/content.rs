@@ -113,8 +113,6 @@ mod tests {
         );
     }
 
-    /// Of every byte one bit: the text is no report any more, has another hash, or
-    /// states none.
     /// The digits are left out where they are the hash, and nowhere else.
     #[test]
     fn a_second_copy_of_the_digits_is_noticed() {
@@ -128,6 +126,8 @@ mod tests {
         }
     }
 
+    /// Of every byte one bit: the text is no report any more, has another hash, or
+    /// states none.
     #[test]
     fn every_flipped_byte_is_noticed() {
         let text = sealed();

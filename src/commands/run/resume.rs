@@ -56,7 +56,8 @@ pub fn load(folder: &Path, args: &Args) -> Result<(Report, Option<RunPlan>), Fai
         ))
         .into());
     }
-    let asked = asked_for(&report, &plan, args)?;
+    let planned: PowerSpec = plan.power.parse()?;
+    let asked = asked_for(&report, &plan, &planned, args);
     if !asked.is_empty() {
         let why = format!(
             "a report may be somebody else's, so that programs and folders are not taken from \
@@ -66,7 +67,12 @@ pub fn load(folder: &Path, args: &Args) -> Result<(Report, Option<RunPlan>), Fai
         return Err(refused(&why).into());
     }
     let shaders = Shaders::new(args.setup.shaders.clone(), report.shaders.mode)?;
-    let changed = changed(&report, &plan, &shaders, args.power.as_ref())?;
+    let changed = changed(
+        &report,
+        &planned,
+        &shaders,
+        args.power.as_ref().unwrap_or(&planned),
+    );
     if !changed.is_empty() {
         let why = format!(
             "not everything is as it was\n{}start a new run, whose figures are then of one setup",
@@ -87,8 +93,7 @@ pub fn load(folder: &Path, args: &Args) -> Result<(Report, Option<RunPlan>), Fai
 
 /// A line for everything that the report asks for, that only the command line may, and
 /// that it does not.
-fn asked_for(report: &Report, plan: &RunPlan, args: &Args) -> Result<Vec<String>, Failure> {
-    let power: PowerSpec = plan.power.parse()?;
+fn asked_for(report: &Report, plan: &RunPlan, power: &PowerSpec, args: &Args) -> Vec<String> {
     let program = matches!(power, PowerSpec::Command(_)) && args.power.is_none();
     let shaders = report.shaders.folder.as_ref();
     let shaders = shaders.filter(|_| args.setup.shaders.is_none());
@@ -104,32 +109,31 @@ fn asked_for(report: &Report, plan: &RunPlan, args: &Args) -> Result<Vec<String>
         let text = text?;
         Some(format!("  --{option}: the report says {text:?}\n"))
     });
-    Ok(lines.collect())
+    lines.collect()
 }
 
-/// A line for everything that is not as it was when the run began.
+/// A line for everything that is not as it was when the run began, with the source of
+/// power that was `planned` then and the one that is `wanted` now.
 fn changed(
     report: &Report,
-    plan: &RunPlan,
+    planned: &PowerSpec,
     shaders: &Shaders,
-    power: Option<&PowerSpec>,
-) -> Result<Vec<String>, Failure> {
+    wanted: &PowerSpec,
+) -> Vec<String> {
     let mut changed = program(report);
     changed.extend(host(&report.host, &Host::this()));
     changed.extend(line("shaders", &report.shaders.hash, &shaders.hash));
     let adapters = adapter::enumerate();
     let adapters: Vec<_> = adapters.iter().map(|a| &a.description).collect();
     let other_adapter = adapter(&report.adapter, &adapters);
-    let planned: PowerSpec = plan.power.parse()?;
-    match power {
-        Some(power) if *power != planned => {
-            changed.extend(line("--power", &plan.power, &power.to_string()));
-        }
-        _ if other_adapter.is_empty() => changed.extend(source_of_power(report, &planned)),
-        _ => {}
+    if wanted != planned {
+        let [was, is] = [planned, wanted].map(PowerSpec::to_string);
+        changed.extend(line("--power", &was, &is));
+    } else if other_adapter.is_empty() {
+        changed.extend(source_of_power(report, planned));
     }
     changed.extend(other_adapter);
-    Ok(changed)
+    changed
 }
 
 /// `what` has changed, in a line, if it has.

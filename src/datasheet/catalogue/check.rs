@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Catalogue, SCHEMA_VERSION};
 use crate::datasheet::matching::normalise;
 use crate::datasheet::model::{Accumulate, Datasheet, Figure, FigureKind, PciId};
-use crate::json_file::{LONGEST_ID, range};
+use crate::json_file::{fault_of_id, range};
 
 /// By how much an FP32 peak may differ from lanes × operations × clock: datasheets
 /// round clocks and peaks.
@@ -175,10 +175,8 @@ impl Taken {
         let mut fault = |field: &str, problem: String| {
             faults.push(Fault::new(format!("{at}.{field}"), problem))
         };
-        if id.trim().is_empty() {
-            fault("id", "an id must not be empty".to_owned());
-        } else if id.len() > LONGEST_ID {
-            fault("id", format!("an id has at most {LONGEST_ID} bytes"));
+        if let Some(problem) = fault_of_id(id) {
+            fault("id", problem);
         } else if !self.ids.insert(id.clone()) {
             fault("id", format!("`{id}` is used more than once"));
         }
